@@ -1,0 +1,23 @@
+//! The rules of the system, and nothing else: what a command does to an actor's database, given the time.
+//!
+//! Owns: money, holds, usage, budgets, idempotency, and the SQL that ships.
+//! Never does: input or output other than [`sql::Sql`], waiting, reading a clock, drawing a random number.
+//! The same code runs over Durable Object storage in production and over SQLite in tests.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod credits;
+pub mod rate;
+pub mod shared;
+pub mod sql;
+#[cfg(any(test, feature = "sqlite"))]
+pub mod sqlite;
+pub mod tenant;

@@ -1,0 +1,11 @@
+//! What every actor speaks of: money, who a tenant is, and why something was refused.
+
+mod cursor;
+mod money;
+mod refusal;
+mod tenant_id;
+
+pub use cursor::Cursor;
+pub use money::{Micro, Price};
+pub use refusal::Refusal;
+pub use tenant_id::{EMAIL_BYTES_MAX, InvalidEmail, TenantId};

@@ -1,0 +1,177 @@
+//! Money as integers, prices as integers, and the one rounding rule.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Micro-credits: 1,000,000 are one credit.
+///
+/// At most 10^15 (a thousand million credits): an amount, and the sum of a few, stay below 2^53 and so cross
+/// the platform's numbers exactly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Micro(pub i64);
+
+const MICRO_PER_CREDIT: i64 = 1_000_000;
+/// The smallest step of a charge, 0.001 credit.
+const MICRO_PER_STEP: i64 = 1_000;
+
+impl Micro {
+    pub const ZERO: Self = Self(0);
+    pub const MAX: Self = Self(1_000_000_000_000_000);
+
+    /// Credits as a client writes them, to the nearest micro-credit.
+    /// `None` when not finite or beyond [`Micro::MAX`] either way.
+    #[must_use]
+    pub fn from_credits(credits: f64) -> Option<Self> {
+        #[allow(clippy::cast_precision_loss)]
+        let scaled = credits * MICRO_PER_CREDIT as f64;
+        #[allow(clippy::cast_precision_loss)]
+        let limit = Self::MAX.0 as f64;
+        if !scaled.is_finite() || scaled.abs() > limit {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        let rounded = scaled.round() as i64;
+        Some(Self(rounded))
+    }
+
+    /// Thousandths of a credit, rounded down: a balance is never shown larger than it is.
+    #[must_use]
+    pub const fn thousandths(self) -> i64 {
+        self.0.div_euclid(MICRO_PER_STEP)
+    }
+
+    /// The wire number: credits with at most three decimals.
+    #[must_use]
+    pub fn credits(self) -> f64 {
+        #[allow(clippy::cast_precision_loss)]
+        let thousandths = self.thousandths() as f64;
+        thousandths / 1_000.0
+    }
+
+    /// Sum within ±[`Micro::MAX`].
+    #[must_use]
+    pub fn plus(self, other: Self) -> Option<Self> {
+        Self::bounded(self.0.checked_add(other.0)?)
+    }
+
+    /// Difference within ±[`Micro::MAX`].
+    #[must_use]
+    pub fn minus(self, other: Self) -> Option<Self> {
+        Self::bounded(self.0.checked_sub(other.0)?)
+    }
+
+    fn bounded(micro: i64) -> Option<Self> {
+        (micro.unsigned_abs() <= Self::MAX.0.unsigned_abs()).then_some(Self(micro))
+    }
+}
+
+/// Credits with exactly three decimals, as the billing headers have them.
+impl fmt::Display for Micro {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let thousandths = self.thousandths();
+        let sign = if thousandths < 0 { "-" } else { "" };
+        let size = thousandths.unsigned_abs();
+        write!(f, "{sign}{}.{:03}", size / 1_000, size % 1_000)
+    }
+}
+
+/// What a thousand tokens cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Price {
+    /// Micro-credits for 1,000 tokens, in or out.
+    pub per_1k_tokens_micro: i64,
+}
+
+impl Price {
+    /// The most a thousand tokens may cost: a thousand credits. Configuration beyond it is a mistake.
+    pub const PER_1K_TOKENS_MICRO_MAX: i64 = 1_000_000_000;
+
+    /// Reads a price as the configuration writes it (`0.05` credits per 1,000 tokens).
+    #[must_use]
+    pub fn from_credits_per_1k(credits: f64) -> Option<Self> {
+        let micro = Micro::from_credits(credits)?.0;
+        (0..=Self::PER_1K_TOKENS_MICRO_MAX).contains(&micro).then_some(Self { per_1k_tokens_micro: micro })
+    }
+
+    /// The charge for `tokens`: to the nearest 0.001 credit, half up, at most [`Micro::MAX`].
+    #[must_use]
+    pub fn charge(self, tokens: u64) -> Micro {
+        self.steps(tokens, 500_000)
+    }
+
+    /// The hold for `tokens`: up to the next 0.001 credit, so that it covers the charge.
+    #[must_use]
+    pub fn hold(self, tokens: u64) -> Micro {
+        self.steps(tokens, 999_999)
+    }
+
+    /// tokens × micro per 1,000 tokens ÷ 1,000 is micro-credits; ÷ 1,000 again is steps of 0.001 credit.
+    fn steps(self, tokens: u64, rounding: u128) -> Micro {
+        let price = u128::from(self.per_1k_tokens_micro.unsigned_abs());
+        let steps = u128::from(tokens).saturating_mul(price).saturating_add(rounding) / 1_000_000;
+        let micro = steps.saturating_mul(1_000);
+        Micro(i64::try_from(micro).map_or(Micro::MAX.0, |m| m.min(Micro::MAX.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn charges_are_the_ones_clients_know() {
+        let price = Price::from_credits_per_1k(0.05).unwrap();
+        for (tokens_in, tokens_out, expected) in [
+            (52, 192, "0.012"),
+            (73, 26, "0.005"),
+            (57, 167, "0.011"),
+            (52, 34, "0.004"),
+            (52, 338, "0.020"),
+            (0, 0, "0.000"),
+        ] {
+            assert_eq!(price.charge(tokens_in + tokens_out).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn half_a_step_is_rounded_up() {
+        let price = Price::from_credits_per_1k(0.5).unwrap();
+        assert_eq!(price.charge(1), Micro(1_000), "0.0005 credits");
+        let price = Price::from_credits_per_1k(0.499).unwrap();
+        assert_eq!(price.charge(1), Micro(0));
+    }
+
+    #[test]
+    fn amounts_beyond_the_bound_are_not_amounts() {
+        for credits in [f64::NAN, f64::INFINITY, 1e30, -1e30, 1e9 + 1.0] {
+            assert_eq!(Micro::from_credits(credits), None, "{credits}");
+        }
+        assert_eq!(Micro::from_credits(1e9), Some(Micro::MAX));
+        assert_eq!(Micro::MAX.plus(Micro(1)), None);
+    }
+
+    #[test]
+    fn shown_amounts_are_rounded_down() {
+        assert_eq!(Micro(9_999_999).to_string(), "9.999");
+        assert_eq!(Micro(-1).to_string(), "-0.001");
+        assert!((Micro(12_345_678).credits() - 12.345).abs() < f64::EPSILON);
+    }
+
+    proptest! {
+        #[test]
+        fn a_hold_covers_its_charge(tokens in 0_u64..10_000_000, price in 0_i64..1_000_000_000) {
+            let price = Price { per_1k_tokens_micro: price };
+            prop_assert!(price.hold(tokens) >= price.charge(tokens));
+        }
+
+        #[test]
+        fn more_tokens_never_cost_less(a in any::<u64>(), b in any::<u64>(), price in 0_i64..1_000_000_000) {
+            let price = Price { per_1k_tokens_micro: price };
+            prop_assert!(price.charge(a.max(b)) >= price.charge(a.min(b)));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! [`Sql`] over SQLite in memory or a file: what native tests and the simulator run the shipped SQL on.
+
+use rusqlite::{Connection, types::Value};
+
+use crate::shared::Refusal;
+use crate::sql::{Sql, SqlError, SqlValue};
+
+/// A database whose commands run as the platform runs them: one transaction each, undone by an error.
+pub struct Sqlite {
+    connection: Connection,
+}
+
+impl Sqlite {
+    /// An empty database in memory.
+    ///
+    /// # Errors
+    /// What SQLite refused.
+    pub fn in_memory() -> Result<Self, SqlError> {
+        let connection = Connection::open_in_memory().map_err(refused)?;
+        Ok(Self { connection })
+    }
+
+    /// Runs `command` in one transaction: committed when it is `Ok`, undone when it is `Err`.
+    ///
+    /// # Errors
+    /// The command's own refusal, or `Storage`.
+    pub fn transaction<T>(
+        &mut self,
+        command: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.execute("BEGIN IMMEDIATE", &[])?;
+        let outcome = command(self);
+        let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        self.execute(end, &[])?;
+        outcome
+    }
+}
+
+fn refused(error: rusqlite::Error) -> SqlError {
+    SqlError::from_message(error.to_string())
+}
+
+fn bound(args: &[SqlValue]) -> impl Iterator<Item = Value> + '_ {
+    args.iter().map(|arg| match arg {
+        SqlValue::Null => Value::Null,
+        SqlValue::Integer(number) => Value::Integer(*number),
+        SqlValue::Text(text) => Value::Text(text.clone()),
+    })
+}
+
+impl Sql for Sqlite {
+    fn execute(&mut self, sql: &str, args: &[SqlValue]) -> Result<(), SqlError> {
+        if args.is_empty() {
+            return self.connection.execute_batch(sql).map_err(refused);
+        }
+        let mut statement = self.connection.prepare_cached(sql).map_err(refused)?;
+        statement.execute(rusqlite::params_from_iter(bound(args))).map(|_changed| ()).map_err(refused)
+    }
+
+    fn text(&mut self, sql: &str, args: &[SqlValue]) -> Result<Option<String>, SqlError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(refused)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(bound(args))).map_err(refused)?;
+        let first = match rows.next().map_err(refused)? {
+            Some(found) => found.get::<_, Value>(0).map_err(refused)?,
+            None => return Ok(None),
+        };
+        // A statement with RETURNING changes its rows only when it is run to its end.
+        while rows.next().map_err(refused)?.is_some() {}
+        Ok(match first {
+            Value::Null => None,
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Real(number) => Some(number.to_string()),
+            Value::Text(text) => Some(text),
+            Value::Blob(_) => return Err(SqlError::Other("a blob where text belongs".to_owned())),
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! The database of a Tenant actor: made in one go on first touch, migrated step by step afterwards.
+
+use serde::Deserialize;
+
+use super::Policy;
+use crate::shared::{Micro, Refusal, TenantId};
+use crate::sql::{Sql, row};
+use crate::{credits, rate};
+
+/// The version this code writes. A step of [`STEPS`] leads from each older version to the next.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// `STEPS[n]` turns a database of version `n + 1` into one of version `n + 2`.
+const STEPS: &[&str] = &[];
+
+/// What a shell knows of its actor after waking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    pub tenant: TenantId,
+    /// Set when an invariant was found broken: nothing is changed any more.
+    pub quarantined: bool,
+}
+
+#[derive(Deserialize)]
+struct ActorRow {
+    schema_version: i64,
+    tenant: TenantId,
+    quarantine: Option<String>,
+}
+
+/// Wakes an actor that was opened before; `None` when it never was.
+///
+/// # Errors
+/// `Broken` when the database is newer than this code, or what the database refused.
+pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
+    let exists = sql.text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'actor'", &[])?;
+    if exists.is_none() {
+        return Ok(None);
+    }
+    let stored: ActorRow = row(
+        sql,
+        "SELECT json_object('schema_version', schema_version, 'tenant', json(tenant), 'quarantine', quarantine)
+         FROM actor",
+        &[],
+    )?
+    .ok_or_else(|| broken("the actor row is missing"))?;
+    migrate(sql, stored.schema_version, STEPS)?;
+    Ok(Some(Actor { tenant: stored.tenant, quarantined: stored.quarantine.is_some() }))
+}
+
+/// Wakes the actor of `tenant`, making its database on first touch.
+///
+/// # Errors
+/// As [`reopen`].
+pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: Policy, now_ms: i64) -> Result<Actor, Refusal> {
+    if let Some(actor) = reopen(sql)? {
+        return Ok(actor);
+    }
+    sql.execute(include_str!("schema.sql"), &[])?;
+    sql.execute(rate::SCHEMA, &[])?;
+    sql.execute(credits::SCHEMA, &[])?;
+    let stored = serde_json::to_string(tenant).map_err(|error| broken(&error.to_string()))?;
+    sql.execute(
+        "INSERT INTO actor VALUES (1, ?1, ?2, ?3, NULL)",
+        &[SCHEMA_VERSION.into(), stored.into(), now_ms.into()],
+    )?;
+    let opening_grant = if tenant.is_guest() { policy.guest_grant } else { Micro::ZERO };
+    credits::open(sql, opening_grant, now_ms)?;
+    Ok(Actor { tenant: tenant.clone(), quarantined: false })
+}
+
+/// Notes that an invariant was found broken. From then on the actor answers questions and changes nothing.
+///
+/// # Errors
+/// What the database refused.
+pub fn quarantine(sql: &mut impl Sql, detail: &str) -> Result<(), Refusal> {
+    sql.execute("UPDATE actor SET quarantine = COALESCE(quarantine, ?1)", &[detail.into()])?;
+    Ok(())
+}
+
+/// Runs the steps that lead from `found` to the newest version, and notes it.
+pub(super) fn migrate(sql: &mut impl Sql, found: i64, steps: &[&str]) -> Result<(), Refusal> {
+    let done = usize::try_from(found.saturating_sub(1)).map_err(|_| broken("schema version below one"))?;
+    let Some(missing) = steps.get(done..) else {
+        return Err(broken("the database is newer than this code"));
+    };
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for step in missing {
+        sql.execute(step, &[])?;
+    }
+    let newest = i64::try_from(steps.len()).unwrap_or(i64::MAX).saturating_add(1);
+    sql.execute("UPDATE actor SET schema_version = ?1", &[newest.into()])?;
+    Ok(())
+}
+
+fn broken(detail: &str) -> Refusal {
+    Refusal::Broken { detail: detail.to_owned() }
+}
