@@ -1,0 +1,263 @@
+//! The streaming form of an ask: text pieces as they come, then what was used, then the end mark.
+//!
+//! `data:` lines carry plain text only, because existing clients show every one of them. What a program
+//! needs besides comes in comment lines, or as named events when the request asks with `?events=1`.
+
+use actors::tenant::Stored;
+use serde_json::{Value, json};
+
+use super::ask::{self, KeptAnswer, Question, ReplyTo};
+use super::context::Context;
+use super::error::ApiError;
+use super::identity::Caller;
+use super::meter::{self, Ticket, Work, WorkEnd};
+use super::reply::Reply;
+use crate::platform::detached::ClientWatch;
+use crate::platform::streams::{self, ByteWriter};
+use crate::platform::{config::Provider, now_ms, timer};
+use crate::providers::{self, PieceStream};
+
+/// Pieces are written within this, or the client counts as gone. It bounds what a stalled reader can hold.
+const WRITE_WAIT_MS: i64 = 30_000;
+
+/// How the stream says what is not text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Comments,
+    NamedEvents,
+}
+
+impl Form {
+    fn of(context: &Context) -> Self {
+        match context.inbound.query.get("events").as_deref() {
+            Some("1") => Self::NamedEvents,
+            _ => Self::Comments,
+        }
+    }
+
+    fn usage(self, usage: &Value) -> String {
+        match self {
+            Self::Comments => format!(": usage {usage}\n\n"),
+            Self::NamedEvents => format!("event: usage\ndata: {usage}\n\n"),
+        }
+    }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Comments => ": done\n\n",
+            Self::NamedEvents => "event: done\ndata:\n\n",
+        }
+    }
+
+    fn error(self, error: &Value) -> String {
+        match self {
+            // The event has empty data: a client that shows every data line shows nothing more.
+            Self::Comments => format!(": error {error}\nevent: error\ndata:\n\n"),
+            Self::NamedEvents => format!("event: error\ndata: {error}\n\n"),
+        }
+    }
+}
+
+/// A piece of text as one event: a `data:` line for each of its lines.
+fn text_event(text: &str) -> String {
+    let mut event = String::with_capacity(text.len().saturating_add(8));
+    for line in text.split('\n') {
+        event.push_str("data: ");
+        event.push_str(line.trim_end_matches('\r'));
+        event.push('\n');
+    }
+    event.push('\n');
+    event
+}
+
+/// Asks, answers with a stream, and settles what was delivered of it.
+pub async fn run(
+    context: &Context,
+    caller: &Caller,
+    question: &Question,
+    ticket: &Ticket,
+    reply_to: ReplyTo,
+) {
+    let watch = ClientWatch::new(context.inbound.signal());
+    let opening = providers::open_stream(&context.env, &context.config, &question.chat, ticket.end_ms);
+    let (provider, stream) = match watch.unless_gone(opening).await {
+        Some(Ok(opened)) => opened,
+        None => return meter::release(context, caller, ticket).await,
+        Some(Err(failed)) => {
+            meter::release(context, caller, ticket).await;
+            let _gone = reply_to.send(Err(ApiError::AskFailed { detail: failed.detail() }));
+            return;
+        }
+    };
+    let Ok((writer, readable)) = streams::pipe() else {
+        meter::release(context, caller, ticket).await;
+        let _gone = reply_to.send(Err(ApiError::Unavailable));
+        return;
+    };
+    let model = stream.model.clone().unwrap_or_else(|| provider.model.clone());
+    let mut reply = Reply::events(readable)
+        .with("x-provider", provider.name)
+        .with("x-model", &model)
+        .with("x-credits-held", ticket.held.to_string());
+    if !caller.tenant.is_guest() {
+        reply = reply.with("x-credits-balance", ticket.available.to_string());
+    }
+    if reply_to.send(Ok(ask::with_budget(reply, ticket))).is_err() {
+        return meter::release(context, caller, ticket).await;
+    }
+    let delivery = Delivery { context, caller, question, ticket, provider: &provider, model: &model };
+    delivery.run(stream, writer, &watch).await;
+}
+
+/// One stream on its way to a client.
+struct Delivery<'a> {
+    context: &'a Context,
+    caller: &'a Caller,
+    question: &'a Question,
+    ticket: &'a Ticket,
+    provider: &'a Provider,
+    model: &'a str,
+}
+
+impl Delivery<'_> {
+    async fn run(&self, mut stream: PieceStream, writer: ByteWriter, watch: &ClientWatch) {
+        let mut text = String::new();
+        let end = self.pump(&mut stream, &writer, watch, &mut text).await;
+        let reported = stream.usage;
+        // Dropped before the settle: nobody reads on, so the provider is told to stop at once.
+        drop(stream);
+        let usage = ask::delivered(reported, end, &self.question.chat, &text);
+        let work = Work {
+            provider: self.provider.name,
+            model: self.model,
+            priced_model: &self.provider.model,
+            skill: &self.question.skill,
+            usage,
+            end,
+        };
+        // Only a complete answer is worth giving again.
+        let kept = ask::keep(&work, &text);
+        let keep = if end == WorkEnd::Complete { ask::to_raw(&kept) } else { None };
+        let ended = meter::settle(self.context, self.caller, self.ticket, &work, keep).await;
+        let form = Form::of(self.context);
+        let closing = match end {
+            WorkEnd::ClientGone => return,
+            WorkEnd::Complete => {
+                let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
+                format!("{}{}", form.usage(&usage_object(&kept, self.caller, billed)), form.done())
+            }
+            WorkEnd::Interrupted => {
+                let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
+                let error = json!({
+                    "error": "provider_interrupted",
+                    "message": "the provider broke off; what was delivered is charged",
+                    "request_id": self.context.request_id,
+                    "usage": usage_object(&kept, self.caller, billed),
+                });
+                form.error(&error)
+            }
+        };
+        let _client_may_be_gone = write(&writer, &closing).await;
+        writer.close().await;
+    }
+
+    /// Passes pieces on until the stream or the client ends. `text` is what the client took.
+    async fn pump(
+        &self,
+        stream: &mut PieceStream,
+        writer: &ByteWriter,
+        watch: &ClientWatch,
+        text: &mut String,
+    ) -> WorkEnd {
+        let idle_ms = self.context.config.deadlines.idle_ms;
+        loop {
+            let wait_ms = idle_ms.min(self.ticket.end_ms.saturating_sub(now_ms()));
+            let piece = match watch.unless_gone(stream.next(wait_ms)).await {
+                None => return WorkEnd::ClientGone,
+                Some(Err(_)) => return WorkEnd::Interrupted,
+                Some(Ok(None)) => return WorkEnd::Complete,
+                Some(Ok(Some(piece))) => piece,
+            };
+            if !write(writer, &text_event(&piece)).await {
+                return WorkEnd::ClientGone;
+            }
+            text.push_str(&piece);
+        }
+    }
+}
+
+/// Whether the client took it.
+async fn write(writer: &ByteWriter, event: &str) -> bool {
+    matches!(timer::within(WRITE_WAIT_MS, writer.write(event.as_bytes())).await, Ok(Ok(())))
+}
+
+fn usage_object(kept: &KeptAnswer, caller: &Caller, billed: Option<(f64, f64)>) -> Value {
+    let mut usage = json!({
+        "provider": kept.provider,
+        "model": kept.model,
+        "tokens_in": kept.tokens_in,
+        "tokens_out": kept.tokens_out,
+        "basis": kept.basis,
+    });
+    if let (Some((charged, available)), Some(usage)) = (billed, usage.as_object_mut()) {
+        usage.insert("credits_used".to_owned(), json!(charged));
+        if !caller.tenant.is_guest() {
+            usage.insert("credits_balance".to_owned(), json!(available));
+        }
+    }
+    usage
+}
+
+/// What is still to be written of a replayed stream, after its reply was sent.
+pub struct Rest {
+    writer: ByteWriter,
+    events: String,
+}
+
+impl Rest {
+    pub async fn send(self) {
+        let _client_may_be_gone = write(&self.writer, &self.events).await;
+        self.writer.close().await;
+    }
+}
+
+/// A kept answer as a stream.
+pub fn replay(
+    context: &Context,
+    caller: &Caller,
+    kept: KeptAnswer,
+    stored: &Stored,
+) -> Result<(Reply, Rest), ApiError> {
+    let (writer, readable) = streams::pipe().map_err(|_| ApiError::Unavailable)?;
+    let form = Form::of(context);
+    let billed = Some((stored.charged.credits(), stored.available.credits()));
+    let usage = form.usage(&usage_object(&kept, caller, billed));
+    let events = format!("{}{usage}{}", text_event(&kept.content), form.done());
+    let mut reply = Reply::events(readable)
+        .with("x-provider", kept.provider)
+        .with("x-model", kept.model)
+        .with("idempotency-replayed", "true");
+    if !caller.tenant.is_guest() {
+        reply = reply.with("x-credits-balance", stored.available.to_string());
+    }
+    Ok((reply, Rest { writer, events }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_keeps_its_lines() {
+        assert_eq!(text_event("a"), "data: a\n\n");
+        assert_eq!(text_event(" a\n\nb"), "data:  a\ndata: \ndata: b\n\n");
+    }
+
+    #[test]
+    fn only_text_is_in_the_data_of_the_plain_form() {
+        let form = Form::Comments;
+        let extra =
+            format!("{}{}{}", form.usage(&json!({"a": 1})), form.done(), form.error(&json!({"b": 2})));
+        assert!(extra.lines().filter_map(|line| line.strip_prefix("data:")).all(str::is_empty), "{extra}");
+    }
+}

@@ -1,0 +1,148 @@
+//! One request under way: what it brought, the configuration, and the questions handlers ask of both.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use actors::tenant::{Command, Idempotency, KEY_BYTES_MAX, Reply as ActorReply};
+use sha2::{Digest, Sha256};
+use worker::Env;
+
+use super::admin_key::{self, AdminKey};
+use super::error::ApiError;
+use super::identity::{self, Caller, Evidence, Proof};
+use super::inbound::Inbound;
+use super::{cors, jwt, tokens};
+use crate::platform::config::Config;
+use crate::platform::{log, tenant_stub};
+
+const COOKIE: &str = "cog_auth_jwt";
+
+pub struct Context {
+    pub env: Env,
+    pub config: Rc<Config>,
+    pub inbound: Inbound,
+    pub request_id: String,
+    /// The pattern of the route that was matched.
+    pub route: &'static str,
+    /// The runtime's handle on this event, for work that outlives the reply.
+    pub event: worker::Context,
+    admin: OnceCell<AdminKey>,
+    asserted: Cell<bool>,
+}
+
+impl Context {
+    pub fn new(
+        env: Env,
+        config: Rc<Config>,
+        inbound: Inbound,
+        request_id: String,
+        route: &'static str,
+        event: worker::Context,
+    ) -> Self {
+        let (admin, asserted) = (OnceCell::new(), Cell::new(false));
+        Self { env, config, inbound, request_id, route, event, admin, asserted }
+    }
+
+    /// Whether the caller was believed without proof; the response then says so.
+    pub fn was_asserted(&self) -> bool {
+        self.asserted.get()
+    }
+
+    pub fn admin_key(&self) -> AdminKey {
+        *self.admin.get_or_init(|| {
+            let key = self.inbound.header("x-admin-key");
+            let token = self.inbound.header("x-admin-token");
+            admin_key::judge(key.as_deref(), token.as_deref(), &self.config.admin_key_digests)
+        })
+    }
+
+    /// # Errors
+    /// `Unauthorized` unless the operator's key is there and valid.
+    pub fn require_admin(&self) -> Result<(), ApiError> {
+        match self.admin_key() {
+            AdminKey::Valid => Ok(()),
+            AdminKey::Absent | AdminKey::Invalid => Err(ApiError::Unauthorized),
+        }
+    }
+
+    /// Who is calling.
+    ///
+    /// # Errors
+    /// `MissingEmail` when nothing is said at all; otherwise as [`identity::resolve`].
+    pub async fn caller(&self) -> Result<Caller, ApiError> {
+        let claims = self.claims().await?;
+        let query_email = self.inbound.query.get("email");
+        let header_email = self.inbound.header_filled("x-user-email");
+        let evidence = Evidence {
+            query_email: query_email.as_deref(),
+            header_email: header_email.as_deref(),
+            claims: claims.as_ref(),
+        };
+        let found = identity::resolve(&evidence, self.admin_key(), self.config.identity_mode)?;
+        let caller = found.ok_or(ApiError::MissingEmail)?;
+        match caller.proof {
+            Proof::Asserted => self.asserted.set(true),
+            Proof::Admin => log::acted_for(&self.request_id, self.route, &caller.tenant.actor_name("tenant")),
+            Proof::Token => {}
+        }
+        Ok(caller)
+    }
+
+    /// The claims of the token that came along, verified; a token that is not good is never passed over.
+    async fn claims(&self) -> Result<Option<jwt::Claims>, ApiError> {
+        let token = match self.inbound.header_filled("authorization") {
+            Some(header) => Some(jwt::bearer(&header).ok_or(ApiError::TokenInvalid)?),
+            None => self.cookie_token()?,
+        };
+        let Some(token) = token else {
+            return Ok(None);
+        };
+        let verified = tokens::verify(&self.env, &self.config, &token).await;
+        verified.map(Some).map_err(|_| ApiError::TokenInvalid)
+    }
+
+    /// A browser sends a cookie by itself, so for anything but reading the page must be one of ours.
+    fn cookie_token(&self) -> Result<Option<String>, ApiError> {
+        let Some(token) = self.inbound.header_filled("cookie").and_then(|h| jwt::cookie(&h, COOKIE)) else {
+            return Ok(None);
+        };
+        let reads = matches!(self.inbound.method.as_str(), "GET" | "HEAD");
+        let origin = self.inbound.header("origin");
+        let ours = origin.is_some_and(|origin| cors::is_allowed(&origin, &self.config.allowed_origins));
+        if reads || ours { Ok(Some(token)) } else { Err(ApiError::OriginForbidden) }
+    }
+
+    /// The key a client gave this request, with the digest of what it asked.
+    ///
+    /// # Errors
+    /// `InvalidIdempotencyKey`.
+    pub fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
+        let Some(key) = self.inbound.header("idempotency-key") else {
+            return Ok(None);
+        };
+        let key = key.trim();
+        let visible = key.bytes().all(|b| b.is_ascii_graphic());
+        if key.is_empty() || key.len() > KEY_BYTES_MAX || !visible {
+            return Err(ApiError::InvalidIdempotencyKey);
+        }
+        let mut digest = Sha256::new();
+        digest.update(self.route);
+        digest.update([0]);
+        digest.update(body);
+        Ok(Some(Idempotency { key: key.to_owned(), body_hash: format!("{:x}", digest.finalize()) }))
+    }
+
+    /// Asks the caller's actor.
+    ///
+    /// # Errors
+    /// The actor's refusal, as clients see it.
+    pub async fn ask_actor(&self, caller: &Caller, command: Command) -> Result<ActorReply, ApiError> {
+        tenant_stub::send(&self.env, &caller.tenant, command).await.map_err(ApiError::from)
+    }
+}
+
+/// An actor that answers another question than was asked is a fault of ours.
+pub fn unexpected() -> ApiError {
+    log::fault("unexpected_reply", "an actor answered another command");
+    ApiError::Unavailable
+}

@@ -1,0 +1,111 @@
+//! From the platform's request to its response: the one way in, and the one way out.
+
+use std::rc::Rc;
+
+use web_sys::{Request, Response};
+use worker::Env;
+
+use super::context::Context;
+use super::error::ApiError;
+use super::inbound::Inbound;
+use super::reply::{Body, Reply};
+use super::routes::{self, Action, Match};
+use super::{admin, ai_binding, ask, auth, cors, credits, health, usage};
+use crate::platform::{config, log, now_ms, random_id};
+
+/// Serves one request. Whatever happens, the client gets a reply in the contract's form.
+pub async fn serve(request: Request, env: Env, event: worker::Context) -> worker::Result<Response> {
+    let started_ms = now_ms();
+    let inbound = Inbound::new(request);
+    let config = config::get(&env);
+    let request_id = request_id(&inbound);
+    let (method, origin) = (inbound.method.clone(), inbound.header("origin"));
+    let (reply, route) = if method == "OPTIONS" {
+        (cors::preflight(&inbound), "preflight")
+    } else {
+        route(inbound, env, Rc::clone(&config), event, &request_id).await
+    };
+    log::request(&log::RequestLine {
+        event: "request",
+        request_id: &request_id,
+        method: known_method(&method),
+        route,
+        status: reply.status,
+        duration_ms: now_ms().saturating_sub(started_ms),
+        error: reply.error,
+    });
+    let reply = cors::finish(reply, origin.as_deref(), &config.allowed_origins);
+    let mut reply = reply.with("x-request-id", request_id);
+    if method == "HEAD" {
+        reply.body = Body::Empty;
+    }
+    reply.into_response().ok_or_else(|| worker::Error::from("the platform refused the response"))
+}
+
+async fn route(
+    inbound: Inbound,
+    env: Env,
+    config: Rc<config::Config>,
+    event: worker::Context,
+    request_id: &str,
+) -> (Reply, &'static str) {
+    let failed = |error: &ApiError| Reply::error(error, request_id);
+    if inbound.too_long() {
+        return (failed(&ApiError::UriTooLong), "unknown");
+    }
+    let (action, name) = match routes::find(&inbound.method, &inbound.path) {
+        Match::Found(action, name) => (action, name),
+        Match::Unknown => return (failed(&ApiError::NotFound), "unknown"),
+        Match::WrongMethod { allow, route } => {
+            return (failed(&ApiError::MethodNotAllowed { allow }), route);
+        }
+    };
+    // A wrong configuration could spend somebody's credits, so it serves nobody; the operator still sees why.
+    if !config.problems.is_empty() && !matches!(action, Action::Ready | Action::Health) {
+        return (failed(&ApiError::Misconfigured), name);
+    }
+    let context = Context::new(env, config, inbound, request_id.to_owned(), name, event);
+    let context = Rc::new(context);
+    let reply = match act(action, &context).await {
+        Ok(reply) => reply,
+        Err(error) => failed(&error),
+    };
+    if context.was_asserted() {
+        return (reply.with("x-identity-source", "asserted"), name);
+    }
+    (reply, name)
+}
+
+async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
+    match action {
+        Action::GuestToken => auth::guest(context).await,
+        Action::Jwks => auth::jwks(context).await,
+        Action::Balance => credits::balance(context).await,
+        Action::Adjust => credits::adjust(context).await,
+        Action::Ledger => credits::ledger(context).await,
+        Action::Holds => credits::holds(context).await,
+        Action::UsageList => usage::list(context).await,
+        Action::UsageRecord => usage::record(context).await,
+        Action::Ask => ask::ask(context).await,
+        Action::AiBinding => Ok(ai_binding::bound(context)),
+        Action::AiTest => ai_binding::test(context).await,
+        Action::AdminPing => admin::ping(context),
+        Action::EnvSnapshot => admin::env_snapshot(context),
+        Action::Ready => Ok(health::ready(context)),
+        Action::Health => Ok(health::healthy()),
+        Action::NotImplemented => Err(ApiError::NotImplemented),
+    }
+}
+
+/// The platform's id of the request when it has one, so that both logs can be read together; else our own.
+fn request_id(inbound: &Inbound) -> String {
+    let ray = inbound.header_filled("cf-ray");
+    let ray = ray.filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    ray.unwrap_or_else(random_id)
+}
+
+/// A method can be any word; only those we know reach a log.
+fn known_method(method: &str) -> &str {
+    const KNOWN: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    if KNOWN.contains(&method) { method } else { "OTHER" }
+}

@@ -1,0 +1,255 @@
+//! Every error a client can get: its stable code, its status, and the fields beside it. One enum, one place.
+
+use actors::shared::{Micro, Refusal};
+use serde_json::{Map, Value, json};
+
+use super::query::iso_time;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ApiError {
+    NotFound,
+    MethodNotAllowed { allow: String },
+    NotImplemented,
+    UriTooLong,
+    Misconfigured,
+    Unavailable,
+    // Identity
+    MissingEmail,
+    InvalidEmail,
+    TokenInvalid,
+    IdentityUnproven,
+    IdentityMismatch,
+    OriginForbidden,
+    Unauthorized,
+    SigningUnconfigured,
+    // Bodies and parameters
+    InvalidJson,
+    UnsupportedContentType,
+    PayloadTooLarge { max_bytes: usize },
+    InvalidField { field: &'static str, expected: &'static str },
+    MissingInput,
+    InvalidCursor,
+    InvalidTime { parameter: &'static str },
+    InvalidIdempotencyKey,
+    // Credits
+    SetAndDeltaConflict,
+    NothingToDo,
+    InvalidAmount,
+    InsufficientCredits { email: Option<String>, available: Micro, needed: Micro, updated_at_ms: i64 },
+    RateLimited { limit: u32, window_ms: i64, retry_after_ms: i64 },
+    TooManyHolds { limit: u32 },
+    TooManyKeys { limit: u32 },
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    ActorQuarantined,
+    // Providers
+    AskFailed { detail: String },
+    AiRunFailed { detail: String },
+    AiNotBound,
+}
+
+impl ApiError {
+    /// The `error` field.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NotImplemented => "not_implemented",
+            Self::UriTooLong => "uri_too_long",
+            Self::Misconfigured => "misconfigured",
+            Self::Unavailable => "unavailable",
+            Self::MissingEmail => "missing_email",
+            Self::InvalidEmail => "invalid_email",
+            Self::TokenInvalid => "token_invalid",
+            Self::IdentityUnproven => "identity_unproven",
+            Self::IdentityMismatch => "identity_mismatch",
+            Self::OriginForbidden => "origin_forbidden",
+            Self::Unauthorized => "unauthorized",
+            Self::SigningUnconfigured => "signing_unconfigured",
+            Self::InvalidJson => "invalid_json",
+            Self::UnsupportedContentType => "unsupported_content_type",
+            Self::PayloadTooLarge { .. } => "payload_too_large",
+            Self::InvalidField { .. } => "invalid_field",
+            Self::MissingInput => "missing_input",
+            Self::InvalidCursor => "invalid_cursor",
+            Self::InvalidTime { .. } => "invalid_time",
+            Self::InvalidIdempotencyKey => "invalid_idempotency_key",
+            Self::SetAndDeltaConflict => "set_and_delta_conflict",
+            Self::NothingToDo => "nothing_to_do",
+            Self::InvalidAmount => "invalid_amount",
+            Self::InsufficientCredits { .. } => "insufficient_credits",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyHolds { .. } => "too_many_holds",
+            Self::TooManyKeys { .. } => "too_many_idempotency_keys",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::IdempotencyInProgress => "idempotency_in_progress",
+            Self::ActorQuarantined => "actor_quarantined",
+            Self::AskFailed { .. } => "si_ask_failed",
+            Self::AiRunFailed { .. } => "ai_run_failed",
+            Self::AiNotBound => "ai_not_bound",
+        }
+    }
+
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::MissingEmail
+            | Self::InvalidEmail
+            | Self::InvalidJson
+            | Self::UnsupportedContentType
+            | Self::InvalidField { .. }
+            | Self::MissingInput
+            | Self::InvalidCursor
+            | Self::InvalidTime { .. }
+            | Self::InvalidIdempotencyKey
+            | Self::SetAndDeltaConflict
+            | Self::NothingToDo
+            | Self::InvalidAmount => 400,
+            Self::TokenInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
+            Self::InsufficientCredits { .. } => 402,
+            Self::IdentityMismatch | Self::OriginForbidden => 403,
+            Self::NotFound | Self::UriTooLong => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::IdempotencyConflict | Self::IdempotencyInProgress => 409,
+            Self::PayloadTooLarge { .. } => 413,
+            Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyKeys { .. } => 429,
+            Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound => 500,
+            Self::NotImplemented => 501,
+            Self::AskFailed { .. } => 502,
+            Self::Misconfigured | Self::Unavailable | Self::ActorQuarantined => 503,
+        }
+    }
+
+    /// A sentence for a person. The code is what programs read.
+    fn message(&self) -> String {
+        match self {
+            Self::NotFound => "there is nothing at this address".to_owned(),
+            Self::MethodNotAllowed { allow } => format!("this address takes {allow}"),
+            Self::NotImplemented => "this part of the API is not built yet".to_owned(),
+            Self::UriTooLong => "the address is too long".to_owned(),
+            Self::Misconfigured => {
+                "the service is misconfigured; /ready tells the operator what is wrong".to_owned()
+            }
+            Self::Unavailable => "the service could not do this now; nothing was lost, try again".to_owned(),
+            Self::MissingEmail => {
+                "no identity was given: send a token, or X-User-Email beside one".to_owned()
+            }
+            Self::InvalidEmail => "the e-mail address is not one this service accepts".to_owned(),
+            Self::TokenInvalid => "the token is not valid here".to_owned(),
+            Self::IdentityUnproven => "an address alone proves nothing: send a token for it".to_owned(),
+            Self::IdentityMismatch => "the identities given contradict each other".to_owned(),
+            Self::OriginForbidden => "a cookie counts only from an allowed origin".to_owned(),
+            Self::Unauthorized => "a valid X-Admin-Key is needed".to_owned(),
+            Self::SigningUnconfigured => {
+                "the service has no usable signing key; /ready tells which mistake it is".to_owned()
+            }
+            Self::InvalidJson => "the body is not JSON this service accepts".to_owned(),
+            Self::UnsupportedContentType => "send Content-Type: application/json".to_owned(),
+            Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
+            Self::InvalidField { field, expected } => format!("`{field}` must be {expected}"),
+            Self::MissingInput => "`input` is missing or empty".to_owned(),
+            Self::InvalidCursor => "the cursor was not made by this list".to_owned(),
+            Self::InvalidTime { parameter } => format!("`{parameter}` is not a time this service reads"),
+            Self::InvalidIdempotencyKey => "Idempotency-Key is 1 to 255 visible ASCII characters".to_owned(),
+            Self::SetAndDeltaConflict => "give `set` or `delta`, not both".to_owned(),
+            Self::NothingToDo => "give `set` or `delta`".to_owned(),
+            Self::InvalidAmount => "the amount is no number, too large, or makes the balance so".to_owned(),
+            Self::InsufficientCredits { .. } => "the balance does not cover this request".to_owned(),
+            Self::RateLimited { limit, window_ms, .. } => {
+                format!("{limit} requests in {} s are allowed", window_ms / 1_000)
+            }
+            Self::TooManyHolds { limit } => format!("{limit} requests are under way, which is the limit"),
+            Self::TooManyKeys { limit } => {
+                format!("{limit} idempotency keys were used in a day, which is the limit")
+            }
+            Self::IdempotencyConflict => "this Idempotency-Key was used with another request".to_owned(),
+            Self::IdempotencyInProgress => {
+                "the first request with this Idempotency-Key is still under way".to_owned()
+            }
+            Self::ActorQuarantined => "this account is held for inspection; nothing is lost".to_owned(),
+            Self::AskFailed { .. } => "no provider answered; nothing was charged".to_owned(),
+            Self::AiRunFailed { .. } => "the AI binding did not answer".to_owned(),
+            Self::AiNotBound => "the binding AI is absent".to_owned(),
+        }
+    }
+
+    /// Seconds a client should wait, rounded up so that waiting them is enough.
+    pub fn retry_after_s(&self) -> Option<i64> {
+        match self {
+            Self::RateLimited { retry_after_ms, .. } => Some(retry_after_ms.saturating_add(999) / 1_000),
+            Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
+            Self::TooManyKeys { .. } => Some(60),
+            _ => None,
+        }
+    }
+
+    /// The response body: flat, the code first.
+    pub fn body(&self, request_id: &str) -> Value {
+        let mut body = Map::new();
+        body.insert("error".to_owned(), json!(self.code()));
+        body.insert("message".to_owned(), json!(self.message()));
+        body.insert("request_id".to_owned(), json!(request_id));
+        match self {
+            Self::PayloadTooLarge { max_bytes } => {
+                body.insert("max_bytes".to_owned(), json!(max_bytes));
+            }
+            Self::InvalidField { field, .. } => {
+                body.insert("field".to_owned(), json!(field));
+            }
+            Self::AskFailed { detail } | Self::AiRunFailed { detail } => {
+                body.insert("detail".to_owned(), json!(detail));
+            }
+            Self::InsufficientCredits { email, available, needed, updated_at_ms } => {
+                balance_fields(&mut body, email.as_deref(), *available, *updated_at_ms);
+                body.insert("needed".to_owned(), json!(needed.credits()));
+            }
+            _ => {}
+        }
+        if matches!(self, Self::AiRunFailed { .. }) {
+            body.insert("ok".to_owned(), json!(false));
+        }
+        Value::Object(body)
+    }
+}
+
+/// The balance object: three equal numbers, two equal times, as clients of old expect.
+pub fn balance_fields(
+    body: &mut Map<String, Value>,
+    email: Option<&str>,
+    available: Micro,
+    updated_at_ms: i64,
+) {
+    let credits = json!(available.credits());
+    let updated = json!(iso_time(updated_at_ms));
+    body.insert("email".to_owned(), json!(email));
+    for name in ["balance", "balance_credits", "credits"] {
+        body.insert(name.to_owned(), credits.clone());
+    }
+    for name in ["updated_at", "updated"] {
+        body.insert(name.to_owned(), updated.clone());
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::InsufficientCredits { available, needed, updated_at_ms } => {
+                Self::InsufficientCredits { email: None, available, needed, updated_at_ms }
+            }
+            Refusal::RateLimited { limit, window_ms, retry_after_ms } => {
+                Self::RateLimited { limit, window_ms, retry_after_ms }
+            }
+            Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
+            Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },
+            Refusal::IdempotencyConflict => Self::IdempotencyConflict,
+            Refusal::IdempotencyInProgress => Self::IdempotencyInProgress,
+            Refusal::InvalidAmount => Self::InvalidAmount,
+            Refusal::InvalidCursor => Self::InvalidCursor,
+            Refusal::Quarantined | Refusal::Broken { .. } => Self::ActorQuarantined,
+            // Ids are ours and random, names are digests: these are faults of ours, and were logged where found.
+            Refusal::DuplicateOperation
+            | Refusal::UnknownHold
+            | Refusal::TenantMismatch
+            | Refusal::Storage { .. } => Self::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Who is calling: an address in a query or a header is a claim, a token or the operator's key is proof.
+
+use actors::shared::TenantId;
+
+use super::admin_key::AdminKey;
+use super::error::ApiError;
+use super::jwt::Claims;
+use super::tokens::GUEST;
+use crate::platform::config::IdentityMode;
+
+/// Why the tenant is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    Token,
+    /// An operator acts for the tenant; every such call is logged.
+    Admin,
+    /// Nothing proves it, and the mode does not ask.
+    Asserted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub tenant: TenantId,
+    pub proof: Proof,
+}
+
+/// What a request says of its caller. A token that was present and not good never gets here.
+#[derive(Debug, Default)]
+pub struct Evidence<'a> {
+    pub query_email: Option<&'a str>,
+    pub header_email: Option<&'a str>,
+    pub claims: Option<&'a Claims>,
+}
+
+/// Decides who is calling; `None` when nothing was said at all.
+///
+/// # Errors
+/// `InvalidEmail`, `IdentityUnproven`, `IdentityMismatch`, `TokenInvalid`, `Unauthorized`.
+pub fn resolve(
+    evidence: &Evidence<'_>,
+    admin: AdminKey,
+    mode: IdentityMode,
+) -> Result<Option<Caller>, ApiError> {
+    if admin == AdminKey::Invalid {
+        return Err(ApiError::Unauthorized);
+    }
+    let proven = evidence.claims.map(tenant_of).transpose()?;
+    let Some(claimed) = claimed(evidence, admin)? else {
+        return Ok(proven.map(|tenant| Caller { tenant, proof: Proof::Token }));
+    };
+    let proof = match (&proven, admin, mode) {
+        (_, AdminKey::Valid, _) => Proof::Admin,
+        (Some(tenant), _, _) if *tenant == claimed => Proof::Token,
+        // A guest's token names no address, so in this mode it does not contradict one.
+        (None | Some(TenantId::Guest(_)), _, IdentityMode::Asserted) => Proof::Asserted,
+        (Some(_), _, _) => return Err(ApiError::IdentityMismatch),
+        (None, _, IdentityMode::Verified) => return Err(ApiError::IdentityUnproven),
+    };
+    Ok(Some(Caller { tenant: claimed, proof }))
+}
+
+/// The address that query and header agree on.
+fn claimed(evidence: &Evidence<'_>, admin: AdminKey) -> Result<Option<TenantId>, ApiError> {
+    let parse = |raw: &str| named(raw, admin);
+    let query = evidence.query_email.map(parse).transpose()?;
+    let header = evidence.header_email.map(parse).transpose()?;
+    match (query, header) {
+        (Some(query), Some(header)) if query != header => Err(ApiError::IdentityMismatch),
+        (query, header) => Ok(query.or(header)),
+    }
+}
+
+/// A tenant by name. An operator may also name a guest, by the subject of its token.
+pub fn named(raw: &str, admin: AdminKey) -> Result<TenantId, ApiError> {
+    let guest = raw.trim().strip_prefix("guest:").filter(|_| admin == AdminKey::Valid);
+    if let Some(id) = guest.filter(|id| uuid::Uuid::try_parse(id).is_ok()) {
+        return Ok(TenantId::Guest(format!("guest:{}", id.to_ascii_lowercase())));
+    }
+    TenantId::from_email(raw).map_err(|_| ApiError::InvalidEmail)
+}
+
+/// Whose token it is. A guest stays a guest whatever its subject looks like.
+fn tenant_of(claims: &Claims) -> Result<TenantId, ApiError> {
+    if claims.role.as_deref() == Some(GUEST) {
+        let subject = claims.sub.as_ref().filter(|subject| !subject.is_empty() && subject.len() <= 255);
+        return subject.cloned().map(TenantId::Guest).ok_or(ApiError::TokenInvalid);
+    }
+    let address = claims.email.as_ref().or(claims.em.as_ref()).or(claims.sub.as_ref());
+    let address = address.ok_or(ApiError::TokenInvalid)?;
+    TenantId::from_email(address).map_err(|_| ApiError::TokenInvalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(email: &str) -> Claims {
+        Claims { email: Some(email.to_owned()), ..Claims::default() }
+    }
+
+    fn guest(sub: &str) -> Claims {
+        Claims { sub: Some(sub.to_owned()), role: Some("guest".to_owned()), ..Claims::default() }
+    }
+
+    struct Case {
+        query: Option<&'static str>,
+        header: Option<&'static str>,
+        claims: Option<Claims>,
+        admin: AdminKey,
+        mode: IdentityMode,
+    }
+
+    const BARE: Case = Case {
+        query: None,
+        header: None,
+        claims: None,
+        admin: AdminKey::Absent,
+        mode: IdentityMode::Verified,
+    };
+
+    fn run(case: &Case) -> Result<Option<(String, Proof)>, ApiError> {
+        let evidence =
+            Evidence { query_email: case.query, header_email: case.header, claims: case.claims.as_ref() };
+        let caller = resolve(&evidence, case.admin, case.mode)?;
+        Ok(caller.map(|caller| (caller.tenant.label().to_owned(), caller.proof)))
+    }
+
+    fn is(email: &str, proof: Proof) -> Result<Option<(String, Proof)>, ApiError> {
+        Ok(Some((email.to_owned(), proof)))
+    }
+
+    #[test]
+    fn an_address_alone_proves_nothing() {
+        assert_eq!(run(&Case { query: Some("v@x.io"), ..BARE }), Err(ApiError::IdentityUnproven));
+        assert_eq!(run(&Case { header: Some("v@x.io"), ..BARE }), Err(ApiError::IdentityUnproven));
+        assert_eq!(run(&BARE), Ok(None));
+    }
+
+    #[test]
+    fn a_token_may_not_be_contradicted() {
+        let me = || Some(user("me@x.io"));
+        assert_eq!(
+            run(&Case { claims: me(), header: Some("v@x.io"), ..BARE }),
+            Err(ApiError::IdentityMismatch)
+        );
+        assert_eq!(
+            run(&Case { claims: me(), header: Some(" ME@x.io"), ..BARE }),
+            is("me@x.io", Proof::Token)
+        );
+        let asserted = Case { claims: me(), query: Some("v@x.io"), mode: IdentityMode::Asserted, ..BARE };
+        assert_eq!(run(&asserted), Err(ApiError::IdentityMismatch));
+        let disagree = Case { claims: me(), query: Some("me@x.io"), header: Some("v@x.io"), ..BARE };
+        assert_eq!(run(&disagree), Err(ApiError::IdentityMismatch));
+    }
+
+    #[test]
+    fn a_guest_is_its_own_tenant_and_no_address() {
+        let token = || Some(guest("victim@x.io"));
+        assert_eq!(run(&Case { claims: token(), ..BARE }), is("victim@x.io", Proof::Token));
+        let claims = guest("victim@x.io");
+        let evidence = Evidence { claims: Some(&claims), ..Evidence::default() };
+        let caller = resolve(&evidence, AdminKey::Absent, IdentityMode::Verified);
+        assert!(caller.unwrap().unwrap().tenant.is_guest());
+        assert_eq!(
+            run(&Case { claims: token(), header: Some("victim@x.io"), ..BARE }),
+            Err(ApiError::IdentityMismatch)
+        );
+    }
+
+    #[test]
+    fn development_believes_an_address() {
+        let asserted = Case { header: Some("dev@x.io"), mode: IdentityMode::Asserted, ..BARE };
+        assert_eq!(run(&asserted), is("dev@x.io", Proof::Asserted));
+        let beside_guest = Case { claims: Some(guest("guest:1")), ..asserted };
+        assert_eq!(run(&beside_guest), is("dev@x.io", Proof::Asserted));
+    }
+
+    #[test]
+    fn an_operator_acts_for_anybody_and_a_wrong_key_for_nobody() {
+        let operator = Case { header: Some("v@x.io"), admin: AdminKey::Valid, ..BARE };
+        assert_eq!(run(&operator), is("v@x.io", Proof::Admin));
+        let named = "guest:7f0c1e0a-0000-4000-8000-000000000000";
+        assert_eq!(run(&Case { header: Some(named), ..operator }), is(named, Proof::Admin));
+        let wrong = Case { claims: Some(user("me@x.io")), admin: AdminKey::Invalid, ..BARE };
+        assert_eq!(run(&wrong), Err(ApiError::Unauthorized));
+    }
+
+    #[test]
+    fn odd_addresses_and_empty_tokens_are_told_apart() {
+        assert_eq!(run(&Case { header: Some("a,b@x.io"), ..BARE }), Err(ApiError::InvalidEmail));
+        assert_eq!(run(&Case { claims: Some(user("nobody")), ..BARE }), Err(ApiError::TokenInvalid));
+        assert_eq!(run(&Case { claims: Some(Claims::default()), ..BARE }), Err(ApiError::TokenInvalid));
+    }
+}

@@ -1,0 +1,106 @@
+//! A request as the front door sees it: what is needed is read when it is needed, each once.
+
+use web_sys::Request;
+
+use super::error::ApiError;
+use super::limits::{PATH_BYTES_MAX, QUERY_BYTES_MAX};
+use super::query::Query;
+use crate::platform::streams::{self, Broken};
+
+pub struct Inbound {
+    raw: Request,
+    pub method: String,
+    /// Lower-cased, without one trailing slash; still percent-encoded, so an encoded path matches no route.
+    pub path: String,
+    pub query: Query,
+    too_long: bool,
+}
+
+impl Inbound {
+    pub fn new(raw: Request) -> Self {
+        let url = raw.url();
+        let (path, query) = split(&url);
+        let too_long = path.len() > PATH_BYTES_MAX || query.len() > QUERY_BYTES_MAX;
+        let query = Query::new(query.to_owned());
+        let path = normal(path);
+        Self { method: raw.method(), path, query, too_long, raw }
+    }
+
+    pub const fn too_long(&self) -> bool {
+        self.too_long
+    }
+
+    /// A header's value; several of one name are joined by commas, as the platform does.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.raw.headers().get(name).ok().flatten()
+    }
+
+    /// A header that is there and not blank.
+    pub fn header_filled(&self, name: &str) -> Option<String> {
+        self.header(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The address the connection came from, as the platform tells it.
+    pub fn signal(&self) -> web_sys::AbortSignal {
+        self.raw.signal()
+    }
+
+    /// The whole body. A declared length over the limit is refused before anything is read.
+    pub async fn body(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+        let too_large = ApiError::PayloadTooLarge { max_bytes: bytes_max };
+        let declared = self.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
+            return Err(too_large);
+        }
+        let Some(stream) = self.raw.body() else {
+            return Ok(Vec::new());
+        };
+        match streams::read_all(&stream, bytes_max).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(too_large),
+            Err(Broken) => Err(ApiError::InvalidJson),
+        }
+    }
+
+    /// A JSON body's bytes, once its content type is one we read. Nothing said counts as JSON.
+    pub async fn json_bytes(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+        if let Some(content_type) = self.header_filled("content-type") {
+            let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            if essence != "application/json" && !essence.ends_with("+json") {
+                return Err(ApiError::UnsupportedContentType);
+            }
+        }
+        self.body(bytes_max).await
+    }
+}
+
+/// Path and query of an absolute URL.
+fn split(url: &str) -> (&str, &str) {
+    let url = url.split('#').next().unwrap_or_default();
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path_and_query = after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/");
+    path_and_query.split_once('?').unwrap_or((path_and_query, ""))
+}
+
+fn normal(path: &str) -> String {
+    let path = match path.strip_suffix('/') {
+        Some(rest) if !rest.is_empty() => rest,
+        _ => path,
+    };
+    path.to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_split_and_paths_are_normal() {
+        assert_eq!(split("http://h:1/a/b?x=/y#z"), ("/a/b", "x=/y"));
+        assert_eq!(split("http://h"), ("/", ""));
+        for (path, expected) in [("/API/Credits/", "/api/credits"), ("/", "/"), ("//", "/"), ("/a//", "/a/")]
+        {
+            assert_eq!(normal(path), expected, "{path}");
+        }
+    }
+}

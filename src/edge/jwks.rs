@@ -1,0 +1,122 @@
+//! Public keys: what is served, and what verifies tokens. Both are the union of KV and our own key, so that
+//! a key rotates with overlap: publish the next one in KV, wait, switch, keep the old one in KV for a while.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+use worker::Env;
+
+use super::jwt::Rejected;
+use super::limits::{PUBLIC_KEYS_MAX, PUBLIC_KEYS_REFRESH_MS, PUBLIC_KEYS_TTL_MS};
+use crate::platform::config::Config;
+use crate::platform::now_ms;
+use crate::platform::web_crypto::{self, CryptoKey};
+
+const KV_BINDING: &str = "KEYS";
+const KV_KEY: &str = "jwks";
+/// The members of an RSA JWK that are public. Everything else stays where it is.
+const PUBLIC_MEMBERS: &[&str] = &["kty", "n", "e", "kid", "alg", "use", "key_ops"];
+
+/// The key set to serve.
+pub async fn served(env: &Env, config: &Config) -> Value {
+    let stored = stored(env).await;
+    json!({ "keys": union(&stored, config) })
+}
+
+/// What KV holds; nothing when it holds nothing readable.
+async fn stored(env: &Env) -> Value {
+    let Ok(store) = env.kv(KV_BINDING) else {
+        return Value::Null;
+    };
+    match store.get(KV_KEY).text().await {
+        Ok(Some(text)) => serde_json::from_str(&text).unwrap_or(Value::Null),
+        _ => Value::Null,
+    }
+}
+
+/// Public members of every stored RSA key, and our own key unless its id is there.
+fn union(stored: &Value, config: &Config) -> Vec<Value> {
+    let mut keys: Vec<Value> = stored
+        .get("keys")
+        .and_then(Value::as_array)
+        .map(|list| list.iter().filter_map(public_members).take(PUBLIC_KEYS_MAX).collect())
+        .unwrap_or_default();
+    if let Ok(own) = &config.signing {
+        // Our own key replaces a stored one of its id: what we sign must verify.
+        keys.retain(|key| key.get("kid").and_then(Value::as_str) != Some(config.kid.as_str()));
+        keys.insert(
+            0,
+            json!({
+                "kty": "RSA", "use": "sig", "alg": "RS256", "kid": config.kid,
+                "n": own.modulus_b64, "e": own.exponent_b64,
+            }),
+        );
+    }
+    keys
+}
+
+fn public_members(key: &Value) -> Option<Value> {
+    let key = key.as_object()?;
+    let usable = key.get("kty").and_then(Value::as_str) == Some("RSA")
+        && ["n", "e", "kid"].iter().all(|name| key.get(*name).is_some_and(Value::is_string));
+    let public: Map<String, Value> = PUBLIC_MEMBERS
+        .iter()
+        .filter_map(|name| key.get(*name).map(|value| ((*name).to_owned(), value.clone())))
+        .collect();
+    usable.then_some(Value::Object(public))
+}
+
+/// Public keys of this isolate, imported and ready.
+#[derive(Default)]
+struct Known {
+    read_at_ms: Option<i64>,
+    keys: Vec<(String, CryptoKey)>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::new(Known::default());
+}
+
+/// The key of that id. KV is read when the keys are old, or when the id is unknown and the last read is not
+/// fresh, so that a forged id costs nothing.
+///
+/// # Errors
+/// [`Rejected`] when no key has that id.
+pub async fn verifying_key(env: &Env, config: &Rc<Config>, kid: &str) -> Result<CryptoKey, Rejected> {
+    let now_ms = now_ms();
+    let (found, age_ms) = KNOWN.with_borrow(|known| {
+        let found = known.keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
+        (found, known.read_at_ms.map_or(i64::MAX, |at| now_ms.saturating_sub(at)))
+    });
+    let fresh_enough = if found.is_some() { PUBLIC_KEYS_TTL_MS } else { PUBLIC_KEYS_REFRESH_MS };
+    if age_ms < fresh_enough {
+        return found.ok_or(Rejected);
+    }
+    let mut keys = Vec::new();
+    for key in union(&stored(env).await, config) {
+        let member = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Ok(imported) = web_crypto::import_public(&member("n"), &member("e")).await {
+            keys.push((member("kid"), imported));
+        }
+    }
+    let found = keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
+    KNOWN.set(Known { read_at_ms: Some(now_ms), keys });
+    found.ok_or(Rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_members_are_never_taken_over() {
+        let stored = json!({ "kty": "RSA", "kid": "k0", "n": "AQAB", "e": "AQAB", "d": "secret", "p": "secret",
+            "q": "secret", "dp": "secret", "dq": "secret", "qi": "secret", "oth": [], "k": "secret" });
+        let public = public_members(&stored).unwrap();
+        assert!(!public.to_string().contains("secret"), "{public}");
+        assert_eq!(public["n"], "AQAB");
+        assert_eq!(public_members(&json!({ "kty": "oct", "kid": "k", "k": "secret" })), None);
+        assert_eq!(public_members(&json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" })), None, "no id");
+    }
+}

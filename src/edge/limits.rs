@@ -1,0 +1,37 @@
+//! Every limit of the front door, with its unit.
+
+/// A JSON body: room for a long prompt. 1 MiB.
+pub const JSON_BODY_BYTES_MAX: usize = 1_048_576;
+/// Nesting of a JSON body. No route needs ten levels; parsers and stacks stay far from theirs.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// A path, in bytes. The longest route is below 100, an id adds 64.
+pub const PATH_BYTES_MAX: usize = 1_024;
+/// A query string, in bytes: the longest address, a cursor and some filters.
+pub const QUERY_BYTES_MAX: usize = 8_192;
+/// A token, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 8_192;
+/// Verified tokens an isolate remembers. At 1 KB each, half a megabyte; 4 MB if all are as long as allowed.
+pub const VERIFIED_TOKENS_MAX: usize = 512;
+/// Public keys an isolate remembers: two live ones and a few in overlap.
+pub const PUBLIC_KEYS_MAX: usize = 16;
+/// How long public keys from KV are trusted before they are read again. Five minutes, as clients cache them.
+pub const PUBLIC_KEYS_TTL_MS: i64 = 300_000;
+/// How soon an unknown key id may cause another read of KV, so that forged ids cannot cause many.
+pub const PUBLIC_KEYS_REFRESH_MS: i64 = 10_000;
+/// Clock difference that is forgiven in `nbf` and `iat`.
+pub const CLOCK_LEEWAY_S: i64 = 60;
+/// Rows a list returns when nothing is said, and at most.
+pub const LIST_ROWS_DEFAULT: u32 = 25;
+pub const LIST_ROWS_MAX: u32 = 100;
+/// Names a preflight may ask for, and their bytes together.
+pub const PREFLIGHT_NAMES_MAX: usize = 32;
+pub const PREFLIGHT_BYTES_MAX: usize = 1_024;
+/// A skill's name, in bytes.
+pub const SKILL_BYTES_MAX: usize = 64;
+/// Tokens a provider may report for one call. Beyond it the report is not believed.
+pub const REPORTED_TOKENS_MAX: u64 = 10_000_000;
+/// A usage event's `meta`, in bytes, and its `id` and `route`.
+pub const USAGE_META_BYTES_MAX: usize = 4_096;
+pub const USAGE_TEXT_BYTES_MAX: usize = 255;
+/// A reason for an adjustment, in bytes.
+pub const REASON_BYTES_MAX: usize = 512;

@@ -1,0 +1,31 @@
+//! The front door: who is calling, may this page call us, which route, and the reply's exact form.
+//!
+//! Owns: the route table, identity, CORS, limits, replies. Never does: change a tenant's state; that is
+//! asked of its actor.
+
+mod admin;
+mod admin_key;
+mod ai_binding;
+mod ask;
+mod ask_stream;
+mod auth;
+mod context;
+mod cors;
+mod credits;
+mod dispatch;
+mod error;
+mod health;
+mod identity;
+mod inbound;
+mod json_body;
+mod jwks;
+mod jwt;
+mod limits;
+mod meter;
+mod query;
+mod reply;
+mod routes;
+mod tokens;
+mod usage;
+
+pub use dispatch::serve;

@@ -1,0 +1,133 @@
+//! Query parameters and times: percent-decoding, clamped numbers, and the two ways to write a moment.
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::error::ApiError;
+use super::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
+
+/// The query of one request.
+pub struct Query(String);
+
+impl Query {
+    pub const fn new(raw: String) -> Self {
+        Self(raw)
+    }
+
+    /// The first value of a parameter, decoded; empty counts as absent.
+    pub fn get(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(self.0.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// `limit`, clamped to 1–100; what is no number counts as absent.
+    pub fn limit(&self) -> u32 {
+        let asked = self.get("limit").and_then(|text| text.trim().parse::<f64>().ok());
+        match asked {
+            Some(number) if number.is_finite() => {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let whole = number.clamp(1.0, f64::from(LIST_ROWS_MAX)) as u32;
+                whole
+            }
+            _ => LIST_ROWS_DEFAULT,
+        }
+    }
+
+    /// `since` (a moment) or `hours` (back from now); the later one when both are given.
+    pub fn since_ms(&self, now_ms: i64) -> Result<Option<i64>, ApiError> {
+        let since = match self.get("since") {
+            Some(text) => Some(moment_ms(&text).ok_or(ApiError::InvalidTime { parameter: "since" })?),
+            None => None,
+        };
+        let hours = match self.get("hours") {
+            Some(text) => {
+                let hours: f64 =
+                    text.trim().parse().map_err(|_| ApiError::InvalidTime { parameter: "hours" })?;
+                if !(0.0..=1e6).contains(&hours) {
+                    return Err(ApiError::InvalidTime { parameter: "hours" });
+                }
+                #[allow(clippy::cast_possible_truncation)]
+                let back_ms = (hours * 3_600_000.0) as i64;
+                Some(now_ms.saturating_sub(back_ms))
+            }
+            None => None,
+        };
+        Ok(since.max(hours))
+    }
+}
+
+/// Reads RFC 3339, or a number of seconds or milliseconds since 1970. Between 1970 and 2286, where
+/// millisecond times have at most 13 digits.
+pub fn moment_ms(text: &str) -> Option<i64> {
+    const LATEST_MS: i64 = 9_999_999_999_999;
+    let text = text.trim();
+    let ms = match text.parse::<i64>() {
+        // Ten digits of seconds reach the year 2286 too.
+        Ok(number) if number < 10_000_000_000 => number.checked_mul(1_000)?,
+        Ok(number) => number,
+        Err(_) => DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis(),
+    };
+    (0..=LATEST_MS).contains(&ms).then_some(ms)
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub fn iso_time(at_ms: i64) -> String {
+    DateTime::from_timestamp_millis(at_ms)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_clamped_and_never_refused() {
+        for (raw, expected) in [
+            ("", 25),
+            ("limit=", 25),
+            ("limit=7", 7),
+            ("limit=-1", 1),
+            ("limit=0", 1),
+            ("limit=1e9", 100),
+            ("limit=200", 100),
+            ("limit=abc", 25),
+            ("limit=NaN", 25),
+        ] {
+            assert_eq!(Query::new(raw.to_owned()).limit(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_in_both_ways() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:01Z", Some(1_000)),
+            ("2026-11-23T12:00:00.5+02:00", Some(1_795_428_000_500)),
+            ("1700000000", Some(1_700_000_000_000)),
+            ("1700000000000", Some(1_700_000_000_000)),
+            ("yesterday", None),
+            ("-1", None),
+            ("99999999999999999", None),
+        ] {
+            assert_eq!(moment_ms(text), expected, "{text}");
+        }
+        assert_eq!(iso_time(1_000), "1970-01-01T00:00:01.000Z");
+    }
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query = Query::new("email=a%2Bb%40x.io&x=&email=second".to_owned());
+        assert_eq!(query.get("email").as_deref(), Some("a+b@x.io"));
+        assert_eq!(query.get("x"), None);
+    }
+
+    #[test]
+    fn since_is_the_later_of_both() {
+        let query = |raw: &str| Query::new(raw.to_owned()).since_ms(10_000_000);
+        assert_eq!(query("hours=1"), Ok(Some(6_400_000)));
+        assert_eq!(query("hours=1&since=1970-01-01T02:00:00Z"), Ok(Some(7_200_000)));
+        assert_eq!(query("hours=soon"), Err(ApiError::InvalidTime { parameter: "hours" }));
+        assert_eq!(query("hours=inf"), Err(ApiError::InvalidTime { parameter: "hours" }));
+    }
+}

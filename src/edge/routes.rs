@@ -1,0 +1,206 @@
+//! The route table: every path and alias, and what each method of it does.
+
+/// What a route does. One variant a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    GuestToken,
+    Jwks,
+    Balance,
+    Adjust,
+    Ledger,
+    Holds,
+    UsageList,
+    UsageRecord,
+    Ask,
+    AiBinding,
+    AiTest,
+    AdminPing,
+    EnvSnapshot,
+    Ready,
+    Health,
+    /// In the contract, and not built yet.
+    NotImplemented,
+}
+
+pub struct Route {
+    /// Paths that mean the same. `:id` stands for one segment. The first is the route's name.
+    paths: &'static [&'static str],
+    methods: &'static [(&'static str, Action)],
+}
+
+const GET: &str = "GET";
+const POST: &str = "POST";
+const PUT: &str = "PUT";
+const PATCH: &str = "PATCH";
+const DELETE: &str = "DELETE";
+
+use Action::{
+    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, EnvSnapshot, GuestToken, Health, Holds, Jwks, Ledger,
+    NotImplemented, Ready, UsageList, UsageRecord,
+};
+
+const fn route(paths: &'static [&'static str], methods: &'static [(&'static str, Action)]) -> Route {
+    Route { paths, methods }
+}
+
+/// Routes of today, the busiest first.
+const BUILT: &[Route] = &[
+    route(&["/api/si/ask", "/si/ask"], &[(POST, Ask)]),
+    route(
+        &["/api/credits", "/credits", "/api/v1/credits", "/api/billing/balance", "/api/v1/billing/balance"],
+        &[(GET, Balance)],
+    ),
+    route(
+        &[
+            "/api/billing/usage",
+            "/billing/usage",
+            "/api/usage",
+            "/usage",
+            "/api/v1/usage",
+            "/api/v1/billing/usage",
+        ],
+        &[(GET, UsageList), (POST, UsageRecord)],
+    ),
+    route(&["/auth/guest", "/api/auth/guest", "/api/v1/auth/guest"], &[(POST, GuestToken)]),
+    route(&["/.well-known/jwks.json"], &[(GET, Jwks)]),
+    route(&["/api/credits/adjust"], &[(POST, Adjust)]),
+    route(&["/api/credits/ledger"], &[(GET, Ledger)]),
+    route(&["/api/credits/holds"], &[(GET, Holds)]),
+    route(&["/api/ai/binding"], &[(GET, AiBinding)]),
+    route(&["/api/ai/test"], &[(POST, AiTest)]),
+    route(&["/api/admin/ping"], &[(GET, AdminPing), (POST, AdminPing)]),
+    route(&["/api/admin/env-snapshot"], &[(GET, EnvSnapshot)]),
+    route(&["/ready"], &[(GET, Ready)]),
+    route(&["/healthz", "/api/healthz", "/api/v1/healthz", "/health", "/api/health"], &[(GET, Health)]),
+];
+
+/// Routes of the contract that answer 501 until they are built.
+const TO_COME: &[Route] = &[
+    route(&["/api/credits/verify"], &[(GET, NotImplemented)]),
+    route(&["/api/jobs"], &[(GET, NotImplemented), (POST, NotImplemented)]),
+    route(&["/api/jobs/run"], &[(POST, NotImplemented)]),
+    route(&["/api/jobs/stats"], &[(GET, NotImplemented)]),
+    route(&["/api/jobs/:id"], &[(GET, NotImplemented), (PATCH, NotImplemented)]),
+    route(&["/api/jobs/:id/download"], &[(GET, NotImplemented)]),
+    route(&["/api/jobs/:id/cancel"], &[(POST, NotImplemented)]),
+    route(&["/api/jobs/:id/retry"], &[(POST, NotImplemented)]),
+    route(&["/api/events"], &[(GET, NotImplemented)]),
+    route(&["/api/upload/direct"], &[(POST, NotImplemented)]),
+    route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
+    route(&["/api/files"], &[(GET, NotImplemented)]),
+    route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
+    route(&["/v1/chat/completions"], &[(POST, NotImplemented)]),
+    route(&["/v1/models"], &[(GET, NotImplemented)]),
+    route(&["/v1/embeddings"], &[(POST, NotImplemented)]),
+    route(&["/v1/audio/speech"], &[(POST, NotImplemented)]),
+    route(&["/v1/audio/transcriptions"], &[(POST, NotImplemented)]),
+    route(&["/v1/realtime"], &[(GET, NotImplemented)]),
+    route(&["/api/tts/cartesia/batch"], &[(POST, NotImplemented)]),
+    route(&["/api/tts/cartesia/realtime-token"], &[(GET, NotImplemented)]),
+    route(&["/api/voice/prefs"], &[(GET, NotImplemented), (PUT, NotImplemented)]),
+    route(&["/api/voice/sessions"], &[(GET, NotImplemented), (POST, NotImplemented)]),
+    route(&["/api/voice/sessions/:id"], &[(GET, NotImplemented)]),
+    route(&["/api/voice/sessions/:id/ws"], &[(GET, NotImplemented)]),
+    route(&["/api/si/feedback"], &[(POST, NotImplemented)]),
+    route(&["/api/keys"], &[(GET, NotImplemented), (POST, NotImplemented)]),
+    route(&["/api/keys/:id"], &[(DELETE, NotImplemented)]),
+    route(&["/auth/exchange"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/tokens"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/cleanup"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/backfill"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/drift"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/state"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/ledger"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/jobs"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/events"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/sql"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/verify"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/at"], &[(GET, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/redrive"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/release-hold"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/evict"], &[(POST, NotImplemented)]),
+    route(&["/metrics"], &[(GET, NotImplemented)]),
+    route(&["/openapi.json"], &[(GET, NotImplemented)]),
+];
+
+/// What the table says of a method and a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// The action, and the route's name for logs.
+    Found(Action, &'static str),
+    /// The path is known, the method is not; these are.
+    WrongMethod {
+        allow: String,
+        route: &'static str,
+    },
+    Unknown,
+}
+
+/// Looks up a path as [`super::inbound::Inbound`] makes it. `HEAD` is answered where `GET` is.
+pub fn find(method: &str, path: &str) -> Match {
+    let routes = BUILT.iter().chain(TO_COME);
+    let Some(route) = routes.into_iter().find(|route| route.paths.iter().any(|p| fits(p, path))) else {
+        return Match::Unknown;
+    };
+    let name = route.paths.first().copied().unwrap_or_default();
+    let asked = if method == "HEAD" { GET } else { method };
+    match route.methods.iter().find(|(known, _)| *known == asked) {
+        Some((_, action)) => Match::Found(*action, name),
+        None => {
+            let mut allow: Vec<&str> = route.methods.iter().map(|(known, _)| *known).collect();
+            if allow.contains(&GET) {
+                allow.push("HEAD");
+            }
+            allow.push("OPTIONS");
+            Match::WrongMethod { allow: allow.join(", "), route: name }
+        }
+    }
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    if !pattern.contains(':') {
+        return pattern == path;
+    }
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(name), Some(segment)) if name.starts_with(':') && !segment.is_empty() => {}
+            (Some(name), Some(segment)) if name == segment => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_methods_and_aliases_are_found() {
+        assert_eq!(find("POST", "/si/ask"), Match::Found(Ask, "/api/si/ask"));
+        assert_eq!(find("HEAD", "/usage"), Match::Found(UsageList, "/api/billing/usage"));
+        assert_eq!(
+            find("GET", "/api/jobs/run"),
+            Match::WrongMethod { allow: "POST, OPTIONS".to_owned(), route: "/api/jobs/run" }
+        );
+        assert_eq!(find("GET", "/api/jobs/abc"), Match::Found(NotImplemented, "/api/jobs/:id"));
+        for unknown in
+            ["", "/", "/api", "/api/jobs//download", "/api//credits", "/api/credits/", "/%61pi/credits"]
+        {
+            assert_eq!(find("GET", unknown), Match::Unknown, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn no_path_is_listed_twice() {
+        let mut all: Vec<&str> = BUILT.iter().chain(TO_COME).flat_map(|r| r.paths.iter().copied()).collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        assert!(all.iter().all(|path| path.starts_with('/') && !path.contains(char::is_uppercase)));
+    }
+}

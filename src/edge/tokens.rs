@@ -1,0 +1,117 @@
+//! Tokens with keys: signing guest tokens, and verifying any, each token once per isolate.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use worker::Env;
+
+use super::error::ApiError;
+use super::jwks;
+use super::jwt::{self, Claims, Rejected};
+use super::limits::VERIFIED_TOKENS_MAX;
+use crate::platform::config::Config;
+use crate::platform::web_crypto::{self, CryptoKey};
+use crate::platform::{now_ms, random_id};
+
+/// The role in a guest's token.
+pub const GUEST: &str = "guest";
+
+thread_local! {
+    static SIGNING_KEY: RefCell<Option<CryptoKey>> = const { RefCell::new(None) };
+    static VERIFIED: RefCell<Verified> = RefCell::new(Verified::default());
+}
+
+/// Signs a token for a new guest: the token and when it expires, in seconds.
+///
+/// # Errors
+/// `SigningUnconfigured` without a usable key.
+pub async fn mint_guest(config: &Config) -> Result<(String, i64), ApiError> {
+    let iat = now_ms() / 1_000;
+    let exp = iat.saturating_add(config.token_ttl_s);
+    let claims = Claims {
+        iss: Some(config.issuer.clone()),
+        sub: Some(format!("guest:{}", random_id())),
+        role: Some(GUEST.to_owned()),
+        iat: Some(iat),
+        exp: Some(exp),
+        ..Claims::default()
+    };
+    let signed = jwt::compose(&config.kid, &claims).ok_or(ApiError::SigningUnconfigured)?;
+    let key = signing_key(config).await?;
+    let signature =
+        web_crypto::sign(&key, signed.as_bytes()).await.map_err(|_| ApiError::SigningUnconfigured)?;
+    Ok((jwt::attach(&signed, &signature), exp))
+}
+
+/// The imported key, shared by all requests of this isolate. A key, not a promise: requests must not share those.
+async fn signing_key(config: &Config) -> Result<CryptoKey, ApiError> {
+    if let Some(key) = SIGNING_KEY.with_borrow(Clone::clone) {
+        return Ok(key);
+    }
+    let own = config.signing.as_ref().map_err(|_| ApiError::SigningUnconfigured)?;
+    let key = web_crypto::import_private(own.pkcs8_der.as_bytes())
+        .await
+        .map_err(|_| ApiError::SigningUnconfigured)?;
+    SIGNING_KEY.set(Some(key.clone()));
+    Ok(key)
+}
+
+/// Verifies a token: signature by a key of ours, and claims that are good now.
+///
+/// # Errors
+/// [`Rejected`]; it is never said why.
+pub async fn verify(env: &Env, config: &Rc<Config>, token: &str) -> Result<Claims, Rejected> {
+    let now_s = now_ms() / 1_000;
+    if let Some(claims) = VERIFIED.with_borrow(|verified| verified.claims.get(token).cloned()) {
+        jwt::judge(&claims, &config.issuer, now_s)?;
+        return Ok(claims);
+    }
+    let taken = jwt::take_apart(token)?;
+    // Claims first: they cost nothing, and a signature is not worth checking on a dead token.
+    jwt::judge(&taken.claims, &config.issuer, now_s)?;
+    let key = jwks::verifying_key(env, config, &taken.kid).await?;
+    let good = web_crypto::verify(&key, taken.signed.as_bytes(), &taken.signature).await;
+    if good != Ok(true) {
+        return Err(Rejected);
+    }
+    VERIFIED.with_borrow_mut(|verified| verified.remember(token, &taken.claims));
+    Ok(taken.claims)
+}
+
+/// Tokens whose signature was found good, the oldest forgotten first. Time is judged at every use.
+#[derive(Default)]
+struct Verified {
+    claims: HashMap<String, Claims>,
+    order: VecDeque<String>,
+}
+
+impl Verified {
+    fn remember(&mut self, token: &str, claims: &Claims) {
+        if self.claims.insert(token.to_owned(), claims.clone()).is_none() {
+            self.order.push_back(token.to_owned());
+        }
+        while self.order.len() > VERIFIED_TOKENS_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.claims.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_tokens_are_bounded() {
+        let mut verified = Verified::default();
+        for n in 0..VERIFIED_TOKENS_MAX + 10 {
+            verified.remember(&n.to_string(), &Claims::default());
+            verified.remember(&n.to_string(), &Claims::default());
+        }
+        assert_eq!(verified.claims.len(), VERIFIED_TOKENS_MAX);
+        assert_eq!(verified.order.len(), VERIFIED_TOKENS_MAX);
+        assert!(!verified.claims.contains_key("9") && verified.claims.contains_key("10"));
+    }
+}

@@ -1,0 +1,132 @@
+//! Configuration: read from the environment once per isolate, checked as a whole, and from then on typed.
+//!
+//! Parsing is a pure function of a look-up, so every rule is tested without a runtime.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use actors::shared::{Micro, Price};
+use actors::tenant::Policy;
+use wasm_bindgen::JsValue;
+use worker::Env;
+
+mod parse;
+mod providers;
+mod signing;
+
+#[cfg(test)]
+mod tests;
+
+pub use providers::{Provider, ProviderKind};
+pub use signing::{SigningKey, SigningProblem};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    Development,
+    Production,
+}
+
+/// What a bare `?email=` or `X-User-Email` is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityMode {
+    /// A claim that a token or an operator must prove.
+    Verified,
+    /// Believed. For development on loopback only.
+    Asserted,
+}
+
+/// A mistake in the configuration, in a sentence that tells the cure. It never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub variable: &'static str,
+    pub cure: String,
+}
+
+/// Deadlines of one ask, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From sending to a provider until its first byte.
+    pub first_byte_ms: i64,
+    /// Between two pieces of a stream.
+    pub idle_ms: i64,
+    /// The whole ask, all providers together.
+    pub total_ms: i64,
+    /// How long a hold lives that nobody settles; always longer than `total_ms`.
+    pub hold_ttl_ms: i64,
+}
+
+pub struct Config {
+    pub environment: Environment,
+    pub identity_mode: IdentityMode,
+    pub allowed_origins: Vec<String>,
+    pub issuer: String,
+    pub token_ttl_s: i64,
+    pub kid: String,
+    pub signing: Result<SigningKey, SigningProblem>,
+    /// SHA-256 digests of the live admin keys, so that comparing takes the same time for every guess.
+    pub admin_key_digests: Vec<[u8; 32]>,
+    /// In order of preference; only those that can be called.
+    pub providers: Vec<Provider>,
+    /// Listed providers that cannot be called, and why.
+    pub skipped_providers: Vec<(String, &'static str)>,
+    pub price: Price,
+    pub model_prices: Vec<(String, Price)>,
+    pub default_max_tokens: u32,
+    pub max_output_tokens: u32,
+    pub deadlines: Deadlines,
+    pub policy: Policy,
+    /// Mistakes that forbid serving anything.
+    pub problems: Vec<Problem>,
+}
+
+impl Config {
+    /// The price of a model: from the table, or the general one.
+    pub fn price_of(&self, model: &str) -> Price {
+        self.model_prices.iter().find(|(name, _)| name == model).map_or(self.price, |(_, price)| *price)
+    }
+}
+
+thread_local! {
+    static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
+}
+
+/// The configuration of this isolate; parsed, and its problems logged, on first use.
+pub fn get(env: &Env) -> Rc<Config> {
+    CONFIG.with(|cell| {
+        let config = cell.get_or_init(|| {
+            let config = parse::config(&|name| variable(env, name), has_binding(env, "AI"));
+            for problem in &config.problems {
+                super::log::fault("misconfigured", &format!("{}: {}", problem.variable, problem.cure));
+            }
+            if let Err(problem) = &config.signing {
+                super::log::fault("signing_unconfigured", problem.cure());
+            }
+            Rc::new(config)
+        });
+        Rc::clone(config)
+    })
+}
+
+/// What a tenant's actor needs of the configuration.
+pub fn policy(env: &Env) -> Policy {
+    get(env).policy
+}
+
+/// A variable or secret; absent and empty are the same.
+pub fn variable(env: &Env, name: &str) -> Option<String> {
+    let value = js_sys::Reflect::get(env, &JsValue::from_str(name)).ok()?;
+    value.as_string().filter(|text| !text.trim().is_empty())
+}
+
+pub fn has_binding(env: &Env, name: &str) -> bool {
+    js_sys::Reflect::get(env, &JsValue::from_str(name)).is_ok_and(|value| value.is_object())
+}
+
+/// What a guest begins with when the configuration says nothing.
+const GUEST_GRANT_DEFAULT: Micro = Micro::ZERO;
+
+/// Workers AI by itself, wherever it stands in the preferred order; `None` when the binding is absent.
+pub fn workers_ai(env: &Env) -> Option<Provider> {
+    let model = variable(env, "CF_AI_MODEL");
+    has_binding(env, "AI").then(|| providers::workers_ai_provider(model.as_deref()))
+}

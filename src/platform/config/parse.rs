@@ -1,0 +1,189 @@
+//! From variables to [`Config`]: every default and every bound.
+
+use actors::shared::{Micro, Price};
+use actors::tenant::Policy;
+use sha2::{Digest, Sha256};
+
+use super::{Config, Deadlines, Environment, GUEST_GRANT_DEFAULT, IdentityMode, Problem, providers, signing};
+
+/// The shortest admin key that is accepted, in characters.
+const ADMIN_KEY_CHARS_MIN: usize = 32;
+
+pub(super) type LookUp<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads variables and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    pub look_up: LookUp<'a>,
+    pub problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    pub fn text(&self, name: &str, default: &str) -> String {
+        (self.look_up)(name).map_or_else(|| default.to_owned(), |text| text.trim().to_owned())
+    }
+
+    pub fn problem(&mut self, variable: &'static str, cure: impl Into<String>) {
+        self.problems.push(Problem { variable, cure: cure.into() });
+    }
+
+    fn number(&mut self, name: &'static str, default: i64, min: i64, max: i64) -> i64 {
+        let Some(text) = (self.look_up)(name) else {
+            return default;
+        };
+        match text.trim().parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => number,
+            _ => {
+                self.problem(name, format!("give a whole number from {min} to {max}"));
+                default
+            }
+        }
+    }
+
+    fn credits(&mut self, name: &'static str, default: Micro) -> Micro {
+        let Some(text) = (self.look_up)(name) else {
+            return default;
+        };
+        match text.trim().parse().ok().and_then(Micro::from_credits) {
+            Some(amount) if amount >= Micro::ZERO => amount,
+            _ => {
+                self.problem(name, "give credits as a number, zero or more");
+                default
+            }
+        }
+    }
+
+    fn price(&mut self, name: &'static str, text: &str) -> Price {
+        let price = text.trim().parse().ok().and_then(Price::from_credits_per_1k);
+        price.unwrap_or_else(|| {
+            self.problem(name, "give credits per 1,000 tokens as a number from 0 to 1000");
+            Price { per_1k_tokens_micro: Price::PER_1K_TOKENS_MICRO_MAX }
+        })
+    }
+}
+
+pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
+    let mut reader = Reader { look_up, problems: Vec::new() };
+    let environment = environment(&mut reader);
+    let identity_mode = identity_mode(&mut reader, environment);
+    let price_text = reader.text("CREDIT_PER_1K", "0.05");
+    let price = reader.price("CREDIT_PER_1K", &price_text);
+    let model_prices = model_prices(&mut reader);
+    let (providers, skipped_providers) = providers::read(&mut reader, environment, ai_bound);
+    let max_output_tokens = small(reader.number("MAX_OUTPUT_TOKENS", 4_096, 1, 1_000_000));
+    let default_max_tokens = small(reader.number("DEFAULT_MAX_TOKENS", 512, 1, 1_000_000));
+    Config {
+        environment,
+        identity_mode,
+        allowed_origins: origins(&reader.text("ALLOWED_ORIGINS", "")),
+        issuer: reader.text("ISSUER", "https://api.cognomega.com"),
+        // A minute is the shortest life a client may count on; a day the longest a guest needs.
+        token_ttl_s: reader.number("JWT_TTL_SEC", 3_600, 60, 86_400),
+        kid: reader.text("KID", "k1"),
+        signing: signing::read(look_up("PRIVATE_KEY_PEM").as_deref()),
+        admin_key_digests: admin_keys(&mut reader),
+        providers,
+        skipped_providers,
+        price,
+        model_prices,
+        default_max_tokens: default_max_tokens.min(max_output_tokens),
+        max_output_tokens,
+        deadlines: deadlines(&mut reader),
+        policy: Policy {
+            requests_per_minute: small(reader.number("REQUESTS_PER_MINUTE", 600, 0, 1_000_000)),
+            guest_grant: reader.credits("GUEST_CREDITS", GUEST_GRANT_DEFAULT),
+        },
+        problems: reader.problems,
+    }
+}
+
+fn environment(reader: &mut Reader<'_>) -> Environment {
+    match reader.text("ENVIRONMENT", "production").as_str() {
+        "production" => Environment::Production,
+        "development" => Environment::Development,
+        _ => {
+            reader.problem("ENVIRONMENT", "give `production` or `development`");
+            Environment::Production
+        }
+    }
+}
+
+fn identity_mode(reader: &mut Reader<'_>, environment: Environment) -> IdentityMode {
+    match reader.text("IDENTITY_MODE", "verified").as_str() {
+        "verified" => IdentityMode::Verified,
+        "asserted" if environment == Environment::Development => IdentityMode::Asserted,
+        "asserted" => {
+            reader.problem(
+                "IDENTITY_MODE",
+                "`asserted` lets anyone spend anyone's credits and is refused in production; use `verified`",
+            );
+            IdentityMode::Verified
+        }
+        _ => {
+            reader.problem("IDENTITY_MODE", "give `verified`, or `asserted` in development");
+            IdentityMode::Verified
+        }
+    }
+}
+
+fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
+    let first_byte_ms = reader.number("FIRST_BYTE_TIMEOUT_MS", 20_000, 10, 600_000);
+    let idle_ms = reader.number("IDLE_TIMEOUT_MS", 15_000, 10, 600_000);
+    let total_ms = reader.number("ASK_TIMEOUT_MS", 60_000, 10, 900_000);
+    let hold_ttl_ms = reader.number("HOLD_TTL_MS", 120_000, 20, 3_600_000);
+    if hold_ttl_ms <= total_ms {
+        reader.problem(
+            "HOLD_TTL_MS",
+            "give more than ASK_TIMEOUT_MS, or a hold could end before its work does",
+        );
+    }
+    Deadlines { first_byte_ms, idle_ms, total_ms, hold_ttl_ms }
+}
+
+/// Both live keys. Too short a key is refused rather than trusted.
+fn admin_keys(reader: &mut Reader<'_>) -> Vec<[u8; 32]> {
+    let mut digests = Vec::new();
+    for name in ["ADMIN_API_KEY", "ADMIN_API_KEY_NEXT"] {
+        let Some(key) = (reader.look_up)(name) else {
+            continue;
+        };
+        if key.trim().chars().count() < ADMIN_KEY_CHARS_MIN {
+            reader.problem(
+                name,
+                format!("give at least {ADMIN_KEY_CHARS_MIN} characters: openssl rand -hex 32"),
+            );
+            continue;
+        }
+        digests.push(Sha256::digest(key.trim()).into());
+    }
+    digests
+}
+
+fn model_prices(reader: &mut Reader<'_>) -> Vec<(String, Price)> {
+    let Some(text) = (reader.look_up)("MODEL_PRICES") else {
+        return Vec::new();
+    };
+    let Ok(table) = serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&text)
+    else {
+        reader.problem("MODEL_PRICES", "give a JSON object: model to credits per 1,000 tokens");
+        return Vec::new();
+    };
+    table
+        .into_iter()
+        .map(|(model, price)| {
+            let text = price.as_str().map_or_else(|| price.to_string(), str::to_owned);
+            (model, reader.price("MODEL_PRICES", &text))
+        })
+        .collect()
+}
+
+fn origins(csv: &str) -> Vec<String> {
+    csv.split(',')
+        .map(|origin| origin.trim().trim_end_matches('/').to_owned())
+        .filter(|origin| !origin.is_empty())
+        .collect()
+}
+
+/// Numbers whose bounds were checked already.
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

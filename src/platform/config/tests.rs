@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+
+use super::parse::config;
+use super::providers::chat_url;
+use super::*;
+
+fn parsed(variables: &[(&str, &str)]) -> Config {
+    let map: BTreeMap<_, _> = variables.iter().copied().collect();
+    config(&|name| map.get(name).map(|text| (*text).to_owned()), true)
+}
+
+fn wrong(variables: &[(&str, &str)]) -> Vec<&'static str> {
+    parsed(variables).problems.iter().map(|problem| problem.variable).collect()
+}
+
+#[test]
+fn nothing_set_is_production_with_verified_identity_and_no_free_credit() {
+    let config = parsed(&[]);
+    assert_eq!(config.problems, []);
+    assert_eq!(config.environment, Environment::Production);
+    assert_eq!(config.identity_mode, IdentityMode::Verified);
+    assert_eq!(config.policy.guest_grant, Micro::ZERO);
+    assert!(config.admin_key_digests.is_empty());
+    assert_eq!(config.signing.err(), Some(SigningProblem::Missing));
+    let names: Vec<_> = config.providers.iter().map(|provider| provider.name).collect();
+    assert_eq!(names, ["cfai"], "the others have no key");
+}
+
+#[test]
+fn asserted_identity_is_for_development_only() {
+    assert_eq!(wrong(&[("IDENTITY_MODE", "asserted")]), ["IDENTITY_MODE"]);
+    let asserted = [("IDENTITY_MODE", "asserted"), ("ENVIRONMENT", "development")];
+    assert_eq!(parsed(&asserted).identity_mode, IdentityMode::Asserted);
+}
+
+#[test]
+fn mistakes_are_problems_and_not_defaults() {
+    for (name, value) in [
+        ("CREDIT_PER_1K", "cheap"),
+        ("CREDIT_PER_1K", "-1"),
+        ("CREDIT_PER_1K", "NaN"),
+        ("MODEL_PRICES", "[]"),
+        ("MODEL_PRICES", r#"{"m":"x"}"#),
+        ("REQUESTS_PER_MINUTE", "-1"),
+        ("JWT_TTL_SEC", "59"),
+        ("GUEST_CREDITS", "-1"),
+        ("ADMIN_API_KEY", "short"),
+        ("PREFERRED_PROVIDER", "groq,gorq"),
+        ("HOLD_TTL_MS", "60000"),
+        ("ENVIRONMENT", "staging"),
+    ] {
+        assert_eq!(wrong(&[(name, value)]), [name], "{name}={value}");
+    }
+}
+
+#[test]
+fn keys_go_only_to_safe_addresses() {
+    let development = Environment::Development;
+    for (base, environment, good) in [
+        ("https://api.groq.com/openai/v1", Environment::Production, true),
+        ("https://api.groq.com/openai/v1/", Environment::Production, true),
+        ("http://api.groq.com/v1", development, false),
+        ("http://127.0.0.1:9/v1", development, true),
+        ("http://localhost:9/v1", development, true),
+        ("http://127.0.0.1:9/v1", Environment::Production, false),
+        ("https://127.0.0.1/v1", Environment::Production, false),
+        ("https://[::1]/v1", Environment::Production, false),
+        ("https://2130706433/v1", Environment::Production, false),
+        ("https://user@api.groq.com/v1", Environment::Production, false),
+        ("https://api.groq.com/v1?x=1", Environment::Production, false),
+        ("file:///etc/passwd", development, false),
+        ("not a url", development, false),
+    ] {
+        assert_eq!(chat_url(base, environment).is_some(), good, "{base}");
+    }
+    let url = chat_url("https://api.groq.com/openai/v1/", Environment::Production);
+    assert_eq!(url.as_deref(), Some("https://api.groq.com/openai/v1/chat/completions"));
+}
+
+#[test]
+fn each_wrong_key_is_told_apart() {
+    for (pem, problem) in [
+        ("-----BEGIN RSA PRIVATE KEY-----\nAA==\n-----END RSA PRIVATE KEY-----", SigningProblem::Pkcs1),
+        (
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----",
+            SigningProblem::Encrypted,
+        ),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", SigningProblem::Garbage),
+        ("hello", SigningProblem::Garbage),
+    ] {
+        let found = parsed(&[("PRIVATE_KEY_PEM", pem)]).signing.err();
+        assert_eq!(found, Some(problem));
+        assert!(problem.cure().contains("openssl"), "{problem:?} names no cure");
+    }
+}
+
+#[test]
+fn a_model_has_its_own_price_or_the_general_one() {
+    let config = parsed(&[("CREDIT_PER_1K", "0.05"), ("MODEL_PRICES", r#"{"big":"0.5","free":0}"#)]);
+    assert_eq!(config.price_of("big").per_1k_tokens_micro, 500_000);
+    assert_eq!(config.price_of("free").per_1k_tokens_micro, 0);
+    assert_eq!(config.price_of("other").per_1k_tokens_micro, 50_000);
+}

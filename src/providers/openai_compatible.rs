@@ -1,0 +1,84 @@
+//! Providers that speak OpenAI's chat format over HTTPS.
+
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
+
+use super::abort::AbortGuard;
+use super::answer::{Answer, Wire};
+use super::chat::ChatRequest;
+use super::{Failure, PieceStream};
+use crate::platform::config::Provider;
+use crate::platform::streams;
+
+/// The body a provider may send around an answer, in bytes: JSON escapes and metadata.
+const BODY_BYTES_MAX: usize = 4_194_304;
+/// The answer itself, in bytes of text.
+pub(super) const ANSWER_BYTES_MAX: usize = 524_288;
+
+/// One whole answer.
+pub async fn complete(provider: &Provider, request: &ChatRequest) -> Result<Answer, Failure> {
+    let guard = AbortGuard::new();
+    let response = post(provider, request, false, &guard).await?;
+    expect_type(&response, "json")?;
+    let stream = response.body().ok_or(Failure::Malformed)?;
+    let body = streams::read_all(&stream, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| Failure::Interrupted)?
+        .ok_or(Failure::TooLarge)?;
+    guard.let_go();
+    let text = String::from_utf8(body).map_err(|_| Failure::Malformed)?;
+    Wire::parse(&text)?.into_answer(request, &provider.model, ANSWER_BYTES_MAX)
+}
+
+/// A stream of pieces, from its first byte on.
+pub async fn open(provider: &Provider, request: &ChatRequest) -> Result<PieceStream, Failure> {
+    let guard = AbortGuard::new();
+    let response = post(provider, request, true, &guard).await?;
+    expect_type(&response, "text/event-stream")?;
+    let stream = response.body().ok_or(Failure::Malformed)?;
+    PieceStream::new(&stream, Some(guard))
+}
+
+async fn post(
+    provider: &Provider,
+    request: &ChatRequest,
+    stream: bool,
+    guard: &AbortGuard,
+) -> Result<Response, Failure> {
+    let fetch = send(provider, request, stream, guard).map_err(|_| Failure::Unreachable)?;
+    let response = JsFuture::from(fetch).await.map_err(|_| Failure::Unreachable)?;
+    let response: Response = response.unchecked_into();
+    match response.status() {
+        200..=299 => Ok(response),
+        300..=399 => Err(Failure::Redirect),
+        status => Err(Failure::Status(status)),
+    }
+}
+
+fn send(
+    provider: &Provider,
+    request: &ChatRequest,
+    stream: bool,
+    guard: &AbortGuard,
+) -> Result<js_sys::Promise, JsValue> {
+    let headers = Headers::new()?;
+    headers.set("content-type", "application/json")?;
+    headers.set("x-request-id", &request.request_id)?;
+    if let Some(key) = &provider.key {
+        headers.set("authorization", &format!("Bearer {key}"))?;
+    }
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&headers);
+    init.set_body(&JsValue::from_str(&request.body(Some(&provider.model), stream)));
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_signal(guard.signal().as_ref());
+    let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+    Ok(scope.fetch_with_str_and_init(&provider.url, &init))
+}
+
+fn expect_type(response: &Response, wanted: &str) -> Result<(), Failure> {
+    let content_type = response.headers().get("content-type").ok().flatten().unwrap_or_default();
+    if content_type.to_ascii_lowercase().contains(wanted) { Ok(()) } else { Err(Failure::ContentType) }
+}

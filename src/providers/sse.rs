@@ -1,0 +1,100 @@
+//! Server-sent events of providers: bytes in any pieces in, whole `data` payloads out.
+
+/// The longest line, in bytes: a piece of an answer is far below it.
+const LINE_BYTES_MAX: usize = 262_144;
+
+/// A line was too long or was no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+#[derive(Debug, Default)]
+pub struct SseParser {
+    line: Vec<u8>,
+    data: String,
+    has_data: bool,
+}
+
+impl SseParser {
+    /// Takes the next bytes; returns the payloads of the events they complete.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Malformed> {
+        let mut complete = Vec::new();
+        for byte in bytes {
+            if *byte != b'\n' {
+                if self.line.len() >= LINE_BYTES_MAX {
+                    return Err(Malformed);
+                }
+                self.line.push(*byte);
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let line = line.strip_suffix(b"\r").unwrap_or(&line);
+            self.end_line(line, &mut complete)?;
+        }
+        Ok(complete)
+    }
+
+    /// The payload of an event that the end of the stream cut before its blank line; servers do that.
+    pub fn finish(&mut self) -> Result<Vec<String>, Malformed> {
+        let mut complete = Vec::new();
+        let line = std::mem::take(&mut self.line);
+        self.end_line(&line, &mut complete)?;
+        self.end_line(b"", &mut complete)?;
+        Ok(complete)
+    }
+
+    fn end_line(&mut self, line: &[u8], complete: &mut Vec<String>) -> Result<(), Malformed> {
+        if line.is_empty() {
+            if self.has_data {
+                complete.push(std::mem::take(&mut self.data));
+                self.has_data = false;
+            }
+            return Ok(());
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Malformed)?;
+        if let Some(value) = line.strip_prefix("data:") {
+            if self.has_data {
+                self.data.push('\n');
+            }
+            self.data.push_str(value.strip_prefix(' ').unwrap_or(value));
+            self.has_data = true;
+        }
+        if self.data.len() > LINE_BYTES_MAX { Err(Malformed) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn events_are_put_together() {
+        let mut parser = SseParser::default();
+        let text = b": hi\r\nevent: x\ndata: a\r\ndata:b\n\n\ndata: [DONE]\n\nid: 1\n\ndata: cut";
+        assert_eq!(parser.push(text).unwrap(), ["a\nb", "[DONE]"]);
+        assert_eq!(parser.finish().unwrap(), ["cut"]);
+    }
+
+    #[test]
+    fn endless_lines_are_refused() {
+        let mut parser = SseParser::default();
+        assert_eq!(parser.push(&vec![b'x'; LINE_BYTES_MAX + 1]), Err(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_matter(text in "(data: [a-zé]{0,5}\r?\n|\n|: c\n){0,20}", cut in 1_usize..9) {
+            let mut whole = SseParser::default();
+            let mut expected = whole.push(text.as_bytes()).unwrap();
+            expected.extend(whole.finish().unwrap());
+            let mut parser = SseParser::default();
+            let mut found = Vec::new();
+            for piece in text.as_bytes().chunks(cut) {
+                found.extend(parser.push(piece).unwrap());
+            }
+            found.extend(parser.finish().unwrap());
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
