@@ -1,0 +1,51 @@
+// Stands in for Workers AI in local runs: the same `run(model, inputs)` and the same shapes of answer, made by the
+// engine at ENGINE_URL. Whatever model is asked for, that engine's one model answers.
+import { WorkerEntrypoint } from 'cloudflare:workers';
+
+export class Ai extends WorkerEntrypoint {
+  async run(model, inputs) {
+    if (!this.env.ENGINE_URL) throw new Error('AiError: 3007: no local engine is configured');
+    const messages = inputs.messages ?? [{ role: 'user', content: String(inputs.prompt ?? '') }];
+    const body = { messages, stream: inputs.stream === true };
+    for (const name of ['max_tokens', 'temperature', 'top_p', 'seed']) {
+      if (inputs[name] !== undefined && inputs[name] !== null) body[name] = inputs[name];
+    }
+    if (body.stream) body.stream_options = { include_usage: true };
+    const response = await fetch(`${this.env.ENGINE_URL}/chat/completions`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+    });
+    if (!response.ok) {
+      const text = (await response.text()).slice(0, 500);
+      throw new Error(`AiError: ${response.status}: ${text}`);
+    }
+    if (!body.stream) {
+      const answer = await response.json();
+      return { response: answer.choices[0].message.content, usage: answer.usage };
+    }
+    return response.body.pipeThrough(new TextDecoderStream()).pipeThrough(asWorkersAi()).pipeThrough(new TextEncoderStream());
+  }
+}
+
+// Chat-completion chunks in; out go one `{"response":"piece"}` for each, a last one with the usage, and the end mark.
+function asWorkersAi() {
+  let rest = '';
+  return new TransformStream({
+    transform(text, controller) {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop();
+      for (const line of lines) {
+        if (!line.startsWith('data:')) continue;
+        const data = line.slice(5).trim();
+        if (data === '[DONE]') { controller.enqueue('data: [DONE]\n\n'); continue; }
+        const chunk = JSON.parse(data);
+        const piece = chunk.choices?.[0]?.delta?.content;
+        if (piece) controller.enqueue(`data: ${JSON.stringify({ response: piece })}\n\n`);
+        if (chunk.usage) controller.enqueue(`data: ${JSON.stringify({ response: '', usage: chunk.usage })}\n\n`);
+      }
+    },
+  });
+}
+
+export default {
+  fetch() { return new Response('This Worker answers through its entrypoint Ai only.\n', { status: 404 }); },
+};

@@ -1,0 +1,202 @@
+// Runs the built Worker on this machine in the real runtime (workerd), with the bindings of wrangler.toml and the
+// storage in a folder. `make dev` and the tests start the product through this file only.
+//
+//   serve.mjs --persist DIR [--port N] [--env development] [--vars FILE] [--engine-url URL] [--main FILE]
+//             [--keep-without-stdin]
+//
+// --persist     where Durable Objects, KV and R2 keep their data; one running server per folder
+// --port        0 takes a free one
+// --vars        JSON object laid over the vars, secrets included; null takes a var away
+// --engine-url  chat-completions base (http://127.0.0.1:N/v1) behind the stand-in of Workers AI
+// --main        another bundle than the one wrangler.toml names
+//
+// Prints one line on stdout when it serves:
+//   {"ready":true,"url":"http://127.0.0.1:N","workerd_pid":N,"cron_url":"http://127.0.0.1:M/cdn-cgi/local/scheduled"}
+// A GET of cron_url runs the cron handler once (?cron=*/5+*+*+*+*&time=MILLISECONDS) and answers with its outcome.
+// Everything else, the Worker's logs first, goes to stderr. A runtime that crashes is started again on the same port
+// and storage, and a line `restarted {"workerd_pid":N}` on stderr says so.
+// Ends on SIGTERM, SIGINT, SIGHUP and at the end of stdin; workerd never outlives it.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = resolve(here, '../..');
+const configPath = join(root, 'wrangler.toml');
+const HOST = '127.0.0.1';
+
+function stop(message) {
+  process.stderr.write(`serve: ${message}\n`);
+  process.exit(1);
+}
+
+let args;
+try {
+  ({ values: args } = parseArgs({
+    options: {
+      env: { type: 'string', default: 'development' },
+      persist: { type: 'string' },
+      port: { type: 'string', default: '0' },
+      vars: { type: 'string' },
+      'engine-url': { type: 'string' },
+      main: { type: 'string' },
+      'keep-without-stdin': { type: 'boolean', default: false },
+    },
+  }));
+} catch (error) {
+  stop(error.message);
+}
+const port = Number(args.port);
+if (!args.persist) stop('--persist DIR is missing');
+if (!Number.isInteger(port) || port < 0 || port > 65535) stop('--port must be 0 to 65535');
+
+let miniflare;
+let ending = false;
+async function end(code) {
+  if (ending) return;
+  ending = true;
+  setTimeout(() => process.exit(code), 3000).unref(); // workerd is killed with us in any case
+  try { await miniflare?.dispose(); } catch { /* it is going anyway */ }
+  rmSync(runDir, { recursive: true, force: true });
+  process.exit(code);
+}
+// Called again when miniflare is made: its own handlers would leave before its runtime has gone.
+function endOnSignals() {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.removeAllListeners(signal).on(signal, () => end(0));
+}
+if (!args['keep-without-stdin']) {
+  process.stdin.on('end', () => end(0)).on('close', () => end(0)).on('error', () => end(0));
+  process.stdin.resume();
+}
+// A log nobody reads any more must not end us.
+process.stderr.on('error', () => {});
+process.stdout.on('error', () => {});
+// stdout carries the one line that a program reads.
+console.log = console.info = console.debug = console.warn = console.error;
+
+let overrides = {};
+if (args.vars) {
+  try { overrides = JSON.parse(readFileSync(args.vars, 'utf8')); } catch (error) { stop(`--vars: ${error.message}`); }
+  if (overrides === null || typeof overrides !== 'object' || Array.isArray(overrides)) stop('--vars must hold a JSON object');
+}
+
+// Temporary files live in the storage folder, so that whatever a killed server left is gone with the next start.
+const persist = resolve(args.persist);
+const runDir = join(persist, 'run');
+const pidFile = join(runDir, 'workerd.pid');
+const lockFile = join(runDir, 'serve.pid');
+const workerdPid = () => Number(readFileSync(pidFile, 'utf8'));
+if (existsSync(lockFile)) {
+  const other = readFileSync(lockFile, 'utf8');
+  const command = existsSync(`/proc/${other}/cmdline`) ? readFileSync(`/proc/${other}/cmdline`, 'utf8') : '';
+  if (command.includes('serve.mjs')) stop(`${persist} is in use by process ${other}; end that one or take another --persist`);
+}
+rmSync(runDir, { recursive: true, force: true });
+mkdirSync(runDir, { recursive: true });
+writeFileSync(lockFile, String(process.pid));
+process.env.TMPDIR = runDir;
+endOnSignals();
+
+const { name: workerName, main: configuredMain, options } = await readConfig(args.env);
+const { Miniflare, Log, LogLevel, convertV4MiniflareOptions } = await import('miniflare');
+const require = createRequire(import.meta.url);
+const runtime = createRequire(require.resolve('miniflare'))('workerd').default;
+
+// What wrangler makes of wrangler.toml. Loading wrangler takes longer than everything else here, so its answer is
+// kept until the file or the tools change.
+async function readConfig(env) {
+  const hash = createHash('sha256').update(env);
+  for (const file of [configPath, join(root, 'package-lock.json'), fileURLToPath(import.meta.url)]) {
+    hash.update('\0').update(readFileSync(file));
+  }
+  const cacheDir = join(root, 'node_modules/.cache/cognomega');
+  const cached = join(cacheDir, `config-${hash.digest('hex').slice(0, 32)}.json`);
+  try { return JSON.parse(readFileSync(cached, 'utf8')); } catch { /* not there yet */ }
+  process.env.WRANGLER_SEND_METRICS = 'false';
+  // Its one warning is about [ai], which development replaces on purpose.
+  process.env.WRANGLER_LOG ??= 'error';
+  const wrangler = await import('wrangler');
+  const config = wrangler.unstable_readConfig({ config: configPath, env: env || undefined });
+  // No env files: a run is what wrangler.toml and --vars say, whatever secrets lie beside them.
+  const { modulesRules: _, rootPath: __, ...workerOptions } =
+    wrangler.unstable_getMiniflareWorkerOptions(config, env || undefined, { envFiles: [] }).workerOptions;
+  const text = JSON.stringify({ name: config.name, main: relative(root, config.main), options: workerOptions });
+  mkdirSync(cacheDir, { recursive: true });
+  writeFileSync(`${cached}.${process.pid}`, text);
+  renameSync(`${cached}.${process.pid}`, cached);
+  return JSON.parse(text);
+}
+
+const main = resolve(args.main ?? join(root, configuredMain));
+if (!existsSync(main)) stop(`there is no bundle at ${main}; run 'make build'`);
+const bundle = dirname(main);
+const modules = [
+  { type: 'ESModule', path: main },
+  ...readdirSync(bundle).filter((name) => name.endsWith('.wasm'))
+    .map((name) => ({ type: 'CompiledWasm', path: join(bundle, name) })),
+];
+
+const bindings = { ...options.bindings };
+for (const [name, value] of Object.entries(overrides)) {
+  if (value === null) delete bindings[name]; else bindings[name] = value;
+}
+
+process.env.MINIFLARE_WORKERD_PATH = join(here, 'workerd.sh');
+
+// Worker output comes with terminal colours; only the text is of use here.
+const plain = (text) => text.replace(/\u001b\[[0-9;]*m/g, '');
+class StderrLog extends Log {
+  log(message) { process.stderr.write(`${plain(message)}\n`); }
+}
+
+try {
+  miniflare = new Miniflare(convertV4MiniflareOptions({
+    host: HOST,
+    port: 0,
+    cf: false, // else it asks the network where it is
+    log: new StderrLog(LogLevel.WARN),
+    logRequests: false,
+    handleStructuredLogs: ({ level, message }) => process.stderr.write(`[${level}] ${plain(message)}\n`),
+    unsafeTriggerHandlers: true,
+    unsafeRuntimeEnv: { COGNOMEGA_WORKERD: runtime, COGNOMEGA_WORKERD_PID_FILE: pidFile },
+    unsafeHandleRuntimeRestart: () => {
+      process.stderr.write(`restarted ${JSON.stringify({ workerd_pid: workerdPid() })}\n`);
+    },
+    resourcePersistencePath: persist,
+    resourceTmpPath: runDir,
+    workers: [
+      {
+        ...options,
+        name: workerName,
+        modules,
+        modulesRoot: bundle,
+        bindings,
+        // Straight to the Worker: the entry proxy of local development would buffer, compress and dress up errors.
+        unsafeDirectSockets: [{ host: HOST, port }],
+      },
+      {
+        name: 'cognomega-ai',
+        modules: [{ type: 'ESModule', path: join(here, 'ai-worker.mjs') }],
+        modulesRoot: here,
+        compatibilityDate: options.compatibilityDate,
+        bindings: args['engine-url'] ? { ENGINE_URL: args['engine-url'] } : {},
+      },
+    ],
+  }));
+  endOnSignals();
+  const entry = await miniflare.ready;
+  const url = await miniflare.unsafeGetDirectURL(workerName);
+  process.stdout.write(`${JSON.stringify({
+    ready: true,
+    url: url.origin,
+    workerd_pid: workerdPid(),
+    cron_url: new URL('/cdn-cgi/local/scheduled', entry).href,
+  })}\n`);
+} catch (error) {
+  const taken = /address already in use/i.test(`${error?.message} ${error?.cause?.message ?? ''}`);
+  process.stderr.write(`serve: ${taken ? `port ${port} is taken; choose another with --port` : error?.stack ?? error}\n`);
+  await end(1);
+}
