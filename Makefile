@@ -1,0 +1,63 @@
+# Every target sets up what it needs. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Set by the runtime's own cargo in some editors; a build must not depend on it.
+export CARGO_TERM_COLOR ?= auto
+NODE := node_modules/.bin/node
+RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
+PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
+
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http check fmt deploy-dry-run clean clean-tools
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+dev: build setup-llm ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
+	@exec $(NODE) ops/dev/dev.mjs
+
+test: test-native test-http ## every test: the rules on SQLite, then the release bundle on workerd
+
+test-native: setup-rust ## the rules and the pure parts of the Worker
+	cargo test --locked -p actors -p cognomega --lib
+
+test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
+	cargo test --locked -p http-tests
+
+check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of dependencies, licences, deployability
+	@ops/setup/cargo-tools.sh cargo-deny
+	@ops/setup/check.sh
+
+build: build/index.js ## the release bundle in build/
+
+build/index.js: $(RUST_SOURCES) ops/setup/build.sh | setup-rust setup-node
+	@ops/setup/build.sh
+
+target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js
+	@ops/setup/build.sh tests/transaction target/transaction-probe
+
+deploy-dry-run: build ## what `wrangler deploy` would upload, without uploading
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" WRANGLER_SEND_METRICS=false wrangler deploy --dry-run --env="" --outdir .cognomega/dry-run
+
+fmt: setup-rust ## format the Rust code
+	cargo fmt --all
+
+setup: setup-rust setup-node setup-llm ## everything that the other targets need
+
+setup-rust:
+	@ops/setup/wasm-target.sh
+	@ops/setup/cargo-tools.sh wasm-bindgen-cli worker-build
+
+setup-node:
+	@ops/setup/node.sh
+
+setup-llm: setup-node
+	@ops/setup/llm.sh
+
+clean: ## remove what was built here, and the development data
+	rm -rf build target node_modules .cognomega .wrangler
+
+clean-tools: ## remove the tools and models shared by all clones of this user
+	rm -rf "$${COGNOMEGA_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cognomega}"
