@@ -10,7 +10,7 @@ NODE := node_modules/.bin/node
 RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http check fmt deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http check fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js
 
 deploy-dry-run: build ## what `wrangler deploy` would upload, without uploading
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" WRANGLER_SEND_METRICS=false wrangler deploy --dry-run --env="" --outdir .cognomega/dry-run
+
+deploy: build ## upload to production; the workflow runs this, people rarely do
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" wrangler deploy --env=""
 
 fmt: setup-rust ## format the Rust code
 	cargo fmt --all
