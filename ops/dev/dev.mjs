@@ -97,13 +97,21 @@ function checkPort() {
 
 async function waitUntilReady(url) {
   let last = 'no answer';
-  for (let attempt = 0; attempt < 100 && !ending; attempt += 1) {
+  let stopped;
+  for (let attempt = 0; attempt < 100 && !ending && !stopped; attempt += 1) {
     try {
       const response = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) });
       if (response.ok) return;
-      last = `${response.status} ${(await response.text()).slice(0, 300)}`;
+      last = `${response.status}`;
+      // What the Worker says of its configuration will not change by asking again.
+      const { problems } = await response.json();
+      if (problems?.length) stopped = problems;
     } catch (error) { last = error.message; }
-    await new Promise((done) => setTimeout(done, 100));
+    if (!stopped) await new Promise((done) => setTimeout(done, 100));
+  }
+  if (stopped) {
+    const lines = stopped.map(({ variable, cure }) => `   ${variable}: ${cure}`);
+    throw new Stopped(`stopped: the configuration (.dev.vars, wrangler.toml) is not one to serve with\n${lines.join('\n')}`);
   }
   if (!ending) stop(`${url}/ready does not say ready (${last})`, 'read the lines above');
 }

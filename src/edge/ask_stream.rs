@@ -58,12 +58,13 @@ impl Form {
     }
 }
 
-/// A piece of text as one event: a `data:` line for each of its lines.
+/// A piece of text as one event: a `data:` line for each of its lines. A lone carriage return ends a line of
+/// an event stream too, so it must not get through: a model's text could forge events with it.
 fn text_event(text: &str) -> String {
     let mut event = String::with_capacity(text.len().saturating_add(8));
-    for line in text.split('\n') {
+    for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
         event.push_str("data: ");
-        event.push_str(line.trim_end_matches('\r'));
+        event.push_str(line);
         event.push('\n');
     }
     event.push('\n');
@@ -251,6 +252,7 @@ mod tests {
     fn text_keeps_its_lines() {
         assert_eq!(text_event("a"), "data: a\n\n");
         assert_eq!(text_event(" a\n\nb"), "data:  a\ndata: \ndata: b\n\n");
+        assert_eq!(text_event("a\r\nb\rdata: c"), "data: a\ndata: b\ndata: data: c\n\n");
     }
 
     #[test]

@@ -5,11 +5,13 @@ use serde::Deserialize;
 use super::error::ApiError;
 use super::limits::JSON_DEPTH_MAX;
 
-/// Parses a body into `T`. Unknown fields are ignored; known ones are checked by the caller, so `T` should
+/// Parses a body, which must be an object, into `T`. Unknown fields are ignored; known ones are checked by the caller, so `T` should
 /// hold them as raw values where a wrong type deserves its own message.
 pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ApiError::InvalidJson)?;
-    if depth(text) > JSON_DEPTH_MAX {
+    // A list would be read as an object's fields in their order.
+    let is_object = text.trim_start().starts_with('{');
+    if !is_object || depth(text) > JSON_DEPTH_MAX {
         return Err(ApiError::InvalidJson);
     }
     serde_json::from_str(text).map_err(|_| ApiError::InvalidJson)
@@ -52,5 +54,7 @@ mod tests {
         assert_eq!(parse::<serde_json::Value>(deep.as_bytes()), Err(ApiError::InvalidJson));
         assert_eq!(parse::<serde_json::Value>(b"{\"a\":"), Err(ApiError::InvalidJson));
         assert_eq!(parse::<serde_json::Value>(b"\xff"), Err(ApiError::InvalidJson));
+        assert_eq!(parse::<serde_json::Value>(b"[1]"), Err(ApiError::InvalidJson));
+        assert!(parse::<serde_json::Value>(b" {}").is_ok());
     }
 }

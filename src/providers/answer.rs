@@ -93,6 +93,10 @@ struct Reported {
 
 impl Wire {
     pub fn parse(text: &str) -> Result<Self, Failure> {
+        // A list would be read as an object's fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(Failure::Malformed);
+        }
         let wire: Self = serde_json::from_str(text).map_err(|_| Failure::Malformed)?;
         if wire.error.as_ref().is_some_and(|error| !error.is_null()) {
             return Err(Failure::Malformed);
@@ -122,7 +126,7 @@ impl Wire {
 
     /// Reported usage, unless it is absent, malformed or absurd.
     pub fn usage(&self) -> Option<TokenUsage> {
-        let reported = Reported::deserialize(self.usage.as_ref()?).ok()?;
+        let reported = Reported::deserialize(self.usage.as_ref().filter(|usage| usage.is_object())?).ok()?;
         let believed = reported.prompt_tokens <= REPORTED_TOKENS_MAX
             && reported.completion_tokens <= REPORTED_TOKENS_MAX;
         believed.then_some(TokenUsage {
@@ -187,6 +191,7 @@ mod tests {
             r#"{"prompt_tokens":-1,"completion_tokens":2}"#,
             r#"{"prompt_tokens":3,"completion_tokens":99999999999}"#,
             r#""x""#,
+            "[3,2]",
         ] {
             let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
             let usage = answer(&json).unwrap().usage;

@@ -59,8 +59,15 @@ impl PieceStream {
             if self.ended {
                 return if self.complete { Ok(None) } else { Err(Failure::Interrupted) };
             }
-            let read = timer::within(wait_ms, self.reader.next()).await.map_err(|_| Failure::Timeout)?;
-            let events = match read.map_err(|_| Failure::Interrupted)? {
+            let read = timer::within(wait_ms, self.reader.next()).await;
+            let read = match read {
+                Ok(Ok(read)) => read,
+                // Only the usage or the end mark is missing; the answer itself is whole.
+                _ if self.complete => None,
+                Ok(Err(_)) => return Err(Failure::Interrupted),
+                Err(_) => return Err(Failure::Timeout),
+            };
+            let events = match read {
                 Some(bytes) => {
                     self.raw_bytes = self.raw_bytes.saturating_add(bytes.len());
                     self.parser.push(&bytes)
@@ -87,6 +94,9 @@ impl PieceStream {
     fn take(&mut self, event: &str) -> Result<(), Failure> {
         if event.trim() == "[DONE]" {
             self.complete = true;
+            // A provider may keep the connection open; nothing that follows is of interest.
+            self.reader.cancel();
+            self.end();
             return Ok(());
         }
         let wire = Wire::parse(event)?;
@@ -105,7 +115,7 @@ impl PieceStream {
         Ok(())
     }
 
-    /// The provider closed: there is nothing to abort any more.
+    /// The stream is over: there is nothing to abort any more.
     fn end(&mut self) {
         self.ended = true;
         if let Some(guard) = self.guard.take() {

@@ -12,8 +12,8 @@ use actors::shared::Refusal;
 use actors::sql::Sql;
 use sql::Storage;
 use worker::{
-    Context, DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, durable_object,
-    event,
+    Context, DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage,
+    durable_object, event,
 };
 
 #[event(fetch)]
@@ -55,7 +55,10 @@ impl TenantActor {
             Some(("bare", how)) => two_statements(&mut storage, how)?,
             _ => {}
         }
-        storage.text("SELECT COUNT(*) FROM written", &[]).map(Option::unwrap_or_default).map_err(Refusal::from)
+        storage
+            .text("SELECT COUNT(*) FROM written", &[])
+            .map(Option::unwrap_or_default)
+            .map_err(Refusal::from)
     }
 }
 

@@ -1,0 +1,53 @@
+//! RSA keys made for one test run: the Worker's own and a stranger's.
+
+use jsonwebtoken::EncodingKey;
+use rsa::pkcs1::EncodeRsaPrivateKey;
+use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
+use rsa::rand_core::OsRng;
+use rsa::{RsaPrivateKey, RsaPublicKey};
+use std::sync::OnceLock;
+
+const MODULUS_BITS: usize = 2048;
+
+/// One RSA key pair in the forms the tests need.
+pub struct KeyPair {
+    private: RsaPrivateKey,
+}
+
+/// The pair whose private half is the Worker's `PRIVATE_KEY_PEM`.
+pub fn worker() -> &'static KeyPair {
+    static PAIR: OnceLock<KeyPair> = OnceLock::new();
+    PAIR.get_or_init(KeyPair::generate)
+}
+
+/// A pair the Worker has never seen.
+pub fn foreign() -> &'static KeyPair {
+    static PAIR: OnceLock<KeyPair> = OnceLock::new();
+    PAIR.get_or_init(KeyPair::generate)
+}
+
+impl KeyPair {
+    fn generate() -> Self {
+        let private = RsaPrivateKey::new(&mut OsRng, MODULUS_BITS).expect("an RSA key");
+        Self { private }
+    }
+
+    /// `BEGIN PRIVATE KEY`, what the Worker wants.
+    pub fn pkcs8_pem(&self) -> String {
+        self.private.to_pkcs8_pem(LineEnding::LF).expect("a PKCS#8 form").to_string()
+    }
+
+    /// `BEGIN RSA PRIVATE KEY`, what people have by mistake.
+    pub fn pkcs1_pem(&self) -> String {
+        self.private.to_pkcs1_pem(LineEnding::LF).expect("a PKCS#1 form").to_string()
+    }
+
+    /// `BEGIN PUBLIC KEY`, for the forgery that uses it as an HMAC secret.
+    pub fn public_pem(&self) -> String {
+        RsaPublicKey::from(&self.private).to_public_key_pem(LineEnding::LF).expect("a public form")
+    }
+
+    pub fn signing_key(&self) -> EncodingKey {
+        EncodingKey::from_rsa_pem(self.pkcs8_pem().as_bytes()).expect("a signing key")
+    }
+}

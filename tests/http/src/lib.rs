@@ -1,0 +1,23 @@
+//! The harness of the black-box tests: it starts the release bundle on real workerd, gives it scripted
+//! providers to talk to, and looks at it only through HTTP, its log and its exit.
+//!
+//! Nothing here knows how the Worker is made. Tests of one topic live in one file under `tests/`.
+
+pub mod artifacts;
+pub mod background;
+pub mod client;
+pub mod event_stream;
+pub mod house_rules;
+pub mod keys;
+pub mod poll;
+pub mod process_log;
+pub mod provider;
+pub mod provider_call;
+pub mod provider_reply;
+pub mod provider_script;
+pub mod raw_http;
+pub mod secrets;
+pub mod stack;
+pub mod tokens;
+pub mod vars;
+pub mod world;

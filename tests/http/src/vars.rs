@@ -1,0 +1,113 @@
+//! The configuration of a stack under test, and the secrets in it.
+
+use crate::keys;
+use crate::secrets::Canaries;
+use serde_json::{Map, Value, json};
+
+pub const ISSUER: &str = "https://api.cognomega.test";
+pub const KEY_ID: &str = "test-k1";
+pub const ADMIN_KEY: &str = "admin-canary-7c1e0f5b9d2a4c6e8f0a1b2c3d4e5f60";
+pub const NEXT_ADMIN_KEY: &str = "admin-next-canary-0a9b8c7d6e5f4a3b2c1d0e9f8a7b";
+pub const GROQ_KEY: &str = "gsk-canary-52b1f0c9d8e7a6b5c4d3e2f1a0b9c8d7";
+pub const OPENAI_KEY: &str = "sk-canary-91a2b3c4d5e6f708192a3b4c5d6e7f80";
+/// Stands in every error page of a scripted provider; a client must never see it.
+pub const PROVIDER_INTERNALS: &str = "provider-internals-canary-3f2e1d0c";
+
+pub const GROQ_MODEL: &str = "llama-3.1-8b-instant";
+pub const OPENAI_MODEL: &str = "gpt-4o-mini";
+pub const LOCAL_MODEL: &str = "smollm2-135m-instruct";
+pub const CF_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
+
+/// What a new guest has, and what a thousand tokens cost.
+pub const GUEST_CREDITS: f64 = 0.5;
+pub const CREDIT_PER_1K: f64 = 0.05;
+
+pub const APP_ORIGIN: &str = "https://app.cognomega.com";
+
+/// How long a provider may take, and how the Worker is told so. Short, because tests wait for them;
+/// long enough that two loaded cores do not cause what the tests assert.
+pub const FIRST_BYTE_TIMEOUT_MS: u64 = 2_000;
+pub const IDLE_TIMEOUT_MS: u64 = 2_000;
+pub const ASK_TIMEOUT_MS: u64 = 7_000;
+
+/// The variables of one stack: a base set with changes over it.
+#[derive(Clone)]
+pub struct Vars {
+    map: Map<String, Value>,
+}
+
+/// Where a stack finds its providers.
+pub struct ProviderBases {
+    pub groq: String,
+    pub openai: String,
+    pub local: String,
+}
+
+impl Vars {
+    /// `verified` mode, four providers, no budget a test could reach by accident.
+    pub fn base(providers: &ProviderBases) -> Self {
+        let base = json!({
+            "ENVIRONMENT": "development",
+            "IDENTITY_MODE": "verified",
+            "PREFERRED_PROVIDER": "groq,cfai,openai,local",
+            "GROQ_BASE": providers.groq,
+            "GROQ_MODEL": GROQ_MODEL,
+            "GROQ_API_KEY": GROQ_KEY,
+            "OPENAI_BASE": providers.openai,
+            "OPENAI_MODEL": OPENAI_MODEL,
+            "OPENAI_API_KEY": OPENAI_KEY,
+            "LOCAL_BASE": providers.local,
+            "LOCAL_MODEL": LOCAL_MODEL,
+            "CF_AI_MODEL": CF_AI_MODEL,
+            "CREDIT_PER_1K": CREDIT_PER_1K.to_string(),
+            "MODEL_PRICES": "{}",
+            "GUEST_CREDITS": GUEST_CREDITS.to_string(),
+            "REQUESTS_PER_MINUTE": "100000",
+            "DEFAULT_MAX_TOKENS": "256",
+            "MAX_OUTPUT_TOKENS": "4096",
+            "FIRST_BYTE_TIMEOUT_MS": FIRST_BYTE_TIMEOUT_MS.to_string(),
+            "IDLE_TIMEOUT_MS": IDLE_TIMEOUT_MS.to_string(),
+            "ASK_TIMEOUT_MS": ASK_TIMEOUT_MS.to_string(),
+            "HOLD_TTL_MS": "60000",
+            "ALLOWED_ORIGINS":
+                "https://app.cognomega.com,https://www.cognomega.com,https://*.cognomega-frontend.pages.dev",
+            "ISSUER": ISSUER,
+            "JWT_TTL_SEC": "3600",
+            "KID": KEY_ID,
+            "PRIVATE_KEY_PEM": keys::worker().pkcs8_pem(),
+            "ADMIN_API_KEY": ADMIN_KEY,
+            "ADMIN_API_KEY_NEXT": NEXT_ADMIN_KEY,
+        });
+        let Value::Object(map) = base else {
+            unreachable!("the base set is an object");
+        };
+        Self { map }
+    }
+
+    /// Puts `changes` over the set. `null` stays in the file: the stack then removes its own default too.
+    pub fn with(mut self, changes: Value) -> Self {
+        let Value::Object(changes) = changes else {
+            panic!("changes to the variables are a JSON object");
+        };
+        self.map.extend(changes);
+        self
+    }
+
+    pub fn to_json(&self) -> String {
+        Value::Object(self.map.clone()).to_string()
+    }
+
+    /// Every secret of this set.
+    pub fn canaries(&self) -> Canaries {
+        let mut canaries = Canaries::default();
+        for name in ["GROQ_API_KEY", "OPENAI_API_KEY", "ADMIN_API_KEY", "ADMIN_API_KEY_NEXT"] {
+            if let Some(secret) = self.map.get(name).and_then(Value::as_str) {
+                canaries.add(name, secret);
+            }
+        }
+        if let Some(pem) = self.map.get("PRIVATE_KEY_PEM").and_then(Value::as_str) {
+            canaries.add_pem("PRIVATE_KEY_PEM", pem);
+        }
+        canaries
+    }
+}
