@@ -27,7 +27,8 @@ impl TenantActor {
         let call: Call = serde_json::from_slice(call)
             .map_err(|error| Refusal::Storage { detail: format!("undecodable command: {error}") })?;
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
-        let actor = self.wake(&mut storage, &call)?;
+        let woken = self.wake(&mut storage, &call);
+        let actor = woken.inspect_err(|refusal| log::fault("actor_did_not_wake", &refusal.to_string()))?;
         let now_ms = now_ms();
         let mut waiting = Some(call);
         let outcome = storage.transaction(|sql| {

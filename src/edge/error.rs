@@ -245,7 +245,7 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidAmount => Self::InvalidAmount,
             Refusal::InvalidCursor => Self::InvalidCursor,
             Refusal::Quarantined | Refusal::Broken { .. } => Self::ActorQuarantined,
-            // Ids are ours and random, names are digests: these are faults of ours, and were logged where found.
+            // Faults of ours, logged where they were found.
             Refusal::DuplicateOperation
             | Refusal::UnknownHold
             | Refusal::TenantMismatch

@@ -26,7 +26,14 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     let bytes = serde_json::to_vec(&call).map_err(|error| unreachable(&error.to_string()))?;
     let answer = hop(env, &tenant.actor_name(KIND), &bytes).await;
     let answer = answer.map_err(|error| unreachable(&error.to_string()))?;
-    serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?
+    let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
+    // Ids are random and names are digests, so these are faults of ours and not of a client.
+    if let Err(refusal @ (Refusal::DuplicateOperation | Refusal::UnknownHold | Refusal::TenantMismatch)) =
+        &answer
+    {
+        log::fault("actor_refused", &refusal.to_string());
+    }
+    answer
 }
 
 async fn hop(env: &Env, name: &str, bytes: &[u8]) -> worker::Result<Vec<u8>> {

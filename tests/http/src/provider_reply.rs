@@ -75,7 +75,7 @@ pub fn whole_body(completion: &Completion, asked_model: &str) -> String {
 async fn whole(completion: &Completion, asked: &Asked, in_flight: InFlight) -> Response<Body> {
     let body = Bytes::from(whole_body(completion, &asked.model));
     match completion.ending {
-        Ending::Proper => page(200, "application/json", body, in_flight),
+        Ending::Proper | Ending::HeldOpen => page(200, "application/json", body, in_flight),
         Ending::Broken => {
             let half = body.slice(..body.len() / 2);
             let body = stream::iter([Ok(half)]).chain(breaking());
@@ -98,6 +98,10 @@ fn streamed(completion: Completion, asked: &Asked, in_flight: InFlight) -> Respo
     let gap = completion.gap;
     let tail: stream::BoxStream<'static, Piece> = match completion.ending {
         Ending::Proper => stream::iter(closing(&completion, &model, asked.include_usage)).boxed(),
+        Ending::HeldOpen => {
+            let end = stream::iter(closing(&completion, &model, asked.include_usage));
+            end.chain(stream::pending()).boxed()
+        }
         Ending::Broken => breaking().boxed(),
         Ending::Stalled => stream::pending().boxed(),
         Ending::Endless => paced(stream::iter(texts.clone()).cycle(), gap).boxed(),

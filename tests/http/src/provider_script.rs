@@ -30,6 +30,8 @@ impl Usage {
 pub enum Ending {
     /// `finish_reason`, usage when there is some, `[DONE]`.
     Proper,
+    /// The same, and the connection stays open after it.
+    HeldOpen,
     /// The connection breaks after the last piece.
     Broken,
     /// Nothing comes after the last piece, and the connection stays open.

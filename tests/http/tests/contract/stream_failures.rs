@@ -50,6 +50,27 @@ fn broken_after(pieces: usize) -> Behaviour {
 }
 
 #[tokio::test]
+async fn a_provider_that_keeps_its_connection_open_does_not_keep_the_answer() {
+    let world = World::verified().await;
+    let tenant = world.tenant("held-open", 5.0).await;
+    let marker = unique_marker();
+    let completion = Completion::numbered(3, Duration::from_millis(20));
+    let completion = completion.usage(Usage::new(1_000, 1_000)).ending(Ending::HeldOpen);
+    world.groq.script(&marker, [Behaviour::Complete(completion)]);
+    let started = Instant::now();
+    let transcript = streamed(&tenant, "/api/si/ask", &marker).await;
+    assert!(
+        started.elapsed() < Duration::from_millis(IDLE_TIMEOUT_MS),
+        "it waited for the provider to close"
+    );
+    assert_eq!(transcript.text(), "w0 w1 w2 ");
+    let item = tenant.usage_of(1).await.remove(0);
+    let meta = item.get("meta").cloned().unwrap_or_default();
+    assert_eq!((text(&meta, "outcome"), text(&meta, "basis")), ("complete", "reported"), "{item}");
+    assert_credits(tenant.settled_balance().await, 4.9, "the balance");
+}
+
+#[tokio::test]
 async fn a_break_is_told_in_the_default_form() {
     let world = World::verified().await;
     let tenant = world.tenant("broken", 5.0).await;
