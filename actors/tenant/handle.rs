@@ -55,7 +55,9 @@ pub fn handle(
         }
         Command::Settle { hold, charge, usage, reply, idempotency } => {
             let ended = credits::settle(sql, &hold, charge, &usage, now_ms)?;
-            if let (Some(asked), Some(reply), true) = (&idempotency, reply, ended.first) {
+            if let (Some(asked), true) = (&idempotency, ended.first) {
+                // Charged is charged: without a reply to give again, the key is used all the same.
+                let reply = reply.unwrap_or_else(|| RawValue::NULL.to_owned());
                 let stored = Stored { reply, charged: ended.charged, available: ended.available };
                 idempotency::remember(sql, asked, Some(&hold), Some(&stored), now_ms)?;
             }

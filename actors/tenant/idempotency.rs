@@ -1,6 +1,7 @@
 //! Idempotency keys: the first request with a key runs, every later one with the same body gets its reply.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{Idempotency, Stored};
 use crate::credits;
@@ -11,7 +12,8 @@ use crate::sql::{Sql, row};
 pub const KEY_TTL_MS: i64 = 86_400_000;
 /// The longest key a client may send, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
-/// The largest reply that is kept, in bytes; a row of the platform holds 2 MB.
+/// The largest reply that is kept, in bytes; a row of the platform holds 2 MB. A larger one is forgotten, its
+/// charge is not: the key stays used.
 pub const REPLY_BYTES_MAX: usize = 1_000_000;
 /// Keys one tenant may have remembered: one a second for a day, and some.
 pub const KEYS_MAX: u32 = 100_000;
@@ -79,7 +81,11 @@ pub(super) fn remember(
     now_ms: i64,
 ) -> Result<(), Refusal> {
     let reply = reply
-        .map(serde_json::to_string)
+        .map(|stored| {
+            let fits = stored.reply.get().len() <= REPLY_BYTES_MAX;
+            let reply = if fits { stored.reply.clone() } else { RawValue::NULL.to_owned() };
+            serde_json::to_string(&Stored { reply, ..stored.clone() })
+        })
         .transpose()
         .map_err(|error| Refusal::Broken { detail: error.to_string() })?;
     sql.execute(

@@ -113,6 +113,30 @@ fn the_same_key_and_body_is_one_charge_and_one_reply() {
 }
 
 #[test]
+fn a_charged_key_stays_used_without_a_reply_to_give_again() {
+    let mut shell = Shell::with_balance(10_000);
+    let huge = format!("\"{}\"", "x".repeat(REPLY_BYTES_MAX));
+    for (n, reply) in [None, RawValue::from_string(huge).ok()].into_iter().enumerate() {
+        let key = Some(Idempotency { key: format!("k{n}"), body_hash: "a".to_owned() });
+        let hold = format!("h{n}");
+        shell.run(admit(&hold, 1_000, key.clone()), NOW_MS).unwrap();
+        let settle = Command::Settle {
+            hold,
+            charge: Micro(1_000),
+            usage: Usage::default(),
+            reply,
+            idempotency: key.clone(),
+        };
+        shell.run(settle, NOW_MS).unwrap();
+        let Reply::Replay(stored) = shell.run(admit("again", 1_000, key), NOW_MS).unwrap().reply else {
+            panic!("a second charge for one key");
+        };
+        assert_eq!(stored.reply.get(), "null");
+    }
+    assert_eq!(shell.available(), 8_000);
+}
+
+#[test]
 fn a_request_that_came_to_nothing_frees_its_key() {
     let mut shell = Shell::with_balance(10_000);
     shell.run(admit("h", 6_000, key("a")), NOW_MS).unwrap();

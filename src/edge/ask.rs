@@ -53,6 +53,9 @@ pub struct KeptAnswer {
     pub tokens_in: u64,
     pub tokens_out: u64,
     pub basis: String,
+    /// The provider broke off: the content is what was delivered and charged.
+    #[serde(default)]
+    pub interrupted: bool,
 }
 
 pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
@@ -132,6 +135,7 @@ pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
         tokens_in: work.usage.tokens_in,
         tokens_out: work.usage.tokens_out,
         basis: work.usage.basis.name().to_owned(),
+        interrupted: work.end == WorkEnd::Interrupted,
     }
 }
 
@@ -141,7 +145,11 @@ pub fn to_raw(kept: &KeptAnswer) -> Option<Box<RawValue>> {
 
 /// The JSON answer with the headers that say who answered and what was used.
 fn answered(kept: &KeptAnswer) -> Reply {
-    Reply::json(200, &json!({ "result": { "content": kept.content } }))
+    let mut result = json!({ "content": kept.content });
+    if let (true, Some(result)) = (kept.interrupted, result.as_object_mut()) {
+        result.insert("interrupted".to_owned(), json!(true));
+    }
+    Reply::json(200, &json!({ "result": result }))
         .with("x-provider", &kept.provider)
         .with("x-model", &kept.model)
         .with("x-tokens-in", kept.tokens_in.to_string())

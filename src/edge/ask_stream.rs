@@ -81,7 +81,10 @@ pub async fn run(
 ) {
     let watch = ClientWatch::new(context.inbound.signal());
     let opening = providers::open_stream(&context.env, &context.config, &question.chat, ticket.end_ms);
-    let (provider, stream) = match watch.unless_gone(opening).await {
+    // With a key the client can come back for the answer, so it is made to its end and kept.
+    let kept = ticket.idempotency.is_some();
+    let opened = if kept { Some(opening.await) } else { watch.unless_gone(opening).await };
+    let (provider, stream) = match opened {
         Some(Ok(opened)) => opened,
         None => return meter::release(context, caller, ticket).await,
         Some(Err(failed)) => {
@@ -103,7 +106,7 @@ pub async fn run(
     if !caller.tenant.is_guest() {
         reply = reply.with("x-credits-balance", ticket.available.to_string());
     }
-    if reply_to.send(Ok(ask::with_budget(reply, ticket))).is_err() {
+    if reply_to.send(Ok(ask::with_budget(reply, ticket))).is_err() && !kept {
         return meter::release(context, caller, ticket).await;
     }
     let delivery = Delivery { context, caller, question, ticket, provider: &provider, model: &model };
@@ -136,33 +139,19 @@ impl Delivery<'_> {
             usage,
             end,
         };
-        // Only a complete answer is worth giving again.
         let kept = ask::keep(&work, &text);
-        let keep = if end == WorkEnd::Complete { ask::to_raw(&kept) } else { None };
-        let ended = meter::settle(self.context, self.caller, self.ticket, &work, keep).await;
-        let form = Form::of(self.context);
-        let closing = match end {
-            WorkEnd::ClientGone => return,
-            WorkEnd::Complete => {
-                let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
-                format!("{}{}", form.usage(&usage_object(&kept, self.caller, billed)), form.done())
-            }
-            WorkEnd::Interrupted => {
-                let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
-                let error = json!({
-                    "error": "provider_interrupted",
-                    "message": "the provider broke off; what was delivered is charged",
-                    "request_id": self.context.request_id,
-                    "usage": usage_object(&kept, self.caller, billed),
-                });
-                form.error(&error)
-            }
-        };
+        let ended = meter::settle(self.context, self.caller, self.ticket, &work, ask::to_raw(&kept)).await;
+        if end == WorkEnd::ClientGone {
+            return;
+        }
+        let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
+        let closing = closing(self.context, &kept, self.caller, billed);
         let _client_may_be_gone = write(&writer, &closing).await;
         writer.close().await;
     }
 
-    /// Passes pieces on until the stream or the client ends. `text` is what the client took.
+    /// Passes pieces on until the stream or the client ends. `text` is what the client took; with a key, it is
+    /// the whole answer, which the client can come back for.
     async fn pump(
         &self,
         stream: &mut PieceStream,
@@ -171,16 +160,23 @@ impl Delivery<'_> {
         text: &mut String,
     ) -> WorkEnd {
         let idle_ms = self.context.config.deadlines.idle_ms;
+        let kept = self.ticket.idempotency.is_some();
+        let mut listening = true;
         loop {
             let wait_ms = idle_ms.min(self.ticket.end_ms.saturating_sub(now_ms()));
-            let piece = match watch.unless_gone(stream.next(wait_ms)).await {
+            let next = stream.next(wait_ms);
+            let next = if kept { Some(next.await) } else { watch.unless_gone(next).await };
+            let piece = match next {
                 None => return WorkEnd::ClientGone,
                 Some(Err(_)) => return WorkEnd::Interrupted,
                 Some(Ok(None)) => return WorkEnd::Complete,
                 Some(Ok(Some(piece))) => piece,
             };
-            if !write(writer, &text_event(&piece)).await {
-                return WorkEnd::ClientGone;
+            if listening && !write(writer, &text_event(&piece)).await {
+                if !kept {
+                    return WorkEnd::ClientGone;
+                }
+                listening = false;
             }
             text.push_str(&piece);
         }
@@ -190,6 +186,21 @@ impl Delivery<'_> {
 /// Whether the client took it.
 async fn write(writer: &ByteWriter, event: &str) -> bool {
     matches!(timer::within(WRITE_WAIT_MS, writer.write(event.as_bytes())).await, Ok(Ok(())))
+}
+
+/// What follows the text: usage and the end mark, or the error.
+fn closing(context: &Context, kept: &KeptAnswer, caller: &Caller, billed: Option<(f64, f64)>) -> String {
+    let form = Form::of(context);
+    let usage = usage_object(kept, caller, billed);
+    if !kept.interrupted {
+        return format!("{}{}", form.usage(&usage), form.done());
+    }
+    form.error(&json!({
+        "error": "provider_interrupted",
+        "message": "the provider broke off; what was delivered is charged",
+        "request_id": context.request_id,
+        "usage": usage,
+    }))
 }
 
 fn usage_object(kept: &KeptAnswer, caller: &Caller, billed: Option<(f64, f64)>) -> Value {
@@ -230,10 +241,8 @@ pub fn replay(
     stored: &Stored,
 ) -> Result<(Reply, Rest), ApiError> {
     let (writer, readable) = streams::pipe().map_err(|_| ApiError::Unavailable)?;
-    let form = Form::of(context);
     let billed = Some((stored.charged.credits(), stored.available.credits()));
-    let usage = form.usage(&usage_object(&kept, caller, billed));
-    let events = format!("{}{usage}{}", text_event(&kept.content), form.done());
+    let events = format!("{}{}", text_event(&kept.content), closing(context, &kept, caller, billed));
     let mut reply = Reply::events(readable)
         .with("x-provider", kept.provider)
         .with("x-model", kept.model)

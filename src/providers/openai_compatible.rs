@@ -13,8 +13,9 @@ use crate::platform::streams;
 
 /// The body a provider may send around an answer, in bytes: JSON escapes and metadata.
 const BODY_BYTES_MAX: usize = 4_194_304;
-/// The answer itself, in bytes of text.
-pub(super) const ANSWER_BYTES_MAX: usize = 524_288;
+/// The answer itself, in bytes of text: eight times the longest answer of 4,096 tokens. Written as JSON it has at
+/// most six times as many, which an actor still keeps for replays (`actors::tenant::REPLY_BYTES_MAX`).
+pub(super) const ANSWER_BYTES_MAX: usize = 131_072;
 
 /// One whole answer.
 pub async fn complete(provider: &Provider, request: &ChatRequest) -> Result<Answer, Failure> {

@@ -118,6 +118,26 @@ async fn with_a_key_the_answer_is_made_charged_and_kept() {
     assert_eq!(world.calls_anywhere(&marker), 1);
 }
 
+#[tokio::test]
+async fn with_a_key_a_stream_that_is_left_is_finished_and_given_whole() {
+    let world = World::verified().await;
+    let tenant = world.tenant("keyed-leaver", 5.0).await;
+    let marker = unique_marker();
+    let completion = Completion::numbered(20, PIECE_GAP);
+    let whole = completion.text();
+    world.groq.script(&marker, [Behaviour::Complete(completion.usage(Usage::new(52, 192)))]);
+    let body = json!({"input": marker});
+    let mut stream = tenant.ask(&body).idempotency_key("cable").open().await.expect_stream().await;
+    assert_eq!(stream.next_text().await.as_deref(), Some("w0 "));
+    drop(stream);
+    let again = tenant.ask(&body).idempotency_key("cable").send().await.expect(200);
+    assert_eq!(again.must_header("idempotency-replayed"), "true");
+    assert_eq!(again.json().pointer("/result/content"), Some(&json!(whole)));
+    assert_credits(tenant.settled_balance().await, 5.0 - 0.012, "charged once");
+    assert_eq!(world.calls_anywhere(&marker), 1, "the model was asked once");
+    assert_eq!(tenant.usage().await.len(), 1);
+}
+
 /// Many leave at once: none of their holds may stay.
 #[tokio::test]
 async fn a_crowd_that_leaves_leaves_no_hold() {

@@ -91,6 +91,25 @@ async fn a_break_is_told_in_the_default_form() {
 }
 
 #[tokio::test]
+async fn a_broken_stream_is_charged_once_for_its_key() {
+    let world = World::verified().await;
+    let tenant = world.tenant("keyed-broken", 5.0).await;
+    let marker = unique_marker();
+    world.groq.script(&marker, [broken_after(4)]);
+    let ask = || tenant.post("/api/si/ask").json(&prompt(&marker)).idempotency_key("broken");
+    let first = ask().open().await.expect_stream().await.drain().await;
+    let balance = tenant.settled_balance().await;
+    let again = ask().open().await.expect_stream().await.drain().await;
+    assert_eq!(again.text(), first.text());
+    let error = again.comment("error").expect("the replay says that it is a part");
+    assert_eq!(text(&error, "error"), "provider_interrupted");
+    let whole = ask().send().await.expect(200).json();
+    assert_eq!(whole.pointer("/result/interrupted"), Some(&json!(true)), "{whole}");
+    assert_credits(tenant.settled_balance().await, balance, "charged once");
+    assert_eq!(world.calls_anywhere(&marker), 1, "the model was asked once");
+}
+
+#[tokio::test]
 async fn a_break_is_told_as_a_named_event() {
     let world = World::verified().await;
     let tenant = world.tenant("broken-named", 5.0).await;
