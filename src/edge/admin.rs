@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::error::ApiError;
-use super::query::iso_time;
+use super::moment::iso_time;
 use super::reply::Reply;
 use crate::platform::{config, now_ms};
 

@@ -6,16 +6,17 @@
 use actors::tenant::Stored;
 use serde_json::{Value, json};
 
-use super::ask::{self, KeptAnswer, Question, ReplyTo};
 use super::context::Context;
 use super::error::ApiError;
 use super::identity::Caller;
+use super::kept_answer::{self, KeptAnswer};
 use super::meter::{self, Ticket, Work, WorkEnd};
-use super::reply::Reply;
+use super::question::Question;
+use super::reply::{Reply, ReplyTo};
 use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{config::Provider, now_ms, timer};
-use crate::providers::{self, PieceStream};
+use crate::providers::{self, ChatRequest, PieceStream, TokenUsage};
 
 /// Pieces are written within this, or the client counts as gone. It bounds what a stalled reader can hold.
 const WRITE_WAIT_MS: i64 = 30_000;
@@ -106,7 +107,7 @@ pub async fn run(
     if !caller.tenant.is_guest() {
         reply = reply.with("x-credits-balance", ticket.available.to_string());
     }
-    if reply_to.send(Ok(ask::with_budget(reply, ticket))).is_err() && !kept {
+    if reply_to.send(Ok(kept_answer::with_budget(reply, ticket))).is_err() && !kept {
         return meter::release(context, caller, ticket).await;
     }
     let delivery = Delivery { context, caller, question, ticket, provider: &provider, model: &model };
@@ -130,7 +131,7 @@ impl Delivery<'_> {
         let reported = stream.usage;
         // Dropped before the settle: nobody reads on, so the provider is told to stop at once.
         drop(stream);
-        let usage = ask::delivered(reported, end, &self.question.chat, &text);
+        let usage = delivered(reported, end, &self.question.chat, &text);
         let work = Work {
             provider: self.provider.name,
             model: self.model,
@@ -139,8 +140,9 @@ impl Delivery<'_> {
             usage,
             end,
         };
-        let kept = ask::keep(&work, &text);
-        let ended = meter::settle(self.context, self.caller, self.ticket, &work, ask::to_raw(&kept)).await;
+        let kept = kept_answer::keep(&work, &text);
+        let ended =
+            meter::settle(self.context, self.caller, self.ticket, &work, kept_answer::to_raw(&kept)).await;
         if end == WorkEnd::ClientGone {
             return;
         }
@@ -186,6 +188,14 @@ impl Delivery<'_> {
 /// Whether the client took it.
 async fn write(writer: &ByteWriter, event: &str) -> bool {
     matches!(timer::within(WRITE_WAIT_MS, writer.write(event.as_bytes())).await, Ok(Ok(())))
+}
+
+/// Usage of what was delivered of a stream: the provider's own numbers only when the answer is complete.
+fn delivered(reported: Option<TokenUsage>, end: WorkEnd, chat: &ChatRequest, text: &str) -> TokenUsage {
+    match reported {
+        Some(usage) if end == WorkEnd::Complete => usage,
+        _ => TokenUsage::counted(chat, text),
+    }
 }
 
 /// What follows the text: usage and the end mark, or the error.

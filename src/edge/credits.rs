@@ -11,7 +11,7 @@ use super::error::{ApiError, balance_fields};
 use super::identity::{self, Caller, Proof};
 use super::json_body;
 use super::limits::{JSON_BODY_BYTES_MAX, LIST_ROWS_MAX, REASON_BYTES_MAX};
-use super::query::iso_time;
+use super::moment::iso_time;
 use super::reply::Reply;
 use crate::platform::{log, random_id};
 

@@ -3,7 +3,7 @@
 use actors::shared::{Micro, Refusal};
 use serde_json::{Map, Value, json};
 
-use super::query::iso_time;
+use super::moment::iso_time;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ApiError {

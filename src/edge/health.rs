@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::query::iso_time;
+use super::moment::iso_time;
 use super::reply::Reply;
 use crate::platform::config::{self, Environment, IdentityMode};
 use crate::platform::now_ms;

@@ -1,5 +1,6 @@
 //! A reply as plain values, and its one conversion to the platform's response.
 
+use futures::channel::oneshot;
 use serde_json::Value;
 use wasm_bindgen::JsValue;
 use web_sys::{Headers, ReadableStream, Response, ResponseInit};
@@ -11,6 +12,9 @@ pub enum Body {
     Text(String),
     Stream(ReadableStream),
 }
+
+/// The sender of the one reply a request gets.
+pub type ReplyTo = oneshot::Sender<Result<Reply, ApiError>>;
 
 pub struct Reply {
     pub status: u16,

@@ -11,7 +11,7 @@ use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::json_body;
 use super::limits::{JSON_BODY_BYTES_MAX, REPORTED_TOKENS_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX};
-use super::query::{iso_time, moment_ms};
+use super::moment::{iso_time, moment_ms};
 use super::reply::Reply;
 use crate::platform::{now_ms, random_id};
 

@@ -12,6 +12,7 @@ use worker::Env;
 
 mod parse;
 mod providers;
+mod reader;
 mod signing;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 use super::Environment;
-use super::parse::Reader;
+use super::reader::Reader;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderKind {

@@ -1,0 +1,65 @@
+//! An answer as it is kept for its idempotency key, and as the reply made of it, the first time and again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::identity::Caller;
+use super::meter::{Ticket, Work, WorkEnd};
+use super::reply::Reply;
+
+/// What is kept of an answer for the same idempotency key.
+#[derive(Serialize, Deserialize)]
+pub struct KeptAnswer {
+    pub content: String,
+    pub provider: String,
+    pub model: String,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    pub basis: String,
+    /// The provider broke off: the content is what was delivered and charged.
+    #[serde(default)]
+    pub interrupted: bool,
+}
+
+pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
+    KeptAnswer {
+        content: text.to_owned(),
+        provider: work.provider.to_owned(),
+        model: work.model.to_owned(),
+        tokens_in: work.usage.tokens_in,
+        tokens_out: work.usage.tokens_out,
+        basis: work.usage.basis.name().to_owned(),
+        interrupted: work.end == WorkEnd::Interrupted,
+    }
+}
+
+pub fn to_raw(kept: &KeptAnswer) -> Option<Box<RawValue>> {
+    serde_json::value::to_raw_value(kept).ok()
+}
+
+/// The JSON answer with the headers that say who answered and what was used.
+pub fn answered(kept: &KeptAnswer) -> Reply {
+    let mut result = json!({ "content": kept.content });
+    if let (true, Some(result)) = (kept.interrupted, result.as_object_mut()) {
+        result.insert("interrupted".to_owned(), json!(true));
+    }
+    Reply::json(200, &json!({ "result": result }))
+        .with("x-provider", &kept.provider)
+        .with("x-model", &kept.model)
+        .with("x-tokens-in", kept.tokens_in.to_string())
+        .with("x-tokens-out", kept.tokens_out.to_string())
+}
+
+/// The headers that say what was charged. A guest has no balance to be told.
+pub fn billed(reply: Reply, caller: &Caller, used: &str, balance: &str) -> Reply {
+    let reply = reply.with("x-credits-used", used);
+    if caller.tenant.is_guest() { reply } else { reply.with("x-credits-balance", balance) }
+}
+
+pub fn with_budget(reply: Reply, ticket: &Ticket) -> Reply {
+    match ticket.budget {
+        Some(left) => reply.with_budget(left.limit, left.remaining, left.window_ms, left.window_ms / 1_000),
+        None => reply,
+    }
+}

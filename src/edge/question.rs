@@ -1,0 +1,94 @@
+//! The body of an ask: what is asked, understood and bounded.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::context::Context;
+use super::error::ApiError;
+use super::json_body;
+use super::limits::SKILL_BYTES_MAX;
+use crate::providers::ChatRequest;
+
+const GENERAL: &str = "general";
+const GENERAL_PROMPT: &str = "You are a helpful assistant. Answer clearly and briefly.";
+
+/// Known fields as raw values, so that each wrong type gets its own answer.
+#[derive(Deserialize)]
+struct AskBody<'a> {
+    skill: Option<Value>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    system: Option<Value>,
+    max_tokens: Option<Value>,
+    attachments: Option<Value>,
+}
+
+/// A question that was understood.
+pub struct Question {
+    pub skill: String,
+    pub chat: ChatRequest,
+}
+
+/// # Errors
+/// One code for each mistake; nothing was changed then.
+pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
+    let body: AskBody<'_> = json_body::parse(bytes)?;
+    let skill = match body.skill {
+        None | Some(Value::Null) => GENERAL.to_owned(),
+        Some(Value::String(name)) if is_skill(&name) => name,
+        Some(_) => {
+            let expected = "a name of at most 64 letters, digits, `-`, `_` or `.`";
+            return Err(ApiError::InvalidField { field: "skill", expected });
+        }
+    };
+    let user = match body.input.map(RawValue::get) {
+        None | Some("null") => return Err(ApiError::MissingInput),
+        Some(raw) if raw.starts_with('"') => serde_json::from_str(raw).map_err(|_| ApiError::InvalidJson)?,
+        Some(raw) if raw.starts_with('{') => raw.to_owned(),
+        Some(_) => return Err(ApiError::InvalidField { field: "input", expected: "a text or an object" }),
+    };
+    let user: String = user;
+    if user.trim().is_empty() {
+        return Err(ApiError::MissingInput);
+    }
+    let system = match body.system {
+        None | Some(Value::Null) => GENERAL_PROMPT.to_owned(),
+        Some(Value::String(system)) => system,
+        Some(_) => return Err(ApiError::InvalidField { field: "system", expected: "a text" }),
+    };
+    match body.attachments {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(list)) if list.is_empty() => {}
+        // Answering as if they had not been sent would be worse than saying so.
+        Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
+        Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
+    }
+    let chat = ChatRequest {
+        system: Some(system).filter(|system| !system.trim().is_empty()),
+        user,
+        max_tokens: max_tokens(context, body.max_tokens.as_ref())?,
+        request_id: context.request_id.clone(),
+    };
+    Ok(Question { skill, chat })
+}
+
+fn is_skill(name: &str) -> bool {
+    (1..=SKILL_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn max_tokens(context: &Context, asked: Option<&Value>) -> Result<u32, ApiError> {
+    let config = &context.config;
+    match asked {
+        None | Some(Value::Null) => Ok(config.default_max_tokens),
+        Some(value) => {
+            let count = value.as_u64().filter(|count| *count > 0);
+            let count = count.ok_or(ApiError::InvalidField {
+                field: "max_tokens",
+                expected: "a whole number above zero",
+            })?;
+            Ok(u32::try_from(count).unwrap_or(u32::MAX).min(config.max_output_tokens))
+        }
+    }
+}
