@@ -115,7 +115,8 @@ pub fn admit(
 /// Ends a hold with a charge, and writes the usage event that says what it was for.
 ///
 /// More than the hold is drawn from the available balance; what is not there is `shortfall`. A hold that
-/// expired before is not charged: the house pays, and the event says so with its outcome.
+/// expired before is not charged: the house pays. The event is written all the same, with a cost of zero, and
+/// what the house paid is the hold's `shortfall`.
 ///
 /// # Errors
 /// `UnknownHold`, or what the database refused.
@@ -129,6 +130,7 @@ pub fn settle(
     let hold = load(sql, id)?;
     let mut account = Account::load(sql)?;
     if hold.state != "open" {
+        note_late(sql, &mut account, id, &hold, charge, usage, now_ms)?;
         return Ok(ended_before(&hold, &account));
     }
     let reachable = within(hold.amount_micro.plus(account.available))?;
@@ -153,6 +155,26 @@ pub fn settle(
     account.store(sql)?;
     let available = account.available;
     Ok(EndedHold { end: HoldEnd::Settled, charged, shortfall, available, first: true })
+}
+
+/// Work that ended after its hold did: its event, once.
+fn note_late(
+    sql: &mut impl Sql,
+    account: &mut Account,
+    id: &str,
+    hold: &HoldRow,
+    charge: Micro,
+    usage: &Usage,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    let noted = hold.shortfall_micro.unwrap_or_default() > Micro::ZERO;
+    if hold.state != "expired" || noted || charge <= Micro::ZERO {
+        return Ok(());
+    }
+    usage::record(sql, account, id, usage, Micro::ZERO, now_ms)?;
+    account.store(sql)?;
+    sql.execute("UPDATE holds SET shortfall_micro = ?2 WHERE id = ?1", &[id.into(), charge.0.into()])?;
+    Ok(())
 }
 
 /// Ends a hold without a charge.
@@ -217,17 +239,20 @@ pub fn forget_ended(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// When the next hold expires, or the next ended one may be forgotten.
+/// When the next hold expires.
 ///
 /// # Errors
 /// What the database refused.
 pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(
-        sql,
-        "SELECT MIN(at) FROM (SELECT MIN(deadline_ms) AS at FROM holds WHERE state = 'open'
-           UNION ALL SELECT MIN(ended_at_ms) + ?1 FROM holds WHERE state <> 'open')",
-        &[HOLD_HISTORY_MS.into()],
-    )
+    row(sql, "SELECT MIN(deadline_ms) FROM holds WHERE state = 'open'", &[])
+}
+
+/// When the next ended hold may be forgotten.
+///
+/// # Errors
+/// What the database refused.
+pub fn forget_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
+    row(sql, "SELECT MIN(ended_at_ms) + ?1 FROM holds WHERE state <> 'open'", &[HOLD_HISTORY_MS.into()])
 }
 
 /// Open holds, the one that expires first leading, `limit` at most.

@@ -16,7 +16,7 @@ pub use adjust::{Adjusted, Adjustment, adjust};
 pub use entries::{Entry, EntryPage, list as list_entries};
 pub use hold::{
     Admitted, EndedHold, HOLD_HISTORY_MS, HOLDS_OPEN_MAX, HoldEnd, HoldPage, OpenHold, admit, due_at_ms,
-    expire_due, forget_ended, is_open, list_open, release, settle,
+    expire_due, forget_at_ms, forget_ended, is_open, list_open, release, settle,
 };
 pub use usage::{Usage, UsageEvent, UsageFilter, UsagePage, list as list_usage, record_client};
 

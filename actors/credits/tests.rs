@@ -87,6 +87,11 @@ fn a_hold_nobody_settles_ends_at_its_deadline_and_the_house_pays() {
     assert_eq!(balance(&mut sql), (10_000, 0));
     let late = charge(&mut sql, "h", 2_000).unwrap();
     assert_eq!((late.end, late.charged), (HoldEnd::Expired, Micro::ZERO));
+    let again = charge(&mut sql, "h", 2_000).unwrap();
+    assert_eq!(again.shortfall, Micro(2_000), "what the house paid");
+    let events = list_usage(&mut sql, &me(), &UsageFilter { limit: 10, ..UsageFilter::default() }).unwrap();
+    let costs: Vec<_> = events.items.iter().map(|event| event.cost_micro).collect();
+    assert_eq!(costs, [Some(Micro::ZERO)], "the work is seen, once, and costs nothing");
     forget_ended(&mut sql, NOW_MS + 1_000 + HOLD_HISTORY_MS).unwrap();
     assert_eq!(charge(&mut sql, "h", 2_000), Err(Refusal::UnknownHold));
 }

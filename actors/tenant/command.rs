@@ -133,3 +133,11 @@ pub struct Policy {
     /// Credit that a guest begins with.
     pub guest_grant: Micro,
 }
+
+impl Policy {
+    /// What a new tenant begins with.
+    #[must_use]
+    pub const fn opening_grant(self, tenant: &TenantId) -> Micro {
+        if tenant.is_guest() { self.guest_grant } else { Micro::ZERO }
+    }
+}

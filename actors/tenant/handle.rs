@@ -42,10 +42,12 @@ pub fn handle(
             woken(Reply::Adjusted { adjusted, replayed }, key_due(idempotency.as_ref(), now_ms))
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
-            // Free of charge, so the budget alone keeps a client from filling the disk.
-            rate::admit(sql, policy.requests_per_minute, now_ms)?;
             let at_ms = created_at_ms.unwrap_or(now_ms);
-            let run = |sql: &mut _| credits::record_client(sql, &id, &usage, cost, at_ms);
+            // Free of charge, so the budget is what slows a client down. A replay costs nothing here either.
+            let run = |sql: &mut _| {
+                rate::admit(sql, policy.requests_per_minute, now_ms)?;
+                credits::record_client(sql, &id, &usage, cost, at_ms)
+            };
             let (event, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
             woken(Reply::Recorded { event, replayed }, key_due(idempotency.as_ref(), now_ms))
         }
@@ -142,9 +144,16 @@ pub fn alarm(sql: &mut impl Sql, now_ms: i64) -> Result<Option<i64>, Refusal> {
 /// # Errors
 /// What the database refused.
 pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    let holds = credits::due_at_ms(sql)?;
-    let keys = idempotency::due_at_ms(sql)?;
-    Ok([holds, keys].into_iter().flatten().min())
+    let deadline = credits::due_at_ms(sql)?;
+    let ended = credits::forget_at_ms(sql)?.map(batched);
+    let keys = idempotency::due_at_ms(sql)?.map(batched);
+    Ok([deadline, ended, keys].into_iter().flatten().min())
+}
+
+/// What is only forgotten can wait for company: one alarm a minute at most.
+const fn batched(at_ms: i64) -> i64 {
+    const MINUTE_MS: i64 = 60_000;
+    at_ms.saturating_add(MINUTE_MS).div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS)
 }
 
 impl Command {
@@ -172,5 +181,5 @@ fn key_due(asked: Option<&Idempotency>, now_ms: i64) -> i64 {
 }
 
 fn unreadable(error: &serde_json::Error) -> Refusal {
-    Refusal::Broken { detail: format!("stored reply: {error}") }
+    Refusal::Storage { detail: format!("stored reply: {error}") }
 }

@@ -64,7 +64,7 @@ pub(super) fn look_up(sql: &mut impl Sql, asked: &Idempotency, now_ms: i64) -> R
     match found.reply {
         Some(reply) => serde_json::from_str(&reply)
             .map(Seen::Done)
-            .map_err(|error| Refusal::Broken { detail: format!("stored reply: {error}") }),
+            .map_err(|error| Refusal::Storage { detail: format!("stored reply: {error}") }),
         None => Err(Refusal::IdempotencyInProgress),
     }
 }

@@ -7,6 +7,7 @@ mod command;
 mod handle;
 mod idempotency;
 mod schema;
+mod unopened;
 
 #[cfg(test)]
 mod tests;
@@ -15,3 +16,4 @@ pub use command::{Call, Command, Effect, Idempotency, Outcome, Policy, Reply, St
 pub use handle::{alarm, due_at_ms, handle};
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
 pub use schema::{Actor, SCHEMA_VERSION, open, quarantine, reopen};
+pub use unopened::unopened;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Policy;
-use crate::shared::{Micro, Refusal, TenantId};
+use crate::shared::{Refusal, TenantId};
 use crate::sql::{Sql, row};
 use crate::{credits, rate};
 
@@ -31,7 +31,7 @@ struct ActorRow {
 /// Wakes an actor that was opened before; `None` when it never was.
 ///
 /// # Errors
-/// `Broken` when the database is newer than this code, or what the database refused.
+/// `Storage` when the database is newer than this code, or what the database refused.
 pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
     let exists = sql.text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'actor'", &[])?;
     if exists.is_none() {
@@ -64,12 +64,12 @@ pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: Policy, now_ms: i64) 
         "INSERT INTO actor VALUES (1, ?1, ?2, ?3, NULL)",
         &[SCHEMA_VERSION.into(), stored.into(), now_ms.into()],
     )?;
-    let opening_grant = if tenant.is_guest() { policy.guest_grant } else { Micro::ZERO };
-    credits::open(sql, opening_grant, now_ms)?;
+    credits::open(sql, policy.opening_grant(tenant), now_ms)?;
     Ok(Actor { tenant: tenant.clone(), quarantined: false })
 }
 
-/// Notes that an invariant was found broken. From then on the actor answers questions and changes nothing.
+/// Notes that an invariant was found broken. From then on the actor answers questions and changes nothing, its
+/// alarm neither: open holds stay as they were found, for whoever looks.
 ///
 /// # Errors
 /// What the database refused.
@@ -82,7 +82,8 @@ pub fn quarantine(sql: &mut impl Sql, detail: &str) -> Result<(), Refusal> {
 pub(super) fn migrate(sql: &mut impl Sql, found: i64, steps: &[&str]) -> Result<(), Refusal> {
     let done = usize::try_from(found.saturating_sub(1)).map_err(|_| broken("schema version below one"))?;
     let Some(missing) = steps.get(done..) else {
-        return Err(broken("the database is newer than this code"));
+        // No broken invariant: a deployment was rolled back, and goes forward again.
+        return Err(Refusal::Storage { detail: "the database is newer than this code".to_owned() });
     };
     if missing.is_empty() {
         return Ok(());

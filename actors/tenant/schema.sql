@@ -14,6 +14,7 @@ CREATE TABLE idempotency (
   reply            TEXT,
   expires_at_ms    INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX idempotency_expiry ON idempotency (expires_at_ms);
 -- How many rows `idempotency` has, kept by the triggers, so that the limit costs no count of them.
 CREATE TABLE idempotency_count (
   id               INTEGER PRIMARY KEY CHECK (id = 1),

@@ -92,6 +92,33 @@ fn a_guest_begins_with_its_grant_once() {
 }
 
 #[test]
+fn questions_make_no_database_and_get_the_same_answers() {
+    let tenant = TenantId::Guest("guest:1".to_owned());
+    let mut opened = Shell::new(tenant.clone());
+    let filter = crate::credits::UsageFilter { limit: 5, ..Default::default() };
+    for command in [
+        Command::Balance,
+        Command::ListUsage(filter),
+        Command::ListEntries { limit: 5, cursor: None },
+        Command::ListHolds { limit: 5 },
+    ] {
+        let call = Call { tenant: tenant.clone(), command: command.clone() };
+        let before = unopened(&call, POLICY, NOW_MS).unwrap().expect("a question");
+        let after = opened.run(command, NOW_MS).unwrap().reply;
+        let (before, after) = (serde_json::json!(before), serde_json::json!(after));
+        // Opening writes the grant: its number is taken, and the ledger shows it.
+        let differ = ["entries", "balance"].iter().any(|name| before.get(name).is_some());
+        assert!(differ || before == after, "{before} {after}");
+        assert_eq!(before.pointer("/balance/available_micro"), after.pointer("/balance/available_micro"));
+    }
+    let forged = Command::ListEntries { limit: 5, cursor: Some("1-1-x".to_owned()) };
+    let refused = unopened(&Call { tenant: tenant.clone(), command: forged }, POLICY, NOW_MS);
+    assert!(matches!(refused, Err(Refusal::InvalidCursor)));
+    let changes = Call { tenant, command: admit("h", 1, None) };
+    assert!(unopened(&changes, POLICY, NOW_MS).unwrap().is_none());
+}
+
+#[test]
 fn the_same_key_and_body_is_one_charge_and_one_reply() {
     let mut shell = Shell::with_balance(10_000);
     shell.run(admit("h", 6_000, key("a")), NOW_MS).unwrap();
@@ -224,6 +251,6 @@ fn migrations_run_once_in_order_and_refuse_the_future() {
     migrate(&mut shell.sql, 1, &steps).unwrap();
     assert_eq!(version(&mut shell), "3");
     migrate(&mut shell.sql, 3, &steps).unwrap();
-    assert!(matches!(migrate(&mut shell.sql, 4, &steps), Err(Refusal::Broken { .. })));
+    assert!(matches!(migrate(&mut shell.sql, 4, &steps), Err(Refusal::Storage { .. })));
     assert!(matches!(migrate(&mut shell.sql, 0, &steps), Err(Refusal::Broken { .. })));
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use actors::shared::Refusal;
-use actors::tenant::{self, Actor, Call, Effect, Outcome, Policy};
+use actors::tenant::{self, Actor, Call, Effect, Outcome, Policy, Reply};
 use worker::{
     DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, durable_object,
 };
@@ -21,6 +21,13 @@ pub struct TenantActor {
     armed_at_ms: Cell<Option<i64>>,
 }
 
+/// What waking an actor gave.
+enum Woken {
+    Opened(Actor),
+    /// Nothing was ever done here, and the question needs no database.
+    Unopened(Reply),
+}
+
 impl TenantActor {
     /// One command, one transaction. Nothing is awaited, so nothing can come between.
     fn answer(&self, call: &[u8]) -> Answer {
@@ -28,7 +35,11 @@ impl TenantActor {
             .map_err(|error| Refusal::Storage { detail: format!("undecodable command: {error}") })?;
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
         let woken = self.wake(&mut storage, &call);
-        let actor = woken.inspect_err(|refusal| log::fault("actor_did_not_wake", &refusal.to_string()))?;
+        let woken = woken.inspect_err(|refusal| log::fault("actor_did_not_wake", &refusal.to_string()))?;
+        let actor = match woken {
+            Woken::Opened(actor) => actor,
+            Woken::Unopened(reply) => return Ok(reply),
+        };
         let now_ms = now_ms();
         let mut waiting = Some(call);
         let outcome = storage.transaction(|sql| {
@@ -50,21 +61,29 @@ impl TenantActor {
         }
     }
 
-    /// Who this actor is: from memory, or from the database, which is made on first touch.
-    fn wake(&self, storage: &mut Storage, call: &Call) -> Result<Actor, Refusal> {
+    /// Who this actor is: from memory, or from the database, which the first change makes.
+    fn wake(&self, storage: &mut Storage, call: &Call) -> Result<Woken, Refusal> {
         if let Some(actor) = self.actor.borrow().as_ref() {
-            return Ok(actor.clone());
+            return Ok(Woken::Opened(actor.clone()));
         }
         let now_ms = now_ms();
-        let (actor, due_at_ms) = storage.transaction(|sql| {
-            let actor = tenant::open(sql, &call.tenant, self.policy, now_ms)?;
-            Ok((actor, tenant::due_at_ms(sql)?))
+        let (woken, due_at_ms) = storage.transaction(|sql| {
+            let actor = match tenant::reopen(sql)? {
+                Some(actor) => actor,
+                None => match tenant::unopened(call, self.policy, now_ms)? {
+                    Some(reply) => return Ok((Woken::Unopened(reply), None)),
+                    None => tenant::open(sql, &call.tenant, self.policy, now_ms)?,
+                },
+            };
+            Ok((Woken::Opened(actor), tenant::due_at_ms(sql)?))
         })?;
         if let Some(at_ms) = due_at_ms {
             self.arm(storage, at_ms)?;
         }
-        self.actor.replace(Some(actor.clone()));
-        Ok(actor)
+        if let Woken::Opened(actor) = &woken {
+            self.actor.replace(Some(actor.clone()));
+        }
+        Ok(woken)
     }
 
     /// Has the alarm ring at `at_ms` or before. Deadlines mostly come in order, so most calls write nothing.

@@ -58,8 +58,8 @@ pub fn env_snapshot(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let vars = VARS.iter().map(|name| {
         // An address may hold a user and a password by mistake; what was refused is not shown.
-        let shown =
-            config::variable(&context.env, name).filter(|text| !text.contains('@') || *name == "CF_AI_MODEL");
+        let is_address = name.ends_with("_BASE");
+        let shown = config::variable(&context.env, name).filter(|text| !(is_address && text.contains('@')));
         ((*name).to_owned(), json!(shown))
     });
     let secrets = SECRETS

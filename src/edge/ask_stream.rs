@@ -20,6 +20,10 @@ use crate::providers::{self, ChatRequest, PieceStream, TokenUsage};
 
 /// Pieces are written within this, or the client counts as gone. It bounds what a stalled reader can hold.
 const WRITE_WAIT_MS: i64 = 30_000;
+/// A provider that sends this many times the tokens it was asked for is cut off: it will not stop by itself.
+const RUNAWAY_FACTOR: u64 = 2;
+/// Tokens that are never called running away: counting piece by piece errs on short answers.
+const RUNAWAY_TOKENS_MIN: u64 = 64;
 
 /// How the stream says what is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,11 +148,12 @@ impl Delivery<'_> {
         let ended =
             meter::settle(self.context, self.caller, self.ticket, &work, kept_answer::to_raw(&kept)).await;
         if end == WorkEnd::ClientGone {
-            return;
+            // Gone, or too slow to wait for: either way it must not take the silence for the end.
+            return writer.abort();
         }
         let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
         let closing = closing(self.context, &kept, self.caller, billed);
-        let _client_may_be_gone = write(&writer, &closing).await;
+        let _client_may_be_gone = write(&writer, &closing, WRITE_WAIT_MS).await;
         writer.close().await;
     }
 
@@ -163,7 +168,9 @@ impl Delivery<'_> {
     ) -> WorkEnd {
         let idle_ms = self.context.config.deadlines.idle_ms;
         let kept = self.ticket.idempotency.is_some();
-        let mut listening = true;
+        let asked_for = u64::from(self.question.chat.max_tokens);
+        let runaway = asked_for.saturating_mul(RUNAWAY_FACTOR).max(RUNAWAY_TOKENS_MIN);
+        let (mut listening, mut tokens) = (true, 0_u64);
         loop {
             let wait_ms = idle_ms.min(self.ticket.end_ms.saturating_sub(now_ms()));
             let next = stream.next(wait_ms);
@@ -174,28 +181,31 @@ impl Delivery<'_> {
                 Some(Ok(None)) => return WorkEnd::Complete,
                 Some(Ok(Some(piece))) => piece,
             };
-            if listening && !write(writer, &text_event(&piece)).await {
+            let left_ms = self.ticket.end_ms.saturating_sub(now_ms());
+            if listening && !write(writer, &text_event(&piece), left_ms).await {
                 if !kept {
                     return WorkEnd::ClientGone;
                 }
                 listening = false;
             }
             text.push_str(&piece);
+            tokens = tokens.saturating_add(providers::count_tokens(&piece));
+            if tokens > runaway {
+                return WorkEnd::Interrupted;
+            }
         }
     }
 }
 
-/// Whether the client took it.
-async fn write(writer: &ByteWriter, event: &str) -> bool {
-    matches!(timer::within(WRITE_WAIT_MS, writer.write(event.as_bytes())).await, Ok(Ok(())))
+/// Whether the client took it, within the time that is left.
+async fn write(writer: &ByteWriter, event: &str, left_ms: i64) -> bool {
+    let wait_ms = WRITE_WAIT_MS.min(left_ms);
+    matches!(timer::within(wait_ms, writer.write(event.as_bytes())).await, Ok(Ok(())))
 }
 
 /// Usage of what was delivered of a stream: the provider's own numbers only when the answer is complete.
 fn delivered(reported: Option<TokenUsage>, end: WorkEnd, chat: &ChatRequest, text: &str) -> TokenUsage {
-    match reported {
-        Some(usage) if end == WorkEnd::Complete => usage,
-        _ => TokenUsage::counted(chat, text),
-    }
+    TokenUsage::believed(reported.filter(|_| end == WorkEnd::Complete), chat, text)
 }
 
 /// What follows the text: usage and the end mark, or the error.
@@ -238,7 +248,7 @@ pub struct Rest {
 
 impl Rest {
     pub async fn send(self) {
-        let _client_may_be_gone = write(&self.writer, &self.events).await;
+        let _client_may_be_gone = write(&self.writer, &self.events, WRITE_WAIT_MS).await;
         self.writer.close().await;
     }
 }

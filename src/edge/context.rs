@@ -117,6 +117,18 @@ impl Context {
     /// # Errors
     /// `InvalidIdempotencyKey`.
     pub fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
+        self.scoped_idempotency("tenant", body)
+    }
+
+    /// The same for what an operator does to a tenant: its keys and the tenant's own never meet.
+    ///
+    /// # Errors
+    /// `InvalidIdempotencyKey`.
+    pub fn operator_idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
+        self.scoped_idempotency("operator", body)
+    }
+
+    fn scoped_idempotency(&self, scope: &str, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
         let Some(key) = self.inbound.header("idempotency-key") else {
             return Ok(None);
         };
@@ -129,7 +141,7 @@ impl Context {
         digest.update(self.route);
         digest.update([0]);
         digest.update(body);
-        Ok(Some(Idempotency { key: key.to_owned(), body_hash: format!("{:x}", digest.finalize()) }))
+        Ok(Some(Idempotency { key: format!("{scope}:{key}"), body_hash: format!("{:x}", digest.finalize()) }))
     }
 
     /// Asks the caller's actor.

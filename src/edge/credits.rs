@@ -4,6 +4,7 @@ use actors::credits::{Account, Adjustment};
 use actors::shared::{Micro, TenantId};
 use actors::tenant::{Command, Reply as ActorReply};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::context::{Context, unexpected};
@@ -13,7 +14,7 @@ use super::json_body;
 use super::limits::{JSON_BODY_BYTES_MAX, LIST_ROWS_MAX, REASON_BYTES_MAX};
 use super::moment::iso_time;
 use super::reply::Reply;
-use crate::platform::{log, random_id};
+use crate::platform::{log, now_ms, random_id};
 
 /// `GET /api/credits`.
 pub async fn balance(context: &Context) -> Result<Reply, ApiError> {
@@ -32,10 +33,13 @@ fn balance_object(tenant: &TenantId, account: &Account) -> Map<String, Value> {
 
 /// Known fields as raw values, so that each wrong type gets its own answer.
 #[derive(Deserialize)]
-struct AdjustBody {
+struct AdjustBody<'a> {
     email: Option<Value>,
-    set: Option<Value>,
-    delta: Option<Value>,
+    // As written: a number too large for a double is an amount out of bounds, not bad JSON.
+    #[serde(borrow)]
+    set: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
     reason: Option<Value>,
 }
 
@@ -43,15 +47,15 @@ struct AdjustBody {
 pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
-    let idempotency = context.idempotency(&bytes)?;
-    let body: AdjustBody = json_body::parse(&bytes)?;
+    let idempotency = context.operator_idempotency(&bytes)?;
+    let body: AdjustBody<'_> = json_body::parse(&bytes)?;
     let tenant = match body.email.as_ref().map(Value::as_str) {
         None => return Err(ApiError::MissingEmail),
         Some(None) => return Err(ApiError::InvalidEmail),
         Some(Some(email)) if email.trim().is_empty() => return Err(ApiError::MissingEmail),
         Some(Some(email)) => identity::named(email, context.admin_key())?,
     };
-    let adjustment = match (amount(body.set.as_ref())?, amount(body.delta.as_ref())?) {
+    let adjustment = match (amount(body.set)?, amount(body.delta)?) {
         (Some(_), Some(_)) => return Err(ApiError::SetAndDeltaConflict),
         (None, None) => return Err(ApiError::NothingToDo),
         (Some(balance), None) => Adjustment::Set(balance),
@@ -80,11 +84,11 @@ pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
 }
 
 /// An amount in credits; `null` counts as absent.
-fn amount(value: Option<&Value>) -> Result<Option<Micro>, ApiError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => {
-            let micro = value.as_f64().and_then(Micro::from_credits);
+fn amount(value: Option<&RawValue>) -> Result<Option<Micro>, ApiError> {
+    match value.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some(number) => {
+            let micro = number.parse().ok().and_then(Micro::from_credits);
             micro.map(Some).ok_or(ApiError::InvalidAmount)
         }
     }
@@ -137,6 +141,7 @@ pub async fn holds(context: &Context) -> Result<Reply, ApiError> {
                 "amount": hold.amount_micro.credits(),
                 "route": hold.route,
                 "created_at": iso_time(hold.created_at_ms),
+                "age_ms": now_ms().saturating_sub(hold.created_at_ms),
                 "deadline": iso_time(hold.deadline_ms),
             })
         })

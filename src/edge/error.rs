@@ -177,7 +177,6 @@ impl ApiError {
         match self {
             Self::RateLimited { retry_after_ms, .. } => Some(retry_after_ms.saturating_add(999) / 1_000),
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
-            Self::TooManyKeys { .. } => Some(60),
             _ => None,
         }
     }

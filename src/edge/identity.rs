@@ -70,10 +70,13 @@ fn claimed(evidence: &Evidence<'_>, admin: AdminKey) -> Result<Option<TenantId>,
     }
 }
 
+/// A guest's subject holds a UUID in its hyphenated form; other forms would name other tenants.
+const UUID_CHARS: usize = 36;
+
 /// A tenant by name. An operator may also name a guest, by the subject of its token.
 pub fn named(raw: &str, admin: AdminKey) -> Result<TenantId, ApiError> {
     let guest = raw.trim().strip_prefix("guest:").filter(|_| admin == AdminKey::Valid);
-    if let Some(id) = guest.filter(|id| uuid::Uuid::try_parse(id).is_ok()) {
+    if let Some(id) = guest.filter(|id| id.len() == UUID_CHARS && uuid::Uuid::try_parse(id).is_ok()) {
         return Ok(TenantId::Guest(format!("guest:{}", id.to_ascii_lowercase())));
     }
     TenantId::from_email(raw).map_err(|_| ApiError::InvalidEmail)

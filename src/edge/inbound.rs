@@ -40,7 +40,7 @@ impl Inbound {
         self.header(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// The address the connection came from, as the platform tells it.
+    /// Fires when the client goes away before its answer.
     pub fn signal(&self) -> web_sys::AbortSignal {
         self.raw.signal()
     }

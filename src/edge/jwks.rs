@@ -16,23 +16,22 @@ use crate::platform::web_crypto::{self, CryptoKey};
 const KV_BINDING: &str = "KEYS";
 const KV_KEY: &str = "jwks";
 /// The members of an RSA JWK that are public. Everything else stays where it is.
-const PUBLIC_MEMBERS: &[&str] = &["kty", "n", "e", "kid", "alg", "use", "key_ops"];
+const PUBLIC_MEMBERS: &[&str] = &["kty", "n", "e", "kid", "alg", "use"];
 
 /// The key set to serve.
 pub async fn served(env: &Env, config: &Config) -> Value {
-    let stored = stored(env).await;
+    let stored = stored(env).await.unwrap_or(Value::Null);
     json!({ "keys": union(&stored, config) })
 }
 
-/// What KV holds; nothing when it holds nothing readable.
-async fn stored(env: &Env) -> Value {
-    let Ok(store) = env.kv(KV_BINDING) else {
-        return Value::Null;
-    };
-    match store.get(KV_KEY).text().await {
-        Ok(Some(text)) => serde_json::from_str(&text).unwrap_or(Value::Null),
-        _ => Value::Null,
-    }
+/// KV could not be read: nothing is known of what it holds.
+struct Unread;
+
+/// What KV holds; null when it holds nothing, or nothing that is JSON.
+async fn stored(env: &Env) -> Result<Value, Unread> {
+    let store = env.kv(KV_BINDING).map_err(|_| Unread)?;
+    let text = store.get(KV_KEY).text().await.map_err(|_| Unread)?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null))
 }
 
 /// Public members of every stored RSA key, and our own key unless its id is there.
@@ -58,7 +57,10 @@ fn union(stored: &Value, config: &Config) -> Vec<Value> {
 
 fn public_members(key: &Value) -> Option<Value> {
     let key = key.as_object()?;
+    let says = |name: &str, wanted: &str| key.get(name).is_none_or(|value| value.as_str() == Some(wanted));
     let usable = key.get("kty").and_then(Value::as_str) == Some("RSA")
+        && says("alg", "RS256")
+        && says("use", "sig")
         && ["n", "e", "kid"].iter().all(|name| key.get(*name).is_some_and(Value::is_string));
     let public: Map<String, Value> = PUBLIC_MEMBERS
         .iter()
@@ -93,8 +95,14 @@ pub async fn verifying_key(env: &Env, config: &Rc<Config>, kid: &str) -> Result<
     if age_ms < fresh_enough {
         return found.ok_or(Rejected);
     }
+    let stored = match stored(env).await {
+        Ok(stored) => stored,
+        // The keys of before are better than none; a key never seen is looked for again next time.
+        Err(Unread) if found.is_some() => return found.ok_or(Rejected),
+        Err(Unread) => Value::Null,
+    };
     let mut keys = Vec::new();
-    for key in union(&stored(env).await, config) {
+    for key in union(&stored, config) {
         let member = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Ok(imported) = web_crypto::import_public(&member("n"), &member("e")).await {
             keys.push((member("kid"), imported));
@@ -118,5 +126,10 @@ mod tests {
         assert_eq!(public["n"], "AQAB");
         assert_eq!(public_members(&json!({ "kty": "oct", "kid": "k", "k": "secret" })), None);
         assert_eq!(public_members(&json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" })), None, "no id");
+        for other in [json!({ "alg": "RS512" }), json!({ "use": "enc" })] {
+            let mut key = json!({ "kty": "RSA", "kid": "k", "n": "AQAB", "e": "AQAB" });
+            key.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+            assert_eq!(public_members(&key), None, "{key}");
+        }
     }
 }

@@ -28,8 +28,8 @@ pub const PREFLIGHT_NAMES_MAX: usize = 32;
 pub const PREFLIGHT_BYTES_MAX: usize = 1_024;
 /// A skill's name, in bytes.
 pub const SKILL_BYTES_MAX: usize = 64;
-/// Tokens a provider may report for one call. Beyond it the report is not believed.
-pub const REPORTED_TOKENS_MAX: u64 = 10_000_000;
+/// Tokens a client may report for one usage event.
+pub const USAGE_TOKENS_MAX: u64 = 10_000_000;
 /// A usage event's `meta`, in bytes, and its `id` and `route`.
 pub const USAGE_META_BYTES_MAX: usize = 4_096;
 pub const USAGE_TEXT_BYTES_MAX: usize = 255;

@@ -114,6 +114,13 @@ pub async fn admit(
                 wait_ms = waits.next().unwrap_or(wait_ms);
                 timer::sleep(wait_ms).await;
             }
+            Err(refusal @ Refusal::Storage { .. }) => {
+                // Its answer may have been lost after the hold was made.
+                let release = Command::Release { hold, idempotency: idempotency.clone() };
+                let _the_deadline_ends_it_otherwise =
+                    tenant_stub::send(&context.env, &caller.tenant, release).await;
+                return Err(ApiError::from(refusal));
+            }
             Err(refusal) => return Err(of_caller(refusal, caller)),
             Ok(_) => return Err(unexpected()),
         }

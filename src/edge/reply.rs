@@ -31,7 +31,7 @@ impl Reply {
         Self::json_text(status, body.to_string())
     }
 
-    pub fn json_text(status: u16, body: String) -> Self {
+    fn json_text(status: u16, body: String) -> Self {
         Self {
             status,
             headers: vec![("content-type", JSON_TYPE.to_owned()), ("cache-control", "no-store".to_owned())],

@@ -115,7 +115,7 @@ const TO_COME: &[Route] = &[
     route(&["/api/admin/actors/:kind/:id/ledger"], &[(GET, NotImplemented)]),
     route(&["/api/admin/actors/:kind/:id/jobs"], &[(GET, NotImplemented)]),
     route(&["/api/admin/actors/:kind/:id/events"], &[(GET, NotImplemented)]),
-    route(&["/api/admin/actors/:kind/:id/sql"], &[(POST, NotImplemented)]),
+    route(&["/api/admin/actors/:kind/:id/sql"], &[(GET, NotImplemented), (POST, NotImplemented)]),
     route(&["/api/admin/actors/:kind/:id/verify"], &[(GET, NotImplemented)]),
     route(&["/api/admin/actors/:kind/:id/at"], &[(GET, NotImplemented)]),
     route(&["/api/admin/actors/:kind/:id/redrive"], &[(POST, NotImplemented)]),

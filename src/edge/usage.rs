@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::json_body;
-use super::limits::{JSON_BODY_BYTES_MAX, REPORTED_TOKENS_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX};
+use super::limits::{JSON_BODY_BYTES_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX, USAGE_TOKENS_MAX};
 use super::moment::{iso_time, moment_ms};
 use super::reply::Reply;
 use crate::platform::{now_ms, random_id};
@@ -119,7 +119,7 @@ fn tokens(value: Option<&Value>, field: &'static str) -> Result<Option<i64>, Api
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
-            let count = value.as_u64().filter(|count| *count <= REPORTED_TOKENS_MAX);
+            let count = value.as_u64().filter(|count| *count <= USAGE_TOKENS_MAX);
             let count = count.and_then(|count| i64::try_from(count).ok());
             count
                 .map(Some)

@@ -48,6 +48,8 @@ pub struct Problem {
 pub struct Deadlines {
     /// From sending to a provider until its first byte.
     pub first_byte_ms: i64,
+    /// From sending to a provider until the whole of an answer that is not streamed.
+    pub answer_ms: i64,
     /// Between two pieces of a stream.
     pub idle_ms: i64,
     /// The whole ask, all providers together.

@@ -90,6 +90,14 @@ impl ByteWriter {
         written.map(|_| ()).map_err(|_| Broken)
     }
 
+    /// Breaks the stream: a reader that is still there sees that it is not whole.
+    pub fn abort(self) {
+        let aborted = self.writer.abort();
+        wasm_bindgen_futures::spawn_local(async move {
+            let _ignored = JsFuture::from(aborted).await;
+        });
+    }
+
     /// Ends the stream. A reader that is gone already is no error.
     pub async fn close(self) {
         let _ignored = JsFuture::from(self.writer.close()).await;

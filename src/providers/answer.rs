@@ -9,8 +9,10 @@ use super::count::{count_prompt, count_tokens};
 
 /// The longest model name that is passed on, in characters.
 const MODEL_CHARS_MAX: usize = 128;
-/// Tokens a provider may report for one call; beyond it the report is not believed.
-const REPORTED_TOKENS_MAX: u64 = 10_000_000;
+/// Tokens that a chat template may add to a prompt, which itself has at most one token a byte.
+const TEMPLATE_TOKENS_MAX: u64 = 512;
+/// Tokens by which a provider's count of an answer may pass the limit it was asked with: its end marks.
+const END_TOKENS_MAX: u64 = 16;
 
 /// On what a number of tokens rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +40,31 @@ pub struct TokenUsage {
 }
 
 impl TokenUsage {
-    /// Counted from what was asked and what came.
+    /// What a provider reported, when it can be true of this request and this answer; else counted.
+    pub fn believed(reported: Option<Self>, request: &ChatRequest, text: &str) -> Self {
+        match reported {
+            Some(usage) if usage.can_be_true(request, text) => usage,
+            _ => Self::counted(request, text),
+        }
+    }
+
+    /// Counted from what was asked and what came. No more of an answer is charged than was asked for: a provider
+    /// that ignores `max_tokens` does so at the house's cost.
     pub fn counted(request: &ChatRequest, text: &str) -> Self {
         Self {
             tokens_in: count_prompt(request.system.as_deref(), &request.user),
-            tokens_out: count_tokens(text),
+            tokens_out: count_tokens(text).min(u64::from(request.max_tokens)),
             basis: Basis::Counted,
         }
+    }
+
+    fn can_be_true(self, request: &ChatRequest, text: &str) -> bool {
+        let prompt_bytes = u64::try_from(request.prompt_bytes()).unwrap_or(u64::MAX);
+        let tokens_in_max = prompt_bytes.saturating_add(TEMPLATE_TOKENS_MAX);
+        let tokens_out_max = u64::from(request.max_tokens).saturating_add(END_TOKENS_MAX);
+        (1..=tokens_in_max).contains(&self.tokens_in)
+            && self.tokens_out <= tokens_out_max
+            && (self.tokens_out > 0 || text.is_empty())
     }
 
     pub const fn total(self) -> u64 {
@@ -124,12 +144,10 @@ impl Wire {
             .any(|choice| choice.finish_reason.as_ref().is_some_and(|reason| !reason.is_null()))
     }
 
-    /// Reported usage, unless it is absent, malformed or absurd.
+    /// Reported usage, unless it is absent or malformed. Nothing says yet that it is true.
     pub fn usage(&self) -> Option<TokenUsage> {
         let reported = Reported::deserialize(self.usage.as_ref().filter(|usage| usage.is_object())?).ok()?;
-        let believed = reported.prompt_tokens <= REPORTED_TOKENS_MAX
-            && reported.completion_tokens <= REPORTED_TOKENS_MAX;
-        believed.then_some(TokenUsage {
+        Some(TokenUsage {
             tokens_in: reported.prompt_tokens,
             tokens_out: reported.completion_tokens,
             basis: Basis::Reported,
@@ -154,7 +172,7 @@ impl Wire {
         if text.len() > bytes_max {
             return Err(Failure::TooLarge);
         }
-        let usage = self.usage().unwrap_or_else(|| TokenUsage::counted(request, &text));
+        let usage = TokenUsage::believed(self.usage(), request, &text);
         let model = self.model().unwrap_or_else(|| model.to_owned());
         Ok(Answer { text, model, usage })
     }
@@ -192,11 +210,21 @@ mod tests {
             r#"{"prompt_tokens":3,"completion_tokens":99999999999}"#,
             r#""x""#,
             "[3,2]",
+            r#"{"prompt_tokens":0,"completion_tokens":2}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":0}"#,
+            r#"{"prompt_tokens":518,"completion_tokens":2}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":22}"#,
         ] {
             let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
             let usage = answer(&json).unwrap().usage;
             assert_eq!((usage.basis, usage.tokens_in, usage.tokens_out), (Basis::Counted, 9, 2), "{json}");
         }
+    }
+
+    #[test]
+    fn no_more_is_charged_than_was_asked_for() {
+        let usage = TokenUsage::counted(&request(), &"many words ".repeat(50));
+        assert_eq!(usage.tokens_out, 5);
     }
 
     #[test]

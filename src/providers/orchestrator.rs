@@ -70,8 +70,7 @@ async fn once(
     request: &ChatRequest,
     left_ms: i64,
 ) -> Result<Answer, Failure> {
-    // A whole answer arrives at once, after all of it was made: it has the time of a first byte.
-    let wait_ms = config.deadlines.first_byte_ms.min(left_ms);
+    let wait_ms = config.deadlines.answer_ms.min(left_ms);
     let answer = timer::within(wait_ms, async {
         match provider.kind {
             ProviderKind::OpenAiCompatible => openai_compatible::complete(provider, request).await,

@@ -10,7 +10,7 @@ use super::answer::{TokenUsage, Wire};
 use super::openai_compatible::ANSWER_BYTES_MAX;
 use super::sse::SseParser;
 use crate::platform::streams::ByteReader;
-use crate::platform::timer;
+use crate::platform::{now_ms, timer};
 
 /// Raw bytes of one stream: every token of a long answer with some hundred bytes of JSON around it.
 const STREAM_BYTES_MAX: usize = 16_777_216;
@@ -50,8 +50,10 @@ impl PieceStream {
     /// The next piece of text; `None` when the answer is complete.
     ///
     /// # Errors
-    /// `Timeout` after `wait_ms` without a byte, and whatever else a stream can do wrong.
+    /// `Timeout` after `wait_ms` without a piece, and whatever else a stream can do wrong. Bytes that are no
+    /// piece, such as a provider's pings, do not prolong the wait: else they could for ever.
     pub async fn next(&mut self, wait_ms: i64) -> Result<Option<String>, Failure> {
+        let end_ms = now_ms().saturating_add(wait_ms);
         loop {
             if let Some(piece) = self.pieces.pop_front() {
                 return Ok(Some(piece));
@@ -59,7 +61,7 @@ impl PieceStream {
             if self.ended {
                 return if self.complete { Ok(None) } else { Err(Failure::Interrupted) };
             }
-            let read = timer::within(wait_ms, self.reader.next()).await;
+            let read = timer::within(end_ms.saturating_sub(now_ms()), self.reader.next()).await;
             let read = match read {
                 Ok(Ok(read)) => read,
                 // Only the usage or the end mark is missing; the answer itself is whole.

@@ -20,10 +20,13 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     let (providers, skipped_providers) = providers::read(&mut reader, environment, ai_bound);
     let max_output_tokens = small(reader.number("MAX_OUTPUT_TOKENS", 4_096, 1, 1_000_000));
     let default_max_tokens = small(reader.number("DEFAULT_MAX_TOKENS", 512, 1, 1_000_000));
+    if default_max_tokens > max_output_tokens {
+        reader.problem("DEFAULT_MAX_TOKENS", "give no more than MAX_OUTPUT_TOKENS");
+    }
     Config {
         environment,
         identity_mode,
-        allowed_origins: origins(&reader.text("ALLOWED_ORIGINS", "")),
+        allowed_origins: origins(&mut reader),
         issuer: reader.text("ISSUER", "https://api.cognomega.com"),
         // A minute is the shortest life a client may count on; a day the longest a guest needs.
         token_ttl_s: reader.number("JWT_TTL_SEC", 3_600, 60, 86_400),
@@ -34,7 +37,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         skipped_providers,
         price,
         model_prices,
-        default_max_tokens: default_max_tokens.min(max_output_tokens),
+        default_max_tokens,
         max_output_tokens,
         deadlines: deadlines(&mut reader),
         policy: Policy {
@@ -76,6 +79,7 @@ fn identity_mode(reader: &mut Reader<'_>, environment: Environment) -> IdentityM
 
 fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
     let first_byte_ms = reader.number("FIRST_BYTE_TIMEOUT_MS", 20_000, 10, 600_000);
+    let answer_ms = reader.number("ANSWER_TIMEOUT_MS", 45_000, 10, 600_000);
     let idle_ms = reader.number("IDLE_TIMEOUT_MS", 15_000, 10, 600_000);
     let total_ms = reader.number("ASK_TIMEOUT_MS", 60_000, 10, 900_000);
     let hold_ttl_ms = reader.number("HOLD_TTL_MS", 120_000, 20, 3_600_000);
@@ -85,7 +89,7 @@ fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
             "give more than ASK_TIMEOUT_MS, or a hold could end before its work does",
         );
     }
-    Deadlines { first_byte_ms, idle_ms, total_ms, hold_ttl_ms }
+    Deadlines { first_byte_ms, answer_ms, idle_ms, total_ms, hold_ttl_ms }
 }
 
 /// Both live keys. Too short a key is refused rather than trusted.
@@ -125,11 +129,32 @@ fn model_prices(reader: &mut Reader<'_>) -> Vec<(String, Price)> {
         .collect()
 }
 
-fn origins(csv: &str) -> Vec<String> {
-    csv.split(',')
-        .map(|origin| origin.trim().trim_end_matches('/').to_owned())
+/// Origins as browsers write them. `null`, `*` and everything else that is no origin is a mistake: it would let
+/// in more than one page, or none.
+fn origins(reader: &mut Reader<'_>) -> Vec<String> {
+    let csv = reader.text("ALLOWED_ORIGINS", "");
+    let (good, bad): (Vec<&str>, Vec<&str>) = csv
+        .split(',')
+        .map(|origin| origin.trim().trim_end_matches('/'))
         .filter(|origin| !origin.is_empty())
-        .collect()
+        .partition(|origin| is_origin(origin));
+    if !bad.is_empty() {
+        reader.problem(
+            "ALLOWED_ORIGINS",
+            "list origins as `https://app.example.com`, with one `*` label at most, as in `https://*.example.com`",
+        );
+    }
+    good.into_iter().map(str::to_owned).collect()
+}
+
+fn is_origin(rule: &str) -> bool {
+    let concrete = rule.replacen("://*.", "://label.", 1);
+    let host_is_deep = concrete == rule || concrete.matches('.').count() >= 2;
+    let parsed = url::Url::parse(&concrete).map(|url| url.origin().ascii_serialization());
+    !concrete.contains('*')
+        && host_is_deep
+        && concrete.starts_with("http")
+        && parsed.is_ok_and(|origin| origin == concrete)
 }
 
 /// Numbers whose bounds were checked already.

@@ -152,7 +152,8 @@ pub(super) fn chat_url(base: &str, environment: Environment) -> Option<String> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    let named = matches!(url.host(), Some(Host::Domain(name)) if name != "localhost");
+    let local = |name: &str| name == "localhost" || name.ends_with(".localhost") || name.ends_with('.');
+    let named = matches!(url.host(), Some(Host::Domain(name)) if !local(name));
     let loopback = match url.host()? {
         Host::Domain(name) => name == "localhost",
         Host::Ipv4(address) => address.is_loopback(),

@@ -48,9 +48,26 @@ fn mistakes_are_problems_and_not_defaults() {
         ("PREFERRED_PROVIDER", "groq,gorq"),
         ("HOLD_TTL_MS", "60000"),
         ("ENVIRONMENT", "staging"),
+        ("DEFAULT_MAX_TOKENS", "4097"),
+        ("ALLOWED_ORIGINS", "https://app.example.com,null"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "https://*"),
+        ("ALLOWED_ORIGINS", "https://*.com"),
+        ("ALLOWED_ORIGINS", "https://a.*.example.com"),
+        ("ALLOWED_ORIGINS", "https://app.example.com/path"),
+        ("ALLOWED_ORIGINS", "foo"),
     ] {
         assert_eq!(wrong(&[(name, value)]), [name], "{name}={value}");
     }
+}
+
+#[test]
+fn origins_are_read_as_browsers_write_them() {
+    let csv = "https://app.example.com/, http://localhost:5173,https://*.pages.example.com";
+    let config = parsed(&[("ALLOWED_ORIGINS", csv)]);
+    assert_eq!(config.problems, []);
+    let expected = ["https://app.example.com", "http://localhost:5173", "https://*.pages.example.com"];
+    assert_eq!(config.allowed_origins, expected);
 }
 
 #[test]
@@ -64,6 +81,8 @@ fn keys_go_only_to_safe_addresses() {
         ("http://localhost:9/v1", development, true),
         ("http://127.0.0.1:9/v1", Environment::Production, false),
         ("https://127.0.0.1/v1", Environment::Production, false),
+        ("https://localhost./v1", Environment::Production, false),
+        ("https://a.localhost/v1", Environment::Production, false),
         ("https://[::1]/v1", Environment::Production, false),
         ("https://2130706433/v1", Environment::Production, false),
         ("https://user@api.groq.com/v1", Environment::Production, false),

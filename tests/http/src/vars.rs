@@ -66,6 +66,7 @@ impl Vars {
             "DEFAULT_MAX_TOKENS": "256",
             "MAX_OUTPUT_TOKENS": "4096",
             "FIRST_BYTE_TIMEOUT_MS": FIRST_BYTE_TIMEOUT_MS.to_string(),
+            "ANSWER_TIMEOUT_MS": FIRST_BYTE_TIMEOUT_MS.to_string(),
             "IDLE_TIMEOUT_MS": IDLE_TIMEOUT_MS.to_string(),
             "ASK_TIMEOUT_MS": ASK_TIMEOUT_MS.to_string(),
             "HOLD_TTL_MS": "60000",

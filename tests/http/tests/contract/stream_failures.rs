@@ -55,7 +55,7 @@ async fn a_provider_that_keeps_its_connection_open_does_not_keep_the_answer() {
     let tenant = world.tenant("held-open", 5.0).await;
     let marker = unique_marker();
     let completion = Completion::numbered(3, Duration::from_millis(20));
-    let completion = completion.usage(Usage::new(1_000, 1_000)).ending(Ending::HeldOpen);
+    let completion = completion.usage(Usage::new(1_900, 100)).ending(Ending::HeldOpen);
     world.groq.script(&marker, [Behaviour::Complete(completion)]);
     let started = Instant::now();
     let transcript = streamed(&tenant, "/api/si/ask", &marker).await;
@@ -182,6 +182,46 @@ async fn a_stalled_stream_is_cut_at_the_idle_deadline() {
 }
 
 /// Slow is not stalled: each piece within the idle deadline, the whole beyond it.
+/// What gateways send to keep a connection open, and empty pieces: neither is an answer, and neither may keep
+/// an ask alive beyond its deadlines.
+#[tokio::test]
+async fn pings_do_not_prolong_a_stalled_stream() {
+    let world = World::verified().await;
+    for (name, ping) in [
+        ("comments", ": ping\n\n"),
+        (
+            "empty",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":null}]}\n\n",
+        ),
+    ] {
+        let tenant = world.tenant(name, 5.0).await;
+        let marker = unique_marker();
+        let pieces = std::iter::once(FIRST_PIECE).chain(std::iter::repeat_n(ping, 200)).collect();
+        world.groq.script(&marker, [Behaviour::RawEvents { pieces, gap: PIECE_GAP }]);
+        let started = Instant::now();
+        let transcript = streamed(&tenant, "/api/si/ask", &marker).await;
+        assert!(started.elapsed() < Duration::from_millis(IDLE_TIMEOUT_MS * 3), "{name} kept it open");
+        assert_eq!(transcript.text(), "w0 ");
+        assert_settled_for_delivered(&tenant, 5.0, 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_runs_away_is_cut_and_charged_for_no_more_than_was_asked() {
+    let world = World::verified().await;
+    let tenant = world.tenant("runaway", 5.0).await;
+    let marker = unique_marker();
+    let endless = Completion::numbered(100, Duration::from_millis(1)).ending(Ending::Endless);
+    world.groq.script(&marker, [Behaviour::Complete(endless)]);
+    let body = json!({"input": marker, "max_tokens": 5});
+    let stream = tenant.post("/api/si/ask").json(&body).open().await.expect_stream().await;
+    let transcript = stream.drain().await;
+    assert!(transcript.comment("error").is_some(), "it ended by itself");
+    let item = tenant.usage_of(1).await.remove(0);
+    assert_eq!(number(&item, "tokens_out"), 5.0, "{item}");
+    assert!(number(&item, "cost_credits") <= 0.004, "{item}");
+}
+
 #[tokio::test]
 async fn a_slow_stream_is_not_cut() {
     let world = World::verified().await;

@@ -45,7 +45,7 @@ async fn a_real_model_answers_and_is_paid_for() {
     let engine = Engine::start();
     let bases =
         ProviderBases { groq: engine.base.clone(), openai: engine.base.clone(), local: engine.base.clone() };
-    let changes = json!({ "PREFERRED_PROVIDER": "local,cfai", "FIRST_BYTE_TIMEOUT_MS": "60000",
+    let changes = json!({ "PREFERRED_PROVIDER": "local,cfai", "FIRST_BYTE_TIMEOUT_MS": "60000", "ANSWER_TIMEOUT_MS": "60000",
         "IDLE_TIMEOUT_MS": "60000", "ASK_TIMEOUT_MS": "110000", "HOLD_TTL_MS": "120000" });
     let stack = Stack::start(&Vars::base(&bases).with(changes), &engine.base);
     let tenant = Tenant { email: "newcomer@example.com".to_owned(), client: stack.client() };
@@ -81,7 +81,7 @@ async fn a_real_stream_is_counted_by_the_model() {
     let bases =
         ProviderBases { groq: engine.base.clone(), openai: engine.base.clone(), local: engine.base.clone() };
     // The Workers AI binding: another wire format, the same model behind it.
-    let changes = json!({ "PREFERRED_PROVIDER": "cfai", "FIRST_BYTE_TIMEOUT_MS": "60000",
+    let changes = json!({ "PREFERRED_PROVIDER": "cfai", "FIRST_BYTE_TIMEOUT_MS": "60000", "ANSWER_TIMEOUT_MS": "60000",
         "IDLE_TIMEOUT_MS": "60000", "ASK_TIMEOUT_MS": "110000", "HOLD_TTL_MS": "120000" });
     let stack = Stack::start(&Vars::base(&bases).with(changes), &engine.base);
     let tenant = Tenant { email: "listener@example.com".to_owned(), client: stack.client() };
