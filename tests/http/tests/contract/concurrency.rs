@@ -99,7 +99,7 @@ async fn credit_for_some_pays_for_no_more_than_it_can() {
 async fn credit_for_all_pays_for_all() {
     let world = World::verified().await;
     let tenant = world.tenant("race-all", 100.0).await;
-    let body = json!({"input": unique_marker(), "max_tokens": 16});
+    let body = json!({"input": unique_marker(), "max_tokens": 256});
     assert_eq!(statuses_of_asks_at_once(&tenant, &body).await, [200; ASKS]);
     assert_credits(tenant.settled_balance().await, 100.0 - 1.2, "100 times 0.012");
     assert_eq!(tenant.usage().await.len(), ASKS);

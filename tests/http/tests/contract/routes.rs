@@ -82,7 +82,7 @@ const TO_COME: &[Row] = &[
     ("/api/admin/actors/tenant/abc-1/ledger", GET),
     ("/api/admin/actors/tenant/abc-1/jobs", GET),
     ("/api/admin/actors/tenant/abc-1/events", GET),
-    ("/api/admin/actors/tenant/abc-1/sql", POST),
+    ("/api/admin/actors/tenant/abc-1/sql", GET_POST),
     ("/api/admin/actors/tenant/abc-1/verify", GET),
     ("/api/admin/actors/tenant/abc-1/at", GET),
     ("/api/admin/actors/tenant/abc-1/redrive", POST),
