@@ -32,6 +32,7 @@ const VARS: &[&str] = &[
     "MAX_OUTPUT_TOKENS",
     "FIRST_BYTE_TIMEOUT_MS",
     "IDLE_TIMEOUT_MS",
+    "ANSWER_TIMEOUT_MS",
     "ASK_TIMEOUT_MS",
     "HOLD_TTL_MS",
     "MAX_UPLOAD_BYTES",
