@@ -10,6 +10,8 @@ mod schema;
 mod unopened;
 
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;
 
 pub use command::{Call, Command, Effect, Idempotency, Outcome, Policy, Reply, Stored};

@@ -1,0 +1,135 @@
+//! Whatever happens around a key, it is charged at most once, and from then on gives the same reply.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::credits::{HoldEnd, Usage};
+use crate::shared::{Micro, Refusal, TenantId};
+use crate::sqlite::Sqlite;
+
+const START_MS: i64 = 5_000_000;
+const HOLD_TTL_MS: i64 = 1_000;
+const POLICY: Policy = Policy { requests_per_minute: 0, guest_grant: Micro(1_000_000) };
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A request with one of three keys and one of two bodies.
+    Ask(u8, u8),
+    /// The work of the n-th admitted request ends, with a charge or without one.
+    Settle(usize),
+    Release(usize),
+    /// Time passes, and the alarm rings or is late.
+    Wait(i64, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0_u8..3, 0_u8..2).prop_map(|(key, body)| Step::Ask(key, body)),
+        3 => (0_usize..12).prop_map(Step::Settle),
+        2 => (0_usize..12).prop_map(Step::Release),
+        2 => (0_i64..1_500, any::<bool>()).prop_map(|(ms, rings)| Step::Wait(ms, rings)),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+struct Asked {
+    hold: String,
+    key: Idempotency,
+}
+
+struct World {
+    sql: Sqlite,
+    actor: Actor,
+    now_ms: i64,
+    asked: Vec<Asked>,
+    /// Body and reply of each key that was charged.
+    charged: HashMap<String, (String, String)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let tenant = TenantId::Guest("guest:1".to_owned());
+        let mut sql = Sqlite::in_memory().unwrap();
+        let actor = sql.transaction(|sql| open(sql, &tenant, POLICY, START_MS)).unwrap();
+        Self { sql, actor, now_ms: START_MS, asked: Vec::new(), charged: HashMap::new() }
+    }
+
+    fn run(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let call = Call { tenant: self.actor.tenant.clone(), command };
+        let (sql, actor, now_ms) = (&mut self.sql, &self.actor, self.now_ms);
+        sql.transaction(|sql| handle(sql, actor, POLICY, call, now_ms)).map(|outcome| outcome.reply)
+    }
+
+    fn ask(&mut self, key: u8, body: u8) {
+        let key = Idempotency { key: format!("k{key}"), body_hash: format!("b{body}") };
+        let hold = format!("h{}", self.asked.len());
+        let answer = self.run(Command::Admit {
+            hold: hold.clone(),
+            amount: Micro(1_000),
+            ttl_ms: HOLD_TTL_MS,
+            route: "r".to_owned(),
+            idempotency: Some(key.clone()),
+        });
+        match (self.charged.get(&key.key), answer) {
+            (Some((body, reply)), Ok(Reply::Replay(stored))) => {
+                assert_eq!((body, reply.as_str()), (&key.body_hash, stored.reply.get()));
+            }
+            (Some((body, _)), Err(Refusal::IdempotencyConflict)) => assert_ne!(body, &key.body_hash),
+            (Some(_), other) => panic!("a charged key ran again: {other:?}"),
+            (None, Ok(Reply::Admitted { .. })) => self.asked.push(Asked { hold, key }),
+            (None, Err(Refusal::IdempotencyInProgress | Refusal::IdempotencyConflict)) => {}
+            (None, other) => panic!("{other:?}"),
+        }
+    }
+
+    fn settle(&mut self, n: usize) {
+        let Some(Asked { hold, key }) = self.asked.get(n) else { return };
+        let (hold, key) = (hold.clone(), key.clone());
+        let reply = format!("\"reply of {hold}\"");
+        let ended = self.run(Command::Settle {
+            hold,
+            charge: Micro(700),
+            usage: Usage::default(),
+            reply: RawValue::from_string(reply.clone()).ok(),
+            idempotency: Some(key.clone()),
+        });
+        let Ok(Reply::Ended(ended)) = ended else { panic!("{ended:?}") };
+        if ended.first && ended.end == HoldEnd::Settled {
+            let before = self.charged.insert(key.key.clone(), (key.body_hash, reply));
+            assert!(before.is_none(), "{} was charged twice", key.key);
+        }
+    }
+
+    fn release(&mut self, n: usize) {
+        let Some(Asked { hold, key }) = self.asked.get(n) else { return };
+        let command = Command::Release { hold: hold.clone(), idempotency: Some(key.clone()) };
+        assert!(matches!(self.run(command), Ok(Reply::Ended(_))));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_key_is_charged_at_most_once(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            match step {
+                Step::Ask(key, body) => world.ask(key, body),
+                Step::Settle(n) => world.settle(n),
+                Step::Release(n) => world.release(n),
+                Step::Wait(ms, rings) => {
+                    world.now_ms += ms;
+                    let now_ms = world.now_ms;
+                    if rings {
+                        world.sql.transaction(|sql| alarm(sql, now_ms)).unwrap();
+                    }
+                }
+            }
+        }
+        let Ok(Reply::Balance(account)) = world.run(Command::Balance) else { panic!("no balance") };
+        let charges = i64::try_from(world.charged.len()).unwrap();
+        prop_assert_eq!(account.settled.0, charges * 700);
+    }
+}
