@@ -15,7 +15,7 @@ PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transact
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-dev: build setup-llm ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
+dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
 test: test-native test-http ## every test: the rules on SQLite, then the release bundle on workerd

@@ -114,8 +114,12 @@ fn questions_make_no_database_and_get_the_same_answers() {
     let forged = Command::ListEntries { limit: 5, cursor: Some("1-1-x".to_owned()) };
     let refused = unopened(&Call { tenant: tenant.clone(), command: forged }, POLICY, NOW_MS);
     assert!(matches!(refused, Err(Refusal::InvalidCursor)));
-    let changes = Call { tenant, command: admit("h", 1, None) };
-    assert!(unopened(&changes, POLICY, NOW_MS).unwrap().is_none());
+    let asks = |amount| {
+        let call = Call { tenant: tenant.clone(), command: admit("h", amount, None) };
+        unopened(&call, POLICY, NOW_MS)
+    };
+    assert!(asks(POLICY.guest_grant.0).unwrap().is_none(), "this one opens it");
+    assert!(matches!(asks(POLICY.guest_grant.0 + 1), Err(Refusal::InsufficientCredits { .. })));
 }
 
 #[test]

@@ -8,8 +8,15 @@ use crate::shared::{Micro, Refusal};
 /// The answer to a question; `None` for a command that changes something, which opens the actor.
 ///
 /// # Errors
-/// `InvalidCursor`: no list here has made one yet.
+/// `InvalidCursor`: no list here has made one yet. `InsufficientCredits`: the opening grant does not do.
 pub fn unopened(call: &Call, policy: Policy, now_ms: i64) -> Result<Option<Reply>, Refusal> {
+    // Credit that opening would not bring cannot be held, so there is nothing to open for.
+    if let Command::Admit { amount, .. } = &call.command {
+        let available = policy.opening_grant(&call.tenant);
+        if *amount > available {
+            return Err(Refusal::InsufficientCredits { available, needed: *amount, updated_at_ms: now_ms });
+        }
+    }
     let cursor = match &call.command {
         Command::ListUsage(filter) => filter.cursor.as_ref(),
         Command::ListEntries { cursor, .. } => cursor.as_ref(),

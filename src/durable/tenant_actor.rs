@@ -35,7 +35,11 @@ impl TenantActor {
             .map_err(|error| Refusal::Storage { detail: format!("undecodable command: {error}") })?;
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
         let woken = self.wake(&mut storage, &call);
-        let woken = woken.inspect_err(|refusal| log::fault("actor_did_not_wake", &refusal.to_string()))?;
+        let woken = woken.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Broken { .. } | Refusal::Storage { .. }) {
+                log::fault("actor_did_not_wake", &refusal.to_string());
+            }
+        })?;
         let actor = match woken {
             Woken::Opened(actor) => actor,
             Woken::Unopened(reply) => return Ok(reply),

@@ -18,12 +18,11 @@ use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{config::Provider, now_ms, timer};
 use crate::providers::{self, ChatRequest, PieceStream, TokenUsage};
 
-/// Pieces are written within this, or the client counts as gone. It bounds what a stalled reader can hold.
-const WRITE_WAIT_MS: i64 = 30_000;
-/// A provider that sends this many times the tokens it was asked for is cut off: it will not stop by itself.
-const RUNAWAY_FACTOR: u64 = 2;
-/// Tokens that are never called running away: counting piece by piece errs on short answers.
-const RUNAWAY_TOKENS_MIN: u64 = 64;
+/// A provider that sends more text than this for each token it was asked for is cut off: it will not stop by
+/// itself. Vocabularies average four or five bytes a token in every script.
+const RUNAWAY_BYTES_PER_TOKEN: usize = 16;
+/// Bytes that are never called running away: a few long words.
+const RUNAWAY_BYTES_MIN: usize = 1_024;
 
 /// How the stream says what is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +130,7 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&self, mut stream: PieceStream, writer: ByteWriter, watch: &ClientWatch) {
         let mut text = String::new();
-        let end = self.pump(&mut stream, &writer, watch, &mut text).await;
+        let (end, listening) = self.pump(&mut stream, &writer, watch, &mut text).await;
         let reported = stream.usage;
         // Dropped before the settle: nobody reads on, so the provider is told to stop at once.
         drop(stream);
@@ -147,59 +146,59 @@ impl Delivery<'_> {
         let kept = kept_answer::keep(&work, &text);
         let ended =
             meter::settle(self.context, self.caller, self.ticket, &work, kept_answer::to_raw(&kept)).await;
-        if end == WorkEnd::ClientGone {
+        if !listening {
             // Gone, or too slow to wait for: either way it must not take the silence for the end.
             return writer.abort();
         }
         let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
         let closing = closing(self.context, &kept, self.caller, billed);
-        let _client_may_be_gone = write(&writer, &closing, WRITE_WAIT_MS).await;
+        let _client_may_be_gone = write(&writer, &closing, self.context.config.deadlines.idle_ms).await;
         writer.close().await;
     }
 
     /// Passes pieces on until the stream or the client ends. `text` is what the client took; with a key, it is
-    /// the whole answer, which the client can come back for.
+    /// the whole answer, which the client can come back for. Also whether the client took all of it.
     async fn pump(
         &self,
         stream: &mut PieceStream,
         writer: &ByteWriter,
         watch: &ClientWatch,
         text: &mut String,
-    ) -> WorkEnd {
+    ) -> (WorkEnd, bool) {
         let idle_ms = self.context.config.deadlines.idle_ms;
         let kept = self.ticket.idempotency.is_some();
-        let asked_for = u64::from(self.question.chat.max_tokens);
-        let runaway = asked_for.saturating_mul(RUNAWAY_FACTOR).max(RUNAWAY_TOKENS_MIN);
-        let (mut listening, mut tokens) = (true, 0_u64);
+        let asked_for = usize::try_from(self.question.chat.max_tokens).unwrap_or(usize::MAX);
+        let runaway_bytes = asked_for.saturating_mul(RUNAWAY_BYTES_PER_TOKEN).max(RUNAWAY_BYTES_MIN);
+        let mut listening = true;
         loop {
             let wait_ms = idle_ms.min(self.ticket.end_ms.saturating_sub(now_ms()));
             let next = stream.next(wait_ms);
             let next = if kept { Some(next.await) } else { watch.unless_gone(next).await };
             let piece = match next {
-                None => return WorkEnd::ClientGone,
-                Some(Err(_)) => return WorkEnd::Interrupted,
-                Some(Ok(None)) => return WorkEnd::Complete,
+                None => return (WorkEnd::ClientGone, false),
+                Some(Err(_)) => return (WorkEnd::Interrupted, listening),
+                Some(Ok(None)) => return (WorkEnd::Complete, listening),
                 Some(Ok(Some(piece))) => piece,
             };
-            let left_ms = self.ticket.end_ms.saturating_sub(now_ms());
-            if listening && !write(writer, &text_event(&piece), left_ms).await {
+            // The two halves of one line end may come in two pieces.
+            let halved = text.ends_with('\r').then(|| piece.strip_prefix('\n')).flatten();
+            let shown = halved.unwrap_or(&piece);
+            if listening && !shown.is_empty() && !write(writer, &text_event(shown), wait_ms).await {
                 if !kept {
-                    return WorkEnd::ClientGone;
+                    return (WorkEnd::ClientGone, false);
                 }
                 listening = false;
             }
             text.push_str(&piece);
-            tokens = tokens.saturating_add(providers::count_tokens(&piece));
-            if tokens > runaway {
-                return WorkEnd::Interrupted;
+            if text.len() > runaway_bytes {
+                return (WorkEnd::Interrupted, listening);
             }
         }
     }
 }
 
-/// Whether the client took it, within the time that is left.
-async fn write(writer: &ByteWriter, event: &str, left_ms: i64) -> bool {
-    let wait_ms = WRITE_WAIT_MS.min(left_ms);
+/// Whether the client took it. One that takes nothing for `wait_ms` counts as gone.
+async fn write(writer: &ByteWriter, event: &str, wait_ms: i64) -> bool {
     matches!(timer::within(wait_ms, writer.write(event.as_bytes())).await, Ok(Ok(())))
 }
 
@@ -244,12 +243,16 @@ fn usage_object(kept: &KeptAnswer, caller: &Caller, billed: Option<(f64, f64)>) 
 pub struct Rest {
     writer: ByteWriter,
     events: String,
+    wait_ms: i64,
 }
 
 impl Rest {
     pub async fn send(self) {
-        let _client_may_be_gone = write(&self.writer, &self.events, WRITE_WAIT_MS).await;
-        self.writer.close().await;
+        if write(&self.writer, &self.events, self.wait_ms).await {
+            self.writer.close().await;
+        } else {
+            self.writer.abort();
+        }
     }
 }
 
@@ -270,7 +273,7 @@ pub fn replay(
     if !caller.tenant.is_guest() {
         reply = reply.with("x-credits-balance", stored.available.to_string());
     }
-    Ok((reply, Rest { writer, events }))
+    Ok((reply, Rest { writer, events, wait_ms: context.config.deadlines.idle_ms }))
 }
 
 #[cfg(test)]

@@ -88,7 +88,10 @@ fn amount(value: Option<&RawValue>) -> Result<Option<Micro>, ApiError> {
     match value.map(RawValue::get) {
         None | Some("null") => Ok(None),
         Some(number) => {
-            let micro = number.parse().ok().and_then(Micro::from_credits);
+            let credits = number.parse::<f64>().ok();
+            // What is too small to book is no amount; rounded away, a negative one would pass as zero.
+            let micro = credits.and_then(Micro::from_credits);
+            let micro = micro.filter(|micro| *micro != Micro::ZERO || credits == Some(0.0));
             micro.map(Some).ok_or(ApiError::InvalidAmount)
         }
     }

@@ -97,9 +97,17 @@ pub async fn verifying_key(env: &Env, config: &Rc<Config>, kid: &str) -> Result<
     }
     let stored = match stored(env).await {
         Ok(stored) => stored,
-        // The keys of before are better than none; a key never seen is looked for again next time.
-        Err(Unread) if found.is_some() => return found.ok_or(Rejected),
-        Err(Unread) => Value::Null,
+        // The keys of before are better than none. An isolate that has none yet still has our own.
+        Err(Unread) => {
+            let any = KNOWN.with_borrow_mut(|known| {
+                known.read_at_ms = Some(now_ms);
+                !known.keys.is_empty()
+            });
+            if any {
+                return found.ok_or(Rejected);
+            }
+            Value::Null
+        }
     };
     let mut keys = Vec::new();
     for key in union(&stored, config) {

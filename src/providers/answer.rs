@@ -84,8 +84,7 @@ pub struct Answer {
 /// A whole answer or one piece of a stream, in OpenAI's format or that of Workers AI.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Wire {
-    #[serde(default)]
-    choices: Vec<Choice>,
+    choices: Option<Vec<Choice>>,
     /// Workers AI: the text.
     response: Option<Value>,
     usage: Option<Value>,
@@ -134,13 +133,14 @@ impl Wire {
                 other => Some(other.to_string()),
             };
         }
-        let choice = self.choices.first()?;
+        let choice = self.choices.as_ref()?.first()?;
         choice.message.as_ref().or(choice.delta.as_ref())?.content.clone()
     }
 
     pub fn is_finished(&self) -> bool {
         self.choices
             .iter()
+            .flatten()
             .any(|choice| choice.finish_reason.as_ref().is_some_and(|reason| !reason.is_null()))
     }
 

@@ -1,10 +1,15 @@
 //! Counting tokens without the model's tokenizer, for providers that do not say what they used.
 //!
-//! The usual byte-pair vocabularies give a short word one token, a long one a token for about seven letters,
-//! and a mark or a character beyond ASCII one each. It is a count by one fixed rule, and is said to be one.
+//! The usual byte-pair vocabularies give a short word one token and a long one a token for about seven letters;
+//! letters of other alphabets come two or three to a token, characters of East Asian scripts and marks one each.
+//! It is a count by one fixed rule, and is said to be one.
 
 /// Letters that one token holds on average in a long word.
 const LETTERS_PER_TOKEN: usize = 7;
+/// What a letter of another alphabet (Greek, Cyrillic, Arabic, Devanagari, …) weighs beside an ASCII one.
+const OTHER_ALPHABET_WEIGHT: usize = 3;
+/// Where the East Asian scripts begin, a character of which is a token.
+const EAST_ASIAN_START: char = '\u{2E80}';
 /// Tokens that a chat template adds around the messages.
 const TEMPLATE_TOKENS: u64 = 8;
 
@@ -21,6 +26,10 @@ pub fn count_tokens(text: &str) -> u64 {
             letters = letters.saturating_add(1);
             continue;
         }
+        if character.is_alphabetic() && character < EAST_ASIAN_START {
+            letters = letters.saturating_add(OTHER_ALPHABET_WEIGHT);
+            continue;
+        }
         end_word(&mut letters, &mut tokens);
         // A space belongs to the word after it.
         if character != ' ' {
@@ -31,16 +40,18 @@ pub fn count_tokens(text: &str) -> u64 {
     tokens
 }
 
-/// What a prompt of `bytes` may cost at most in ordinary text: a token for three bytes, where English has
-/// four or five and other scripts three, and the template. For holds, which must cover the charge.
+/// What a prompt of `bytes` costs at most in ordinary text: a token for three bytes, where English and other
+/// alphabets have four or five and East Asian scripts three, and the template. For holds.
 pub fn estimate_prompt_tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(3)).unwrap_or(u64::MAX).saturating_add(32)
 }
 
-/// The tokens of a prompt, counted.
+/// The tokens of a prompt, counted; never more than the estimate its hold was made with.
 pub fn count_prompt(system: Option<&str>, user: &str) -> u64 {
+    let bytes = user.len().saturating_add(system.map_or(0, str::len));
     let system = system.map_or(0, count_tokens);
-    count_tokens(user).saturating_add(system).saturating_add(TEMPLATE_TOKENS)
+    let counted = count_tokens(user).saturating_add(system).saturating_add(TEMPLATE_TOKENS);
+    counted.min(estimate_prompt_tokens(bytes))
 }
 
 #[cfg(test)]
@@ -58,6 +69,8 @@ mod tests {
             ("The capital of France is Paris.", 7),
             ("internationalization", 3),
             ("日本語", 3),
+            ("привет", 3),
+            ("Καλημέρα κόσμε", 7),
             ("a\nb", 3),
         ] {
             assert_eq!(count_tokens(text), expected, "{text:?}");

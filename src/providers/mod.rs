@@ -15,7 +15,7 @@ mod workers_ai;
 
 pub use answer::{Answer, TokenUsage};
 pub use chat::ChatRequest;
-pub use count::{count_tokens, estimate_prompt_tokens};
+pub use count::estimate_prompt_tokens;
 pub use failure::Failure;
 pub use orchestrator::{complete, complete_with, open_stream};
 pub use piece_stream::PieceStream;

@@ -25,6 +25,8 @@ pub struct PieceStream {
     /// The provider said that the answer is complete.
     complete: bool,
     ended: bool,
+    /// What went wrong behind the pieces that are still to be given out.
+    failed: Option<Failure>,
     /// Usage as the provider reported it, once it did.
     pub usage: Option<TokenUsage>,
     /// The model as the provider names it, once it did.
@@ -42,6 +44,7 @@ impl PieceStream {
             text_bytes: 0,
             complete: false,
             ended: false,
+            failed: None,
             usage: None,
             model: None,
         })
@@ -57,6 +60,9 @@ impl PieceStream {
         loop {
             if let Some(piece) = self.pieces.pop_front() {
                 return Ok(Some(piece));
+            }
+            if let Some(failure) = self.failed {
+                return Err(failure);
             }
             if self.ended {
                 return if self.complete { Ok(None) } else { Err(Failure::Interrupted) };
@@ -79,18 +85,29 @@ impl PieceStream {
                     self.parser.finish()
                 }
             };
-            if self.raw_bytes > STREAM_BYTES_MAX {
-                return Err(Failure::TooLarge);
-            }
-            for event in events.map_err(|_| Failure::Malformed)? {
-                self.take(&event)?;
-            }
+            self.failed = match events {
+                _ if self.raw_bytes > STREAM_BYTES_MAX => Some(Failure::TooLarge),
+                Ok(events) => self.take_all(&events).err(),
+                Err(_) => Some(Failure::Malformed),
+            };
         }
     }
 
     /// Puts a piece back to the front: the first one was read to know that the provider answers.
     pub fn put_back(&mut self, piece: String) {
         self.pieces.push_front(piece);
+    }
+
+    /// Takes events until one is the end mark: how the network cut what follows it must make no difference.
+    fn take_all(&mut self, events: &[String]) -> Result<(), Failure> {
+        let ended_before = self.ended;
+        for event in events {
+            self.take(event)?;
+            if self.ended && !ended_before {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, event: &str) -> Result<(), Failure> {

@@ -12,6 +12,10 @@ pub struct SseParser {
     line: Vec<u8>,
     data: String,
     has_data: bool,
+    /// The last byte was a carriage return, which has ended its line: a line feed after it ends no other.
+    after_cr: bool,
+    /// A line has begun; before it there may be a byte order mark.
+    begun: bool,
 }
 
 impl SseParser {
@@ -19,7 +23,12 @@ impl SseParser {
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Malformed> {
         let mut complete = Vec::new();
         for byte in bytes {
-            if *byte != b'\n' {
+            let rest_of_crlf = *byte == b'\n' && self.after_cr;
+            self.after_cr = *byte == b'\r';
+            if rest_of_crlf {
+                continue;
+            }
+            if !matches!(byte, b'\n' | b'\r') {
                 if self.line.len() >= LINE_BYTES_MAX {
                     return Err(Malformed);
                 }
@@ -27,8 +36,7 @@ impl SseParser {
                 continue;
             }
             let line = std::mem::take(&mut self.line);
-            let line = line.strip_suffix(b"\r").unwrap_or(&line);
-            self.end_line(line, &mut complete)?;
+            self.end_line(&line, &mut complete)?;
         }
         Ok(complete)
     }
@@ -51,6 +59,8 @@ impl SseParser {
             return Ok(());
         }
         let line = std::str::from_utf8(line).map_err(|_| Malformed)?;
+        let line = if self.begun { line } else { line.trim_start_matches('\u{FEFF}') };
+        self.begun = true;
         if let Some(value) = line.strip_prefix("data:") {
             if self.has_data {
                 self.data.push('\n');
@@ -74,6 +84,9 @@ mod tests {
         let text = b": hi\r\nevent: x\ndata: a\r\ndata:b\n\n\ndata: [DONE]\n\nid: 1\n\ndata: cut";
         assert_eq!(parser.push(text).unwrap(), ["a\nb", "[DONE]"]);
         assert_eq!(parser.finish().unwrap(), ["cut"]);
+        let mut parser = SseParser::default();
+        assert_eq!(parser.push("\u{FEFF}data: a\r\rdata: b\r".as_bytes()).unwrap(), ["a"]);
+        assert_eq!(parser.push(b"\n\r\n").unwrap(), ["b"]);
     }
 
     #[test]
@@ -84,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cuts_do_not_matter(text in "(data: [a-zé]{0,5}\r?\n|\n|: c\n){0,20}", cut in 1_usize..9) {
+        fn cuts_do_not_matter(text in "(data: [a-zé]{0,5}(\r|\n|\r\n)|\n|\r|: c\n){0,20}", cut in 1_usize..9) {
             let mut whole = SseParser::default();
             let mut expected = whole.push(text.as_bytes()).unwrap();
             expected.extend(whole.finish().unwrap());

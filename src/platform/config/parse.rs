@@ -27,7 +27,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         environment,
         identity_mode,
         allowed_origins: origins(&mut reader),
-        issuer: reader.text("ISSUER", "https://api.cognomega.com"),
+        issuer: issuer(&mut reader),
         // A minute is the shortest life a client may count on; a day the longest a guest needs.
         token_ttl_s: reader.number("JWT_TTL_SEC", 3_600, 60, 86_400),
         kid: reader.text("KID", "k1"),
@@ -57,6 +57,18 @@ fn environment(reader: &mut Reader<'_>) -> Environment {
             Environment::Production
         }
     }
+}
+
+fn issuer(reader: &mut Reader<'_>) -> String {
+    let issuer = reader.text("ISSUER", "https://api.cognomega.com");
+    let known = url::Url::parse(&issuer).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+    if !known {
+        reader.problem(
+            "ISSUER",
+            "give the URL that clients reach this API at, such as `https://api.example.com`",
+        );
+    }
+    issuer
 }
 
 fn identity_mode(reader: &mut Reader<'_>, environment: Environment) -> IdentityMode {

@@ -48,6 +48,7 @@ fn mistakes_are_problems_and_not_defaults() {
         ("PREFERRED_PROVIDER", "groq,gorq"),
         ("HOLD_TTL_MS", "60000"),
         ("ENVIRONMENT", "staging"),
+        ("ISSUER", "not a url"),
         ("DEFAULT_MAX_TOKENS", "4097"),
         ("ALLOWED_ORIGINS", "https://app.example.com,null"),
         ("ALLOWED_ORIGINS", "*"),

@@ -217,9 +217,47 @@ async fn a_provider_that_runs_away_is_cut_and_charged_for_no_more_than_was_asked
     let stream = tenant.post("/api/si/ask").json(&body).open().await.expect_stream().await;
     let transcript = stream.drain().await;
     assert!(transcript.comment("error").is_some(), "it ended by itself");
+    let delivered = transcript.text().len();
+    assert!((1_000..4_000).contains(&delivered), "{delivered} bytes were delivered before the cut");
     let item = tenant.usage_of(1).await.remove(0);
     assert_eq!(number(&item, "tokens_out"), 5.0, "{item}");
     assert!(number(&item, "cost_credits") <= 0.004, "{item}");
+}
+
+/// Tokens of other alphabets hold several letters of two bytes each; an honest answer in one is not cut.
+#[tokio::test]
+async fn an_answer_in_another_alphabet_may_be_as_long_as_it_was_asked_for() {
+    let world = World::verified().await;
+    let tenant = world.tenant("cyrillic", 5.0).await;
+    let marker = unique_marker();
+    let pieces: Vec<&str> = [" при", "слов"].into_iter().cycle().take(256).collect();
+    let completion = Completion::of(&pieces).usage(Usage::new(40, 256));
+    let whole = completion.text();
+    world.groq.script(&marker, [Behaviour::Complete(completion)]);
+    let body = json!({"input": marker, "max_tokens": 256});
+    let stream = tenant.post("/api/si/ask").json(&body).open().await.expect_stream().await;
+    let transcript = stream.drain().await;
+    assert!(transcript.comment("error").is_none(), "{transcript:?}");
+    assert_eq!(transcript.text(), whole);
+    let item = tenant.usage_of(1).await.remove(0);
+    assert_eq!((number(&item, "tokens_in"), number(&item, "tokens_out")), (40.0, 256.0), "{item}");
+}
+
+/// However the network cuts it: what comes before the end mark is the answer, what comes after it is nothing.
+#[tokio::test]
+async fn nothing_after_the_end_mark_counts() {
+    const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let world = World::verified().await;
+    for (name, after) in [("evil", FIRST_PIECE), ("nonsense", "data: nonsense\n\n")] {
+        let tenant = world.tenant(name, 5.0).await;
+        let marker = unique_marker();
+        let one_write: String = [FIRST_PIECE, STOP, "data: [DONE]\n\n", after].concat();
+        world.groq.script(&marker, [Behaviour::page(200, "text/event-stream", one_write)]);
+        let transcript = streamed(&tenant, "/api/si/ask", &marker).await;
+        assert_eq!(transcript.text(), "w0 ", "{name}");
+        assert!(transcript.comment("error").is_none(), "{name}: {transcript:?}");
+        assert_eq!(world.calls_anywhere(&marker), 1, "{name}");
+    }
 }
 
 #[tokio::test]
