@@ -138,6 +138,35 @@ async fn with_a_key_a_stream_that_is_left_is_finished_and_given_whole() {
     assert_eq!(tenant.usage().await.len(), 1);
 }
 
+/// A client that takes nothing for as long as a provider may be idle is not waited for. It must not take what it
+/// got for the whole.
+#[tokio::test]
+async fn a_reader_that_is_too_slow_sees_that_its_stream_is_not_whole() {
+    let world = World::verified().await;
+    for (name, key) in [("slow", ""), ("slow-keyed", "Idempotency-Key: slow\r\n")] {
+        let tenant = world.tenant(name, 5.0).await;
+        let marker = unique_marker();
+        let pieces: Vec<&str> = std::iter::repeat_n(" ", 60_000).chain(["THE-END"]).collect();
+        let completion = Completion::of(&pieces).usage(Usage::new(40, 4_000));
+        world.groq.script(&marker, [Behaviour::Complete(completion)]);
+        let body = json!({"input": marker, "max_tokens": 4_096}).to_string();
+        let head = format!(
+            "Authorization: Bearer {}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{key}",
+            user_token(&tenant.email),
+            body.len(),
+        );
+        let settled = async {
+            tenant.usage_of(1).await;
+        };
+        let target = world.stack.target();
+        let text = raw_http::read_late(&target, "/api/si/ask", &head, body.as_bytes(), settled).await;
+        assert!(text.contains("data:"), "{name}: it got a part: {text}");
+        assert!(!text.contains("THE-END"), "{name}: the test is to be slower than that");
+        assert!(!text.contains(": done") && !text.contains(": usage"), "{name}: a part ended like a whole");
+    }
+}
+
 /// Many leave at once: none of their holds may stay.
 #[tokio::test]
 async fn a_crowd_that_leaves_leaves_no_hold() {
