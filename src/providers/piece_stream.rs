@@ -71,7 +71,10 @@ impl PieceStream {
             let read = match read {
                 Ok(Ok(read)) => read,
                 // Only the usage or the end mark is missing; the answer itself is whole.
-                _ if self.complete => None,
+                _ if self.complete => {
+                    self.reader.cancel();
+                    None
+                }
                 Ok(Err(_)) => return Err(Failure::Interrupted),
                 Err(_) => return Err(Failure::Timeout),
             };
