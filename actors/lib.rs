@@ -15,6 +15,7 @@
 )]
 
 pub mod credits;
+pub mod notices;
 pub mod rate;
 pub mod shared;
 pub mod sql;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::entries::{self, Books, Kind, NewEntry};
+use super::grant::{Grant, GrantTerms, Grants, Part, total};
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
@@ -11,7 +13,7 @@ pub struct Account {
     pub available: Micro,
     #[serde(rename = "held_micro")]
     pub held: Micro,
-    /// All grants and corrections, summed.
+    /// All grants and corrections, less what expired.
     #[serde(rename = "granted_micro")]
     pub granted: Micro,
     /// All charges, summed.
@@ -21,6 +23,9 @@ pub struct Account {
     /// The next sequence number of entries and usage events.
     pub next_seq: i64,
     pub updated_at_ms: i64,
+    pub grants: Grants,
+    /// Hash of the last entry.
+    pub head: String,
 }
 
 impl Account {
@@ -31,24 +36,57 @@ impl Account {
             sql,
             "SELECT json_object('available_micro', available_micro, 'held_micro', held_micro,
                'granted_micro', granted_micro, 'settled_micro', settled_micro, 'holds_open', holds_open,
-               'next_seq', next_seq, 'updated_at_ms', updated_at_ms) FROM account",
+               'next_seq', next_seq, 'updated_at_ms', updated_at_ms, 'grants', json(grants), 'head', head)
+             FROM account",
             &[],
         )?
         .ok_or_else(|| broken("the account row is missing"))?;
-        let owned = account.available.plus(account.held);
-        let left = account.granted.minus(account.settled);
-        if owned.is_none() || owned != left || account.available < Micro::ZERO || account.held < Micro::ZERO {
-            return Err(broken("available + held is not granted - settled"));
-        }
+        account.check()?;
         Ok(account)
     }
 
+    /// The account as it is at `now_ms`: what is over has left it, with an entry. The caller stores it.
+    ///
     /// # Errors
-    /// What the database refused; its checks hold the invariants too.
+    /// As [`Account::load`].
+    pub fn load_at(sql: &mut impl Sql, now_ms: i64) -> Result<Self, Refusal> {
+        let mut account = Self::load(sql)?;
+        account.expire_grants(sql, now_ms)?;
+        Ok(account)
+    }
+
+    /// The account as a reader sees it at `now_ms`, with nothing written.
+    ///
+    /// # Errors
+    /// As [`Account::load`].
+    pub fn view_at(sql: &mut impl Sql, now_ms: i64) -> Result<Self, Refusal> {
+        let mut account = Self::load(sql)?;
+        let expired = total(&account.grants.expire(now_ms))?;
+        account.available = within(account.available.minus(expired))?;
+        account.granted = within(account.granted.minus(expired))?;
+        Ok(account)
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let owned = self.available.plus(self.held);
+        let left = self.granted.minus(self.settled);
+        if owned.is_none() || owned != left || self.available < Micro::ZERO || self.held < Micro::ZERO {
+            return Err(broken("available + held is not granted - settled"));
+        }
+        if self.grants.sums()? != (self.available, self.held) {
+            return Err(broken("the grants do not add up to the balance"));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// What the database refused; its checks hold the invariants too. `Broken` when a rule went wrong.
     pub fn store(&self, sql: &mut impl Sql) -> Result<(), Refusal> {
+        self.check()?;
+        let grants = serde_json::to_string(&self.grants).map_err(|error| broken(&error.to_string()))?;
         sql.execute(
             "UPDATE account SET available_micro = ?1, held_micro = ?2, granted_micro = ?3, settled_micro = ?4,
-               holds_open = ?5, next_seq = ?6, updated_at_ms = ?7",
+               holds_open = ?5, next_seq = ?6, updated_at_ms = ?7, grants = ?8, head = ?9",
             &[
                 self.available.0.into(),
                 self.held.0.into(),
@@ -57,6 +95,8 @@ impl Account {
                 i64::from(self.holds_open).into(),
                 self.next_seq.into(),
                 self.updated_at_ms.into(),
+                grants.into(),
+                self.head.as_str().into(),
             ],
         )?;
         Ok(())
@@ -73,6 +113,65 @@ impl Account {
     pub fn touch(&mut self, now_ms: i64) {
         self.updated_at_ms = self.updated_at_ms.max(now_ms);
     }
+
+    /// What the tenant owns: available and held.
+    ///
+    /// # Errors
+    /// `Broken` beyond the bounds of money.
+    pub fn owned(&self) -> Result<Micro, Refusal> {
+        within(self.available.plus(self.held))
+    }
+
+    /// Takes what is left of grants that are over, each with an entry.
+    ///
+    /// # Errors
+    /// What the database refused.
+    pub fn expire_grants(&mut self, sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
+        for part in self.grants.expire(now_ms) {
+            let Part(grant, amount) = part;
+            self.available = within(self.available.minus(amount))?;
+            self.granted = within(self.granted.minus(amount))?;
+            let books = Books { owned: amount.negated(), expired: amount, ..Books::default() };
+            let operation = format!("expiry-of-{grant}");
+            let entry = NewEntry { grants: &[part], ..NewEntry::new(Kind::Expire, books, &operation) };
+            entries::append(sql, self, &entry, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Sets `amount` of what is available aside, by grant.
+    ///
+    /// # Errors
+    /// `InsufficientCredits`.
+    pub(super) fn set_aside(&mut self, amount: Micro) -> Result<Vec<Part>, Refusal> {
+        if self.available < amount {
+            return Err(Refusal::InsufficientCredits {
+                available: self.available,
+                needed: amount,
+                updated_at_ms: self.updated_at_ms,
+            });
+        }
+        let parts = self.grants.hold(amount)?;
+        self.available = within(self.available.minus(amount))?;
+        self.held = within(self.held.plus(amount))?;
+        Ok(parts)
+    }
+
+    /// Ends what was set aside: given back, or spent.
+    pub(super) fn end_aside(&mut self, parts: &[Part], spent: bool) -> Result<(), Refusal> {
+        let amount = total(parts)?;
+        self.grants.unhold(parts, spent)?;
+        self.held = within(self.held.minus(amount))?;
+        if !spent {
+            self.available = within(self.available.plus(amount))?;
+        }
+        Ok(())
+    }
+
+    /// The live grants, in the order they are spent.
+    pub fn live_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.iter()
+    }
 }
 
 pub(super) fn broken(detail: &str) -> Refusal {
@@ -84,35 +183,44 @@ pub(super) fn within(amount: Option<Micro>) -> Result<Micro, Refusal> {
     amount.ok_or_else(|| broken("an amount left its bounds"))
 }
 
-/// Opens an account once, with `opening_grant` in it. The tables are there already.
+/// What a new account begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    pub amount: Micro,
+    pub terms: GrantTerms,
+}
+
+/// Opens an account once. The tables are there already. `genesis` begins the hash chain: it differs for each
+/// tenant, so that no entry can be moved to another ledger.
 ///
 /// # Errors
 /// What the database refused.
-pub fn open(sql: &mut impl Sql, opening_grant: Micro, now_ms: i64) -> Result<(), Refusal> {
-    let mut account = Account {
-        available: opening_grant,
+pub fn open(sql: &mut impl Sql, genesis: &str, opening: Opening, now_ms: i64) -> Result<(), Refusal> {
+    let mut account = unopened(genesis, now_ms);
+    sql.execute(
+        "INSERT INTO account VALUES (1, 0, 0, 0, 0, 0, 1, ?1, '[]', ?2)",
+        &[now_ms.into(), account.head.as_str().into()],
+    )?;
+    if opening.amount > Micro::ZERO {
+        let reason = Some("opening grant");
+        super::adjust::grant(sql, &mut account, opening.amount, opening.terms, "opening", reason, now_ms)?;
+        account.store(sql)?;
+    }
+    Ok(())
+}
+
+/// An account with nothing in it.
+#[must_use]
+pub fn unopened(genesis: &str, now_ms: i64) -> Account {
+    Account {
+        available: Micro::ZERO,
         held: Micro::ZERO,
-        granted: opening_grant,
+        granted: Micro::ZERO,
         settled: Micro::ZERO,
         holds_open: 0,
         next_seq: 1,
         updated_at_ms: now_ms,
-    };
-    sql.execute("INSERT INTO account VALUES (1, 0, 0, 0, 0, 0, 1, ?1)", &[now_ms.into()])?;
-    if opening_grant > Micro::ZERO {
-        super::entries::append(
-            sql,
-            &mut account,
-            &super::entries::NewEntry {
-                kind: "grant",
-                amount: opening_grant,
-                shortfall: Micro::ZERO,
-                operation: "opening",
-                reason: Some("opening grant"),
-            },
-            now_ms,
-        )?;
-        account.store(sql)?;
+        grants: Grants::default(),
+        head: genesis.to_owned(),
     }
-    Ok(())
 }

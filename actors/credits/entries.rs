@@ -1,19 +1,78 @@
-//! Ledger entries: every change of what a tenant owns, with the balance after it.
+//! Ledger entries: every change of what a tenant owns, as postings that sum to zero, with the balance after it
+//! and the hash of the entry before it.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Account;
+use super::account::{broken, within};
+use super::grant::{GrantTerms, Part};
 use crate::shared::{Cursor, Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Credit given, with its terms.
+    Grant,
+    /// An operator set the balance.
+    Set,
+    /// An operator moved the balance.
+    Delta,
+    /// Work was paid for.
+    Charge,
+    /// A grant's time was over.
+    Expire,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Grant => "grant",
+            Self::Set => "set",
+            Self::Delta => "delta",
+            Self::Charge => "charge",
+            Self::Expire => "expire",
+        }
+    }
+}
+
+/// The postings of one entry, a book each. They sum to zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// What the tenant owns, available and held together.
+    #[serde(rename = "owned_micro")]
+    pub owned: Micro,
+    /// What the house issued; a grant takes it below zero.
+    #[serde(rename = "issued_micro")]
+    pub issued: Micro,
+    /// What the house earned.
+    #[serde(rename = "charged_micro")]
+    pub charged: Micro,
+    /// What nobody spent in time.
+    #[serde(rename = "expired_micro")]
+    pub expired: Micro,
+}
+
+impl Books {
+    /// # Errors
+    /// `Broken` when the postings do not sum to zero.
+    pub(super) fn check(self) -> Result<(), Refusal> {
+        let sum = self.owned.0.checked_add(self.issued.0).and_then(|sum| sum.checked_add(self.charged.0));
+        match sum.and_then(|sum| sum.checked_add(self.expired.0)) {
+            Some(0) => Ok(()),
+            _ => Err(broken("the postings of an entry do not sum to zero")),
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub seq: i64,
     pub at_ms: i64,
-    /// `grant`, `set`, `delta` or `charge`.
-    pub kind: String,
-    /// Signed: a charge is negative.
-    pub amount_micro: Micro,
+    pub kind: Kind,
+    #[serde(flatten)]
+    pub books: Books,
     /// Balance after the entry.
     pub available_micro: Micro,
     pub held_micro: Micro,
@@ -22,6 +81,27 @@ pub struct Entry {
     /// The hold or the operation behind the entry.
     pub operation: String,
     pub reason: Option<String>,
+    /// An invoice, an order, a ticket.
+    pub reference: Option<String>,
+    /// Which grants were filled or drawn.
+    pub grants: Vec<Part>,
+    pub terms: Option<GrantTerms>,
+    pub hash: String,
+}
+
+impl Entry {
+    /// The hash of this entry after one with the hash `before`. Everything but the hash itself is in it, as one
+    /// JSON array, so that no two entries read the same.
+    pub(super) fn hash_after(&self, before: &str) -> Result<String, Refusal> {
+        let fields = (
+            (before, self.seq, self.at_ms, self.kind.name()),
+            (self.books.owned, self.books.issued, self.books.charged, self.books.expired),
+            (self.available_micro, self.held_micro, self.shortfall_micro),
+            (&self.operation, &self.reason, &self.reference, &self.grants, &self.terms),
+        );
+        let json = serde_json::to_vec(&fields).map_err(|error| broken(&error.to_string()))?;
+        Ok(format!("{:x}", Sha256::digest(json)))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,37 +111,87 @@ pub struct EntryPage {
 }
 
 pub(super) struct NewEntry<'a> {
-    pub kind: &'a str,
-    pub amount: Micro,
+    pub kind: Kind,
+    pub books: Books,
     pub shortfall: Micro,
     pub operation: &'a str,
     pub reason: Option<&'a str>,
+    pub reference: Option<&'a str>,
+    pub grants: &'a [Part],
+    pub terms: Option<GrantTerms>,
 }
 
-/// Writes an entry with the balance `account` has after it.
+impl<'a> NewEntry<'a> {
+    pub const fn new(kind: Kind, books: Books, operation: &'a str) -> Self {
+        let (reason, reference, terms) = (None, None, None);
+        Self { kind, books, shortfall: Micro::ZERO, operation, reason, reference, grants: &[], terms }
+    }
+}
+
+/// Writes an entry with the balance `account` has after it, and makes it the head of the chain.
 pub(super) fn append(
     sql: &mut impl Sql,
     account: &mut Account,
-    entry: &NewEntry<'_>,
+    new: &NewEntry<'_>,
     now_ms: i64,
 ) -> Result<i64, Refusal> {
-    let seq = account.take_seq();
+    new.books.check()?;
+    let mut entry = Entry {
+        seq: account.take_seq(),
+        at_ms: now_ms,
+        kind: new.kind,
+        books: new.books,
+        available_micro: account.available,
+        held_micro: account.held,
+        shortfall_micro: new.shortfall,
+        operation: new.operation.to_owned(),
+        reason: new.reason.map(str::to_owned),
+        reference: new.reference.map(str::to_owned),
+        grants: new.grants.to_vec(),
+        terms: new.terms,
+        hash: String::new(),
+    };
+    entry.hash = entry.hash_after(&account.head)?;
+    account.head.clone_from(&entry.hash);
+    account.touch(now_ms);
+    insert(sql, &entry)?;
+    Ok(entry.seq)
+}
+
+fn insert(sql: &mut impl Sql, entry: &Entry) -> Result<(), Refusal> {
+    let json = |error: serde_json::Error| broken(&error.to_string());
+    let grants = serde_json::to_string(&entry.grants).map_err(json)?;
+    let terms = entry.terms.map(|terms| serde_json::to_string(&terms)).transpose().map_err(json)?;
     sql.execute(
-        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO entries VALUES
+           (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         &[
-            seq.into(),
-            now_ms.into(),
-            entry.kind.into(),
-            entry.amount.0.into(),
-            account.available.0.into(),
-            account.held.0.into(),
-            entry.shortfall.0.into(),
-            entry.operation.into(),
-            entry.reason.into(),
+            entry.seq.into(),
+            entry.at_ms.into(),
+            entry.kind.name().into(),
+            entry.books.owned.0.into(),
+            entry.books.issued.0.into(),
+            entry.books.charged.0.into(),
+            entry.books.expired.0.into(),
+            entry.available_micro.0.into(),
+            entry.held_micro.0.into(),
+            entry.shortfall_micro.0.into(),
+            entry.operation.as_str().into(),
+            entry.reason.as_deref().into(),
+            entry.reference.as_deref().into(),
+            grants.into(),
+            terms.into(),
+            entry.hash.as_str().into(),
         ],
     )?;
-    Ok(seq)
+    Ok(())
 }
+
+const ENTRY: &str = "json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'owned_micro', owned_micro,
+  'issued_micro', issued_micro, 'charged_micro', charged_micro, 'expired_micro', expired_micro,
+  'available_micro', available_micro, 'held_micro', held_micro, 'shortfall_micro', shortfall_micro,
+  'operation', operation, 'reason', reason, 'reference', reference, 'grants', json(grants),
+  'terms', json(terms), 'hash', hash)";
 
 const LIST: &str = "ledger";
 
@@ -76,19 +206,48 @@ pub fn list(
     cursor: Option<&str>,
 ) -> Result<EntryPage, Refusal> {
     let from = cursor.map_or(Ok(Cursor::NEWEST), |raw| Cursor::decode(raw, LIST, tenant))?;
-    let items: Vec<Entry> = row(
-        sql,
-        "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind,
-           'amount_micro', amount_micro, 'available_micro', available_micro, 'held_micro', held_micro,
-           'shortfall_micro', shortfall_micro, 'operation', operation, 'reason', reason))
-         FROM (SELECT * FROM entries WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)",
-        &[from.seq.into(), i64::from(limit).into()],
-    )?
-    .unwrap_or_default();
+    let statement = format!(
+        "SELECT json_group_array({ENTRY})
+         FROM (SELECT * FROM entries WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)"
+    );
+    let items: Vec<Entry> =
+        row(sql, &statement, &[from.seq.into(), i64::from(limit).into()])?.unwrap_or_default();
     let full = items.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     let next_cursor = items.last().filter(|_| full).map(|last| {
         let at = Cursor { at_ms: last.at_ms, seq: last.seq };
         at.encode(LIST, tenant)
     });
     Ok(EntryPage { items, next_cursor })
+}
+
+/// Oldest first, after the entry `after`, `limit` at most.
+pub(super) fn after(sql: &mut impl Sql, after: i64, limit: u32) -> Result<Vec<Entry>, Refusal> {
+    let statement = format!(
+        "SELECT json_group_array({ENTRY})
+         FROM (SELECT * FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2)"
+    );
+    Ok(row(sql, &statement, &[after.into(), i64::from(limit).into()])?.unwrap_or_default())
+}
+
+/// The entry `seq`, which says what the balance was right after it.
+///
+/// # Errors
+/// `UnknownEntry`.
+pub fn at(sql: &mut impl Sql, seq: i64) -> Result<Entry, Refusal> {
+    let statement = format!("SELECT {ENTRY} FROM entries WHERE seq = ?1");
+    row(sql, &statement, &[seq.into()])?.ok_or(Refusal::UnknownEntry)
+}
+
+/// What all entries before and with `seq` post to each book.
+pub(super) fn sums(sql: &mut impl Sql, seq: i64) -> Result<Books, Refusal> {
+    let books: Option<Books> = row(
+        sql,
+        "SELECT json_object('owned_micro', COALESCE(SUM(owned_micro), 0),
+           'issued_micro', COALESCE(SUM(issued_micro), 0), 'charged_micro', COALESCE(SUM(charged_micro), 0),
+           'expired_micro', COALESCE(SUM(expired_micro), 0)) FROM entries WHERE seq <= ?1",
+        &[seq.into()],
+    )?;
+    let books = books.unwrap_or_default();
+    within(books.owned.plus(Micro::ZERO))?;
+    Ok(books)
 }

@@ -13,6 +13,9 @@ pub struct Usage {
     pub route: Option<String>,
     pub tokens_in: Option<i64>,
     pub tokens_out: Option<i64>,
+    /// The model whose price was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// A JSON object: provider, model, basis, outcome, request id.
     pub meta: Option<Box<RawValue>>,
 }
@@ -52,12 +55,20 @@ pub(super) fn record(
     sql: &mut impl Sql,
     account: &mut Account,
     id: &str,
-    usage: &Usage,
+    (usage, api_key): (&Usage, Option<&str>),
     cost: Micro,
     created_at_ms: i64,
 ) -> Result<(), Refusal> {
     let seq = account.take_seq();
-    insert(sql, id, usage, Some(cost), created_at_ms, seq)
+    insert(sql, (id, created_at_ms, seq), usage, Some(cost), api_key, false)
+}
+
+pub(super) fn to_raw(usage: &Usage) -> Result<Box<RawValue>, Refusal> {
+    serde_json::value::to_raw_value(usage).map_err(|error| super::account::broken(&error.to_string()))
+}
+
+pub(super) fn from_raw(raw: &RawValue) -> Result<Usage, Refusal> {
+    serde_json::from_str(raw.get()).map_err(|error| super::account::broken(&error.to_string()))
 }
 
 /// Records an event that a client reports. It debits nothing. The same `id` twice is one event: the first.
@@ -78,7 +89,7 @@ pub fn record_client(
         None => {
             let mut account = Account::load(sql)?;
             let seq = account.take_seq();
-            insert(sql, id, usage, cost, created_at_ms, seq)?;
+            insert(sql, (id, created_at_ms, seq), usage, cost, None, true)?;
             sql.execute(
                 "INSERT INTO usage_client_ids VALUES (?1, ?2, ?3)",
                 &[id.into(), created_at_ms.into(), seq.into()],
@@ -128,14 +139,14 @@ pub fn list(sql: &mut impl Sql, tenant: &TenantId, filter: &UsageFilter) -> Resu
 
 fn insert(
     sql: &mut impl Sql,
-    id: &str,
+    (id, created_at_ms, seq): (&str, i64, i64),
     usage: &Usage,
     cost: Option<Micro>,
-    created_at_ms: i64,
-    seq: i64,
+    api_key: Option<&str>,
+    by_client: bool,
 ) -> Result<(), Refusal> {
     sql.execute(
-        "INSERT INTO usage_events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO usage_events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         &[
             created_at_ms.into(),
             seq.into(),
@@ -144,8 +155,30 @@ fn insert(
             usage.tokens_in.into(),
             usage.tokens_out.into(),
             cost.map(|c| c.0).into(),
+            usage.model.as_deref().into(),
+            api_key.into(),
+            i64::from(by_client).into(),
             usage.meta.as_ref().map(|meta| meta.get()).into(),
         ],
     )?;
     Ok(())
+}
+
+/// What was charged since `since_ms` for a key and a model, where they are given.
+///
+/// # Errors
+/// What the database refused.
+pub fn spent_since(
+    sql: &mut impl Sql,
+    since_ms: i64,
+    api_key: Option<&str>,
+    model: Option<&str>,
+) -> Result<Micro, Refusal> {
+    let spent: Option<i64> = row(
+        sql,
+        "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE created_at_ms >= ?1 AND by_client = 0
+           AND (?2 IS NULL OR api_key = ?2) AND (?3 IS NULL OR model = ?3)",
+        &[since_ms.into(), api_key.into(), model.into()],
+    )?;
+    Ok(Micro(spent.unwrap_or(0)))
 }

@@ -1,83 +1,242 @@
 use proptest::prelude::*;
 
-use super::window::Window;
 use super::*;
-use crate::sqlite::Sqlite;
+use crate::shared::{Micro, Refusal};
 
-fn database() -> Sqlite {
-    let mut sql = Sqlite::in_memory().unwrap();
-    sql.execute(SCHEMA, &[]).unwrap();
-    sql
+const NOW_MS: i64 = 1_000_000;
+
+fn five() -> Allowance {
+    Allowance { limit: 5, window_ms: MINUTE_MS, burst: 3 }
 }
 
 #[test]
-fn the_limit_is_admitted_and_then_refused_with_a_true_wait() {
-    let mut sql = database();
-    for n in 0..5 {
-        let left = admit(&mut sql, 5, 10_000 + n).unwrap().unwrap();
-        assert_eq!(i64::from(left.remaining), 4 - n);
+fn the_burst_is_admitted_at_once_and_then_one_each_interval() {
+    let mut meter = Meter::default();
+    for remaining in [2, 1, 0] {
+        assert_eq!(meter.admit(five(), 1, NOW_MS).unwrap().remaining, remaining);
     }
-    let Err(Refusal::RateLimited { retry_after_ms, .. }) = admit(&mut sql, 5, 10_900) else {
-        panic!("the sixth request was admitted");
-    };
-    assert!(admit(&mut sql, 5, 10_900 + retry_after_ms - 1).is_err(), "the wait is no longer than needed");
-    assert!(admit(&mut sql, 5, 10_900 + retry_after_ms).is_ok());
+    // Three come back in a minute, so that no minute holds more than five.
+    assert_eq!(meter.admit(five(), 1, NOW_MS), Err(Denied::After(20_000)));
+    assert_eq!(meter.admit(five(), 1, NOW_MS + 19_999), Err(Denied::After(1)));
+    let left = meter.admit(five(), 1, NOW_MS + 20_000).unwrap();
+    assert_eq!(left, Left { remaining: 0, reset_ms: 60_000 });
 }
 
 #[test]
-fn zero_switches_the_budget_off() {
-    let mut sql = database();
-    for _ in 0..100 {
-        assert_eq!(admit(&mut sql, 0, 1), Ok(None));
-    }
+fn what_never_fits_is_told_apart() {
+    let mut meter = Meter::default();
+    assert_eq!(meter.admit(five(), 4, NOW_MS), Err(Denied::Never));
+    assert_eq!(meter.admit(five(), 3, NOW_MS).unwrap().remaining, 0);
+}
+
+#[test]
+fn a_limit_of_one_is_one_in_any_minute() {
+    let one = Allowance { limit: 1, window_ms: MINUTE_MS, burst: 1 };
+    let mut meter = Meter::default();
+    meter.admit(one, 1, NOW_MS).unwrap();
+    assert_eq!(meter.admit(one, 1, NOW_MS), Err(Denied::After(MINUTE_MS)));
+    meter.admit(one, 1, NOW_MS + MINUTE_MS).unwrap();
 }
 
 #[test]
 fn a_clock_that_steps_back_gives_nothing_away() {
-    let mut sql = database();
-    for _ in 0..3 {
-        admit(&mut sql, 3, 500_000).unwrap();
-    }
-    assert!(admit(&mut sql, 3, 100_000).is_err());
-    assert!(admit(&mut sql, 3, 500_500).is_err());
+    let mut meter = Meter::default();
+    meter.admit(five(), 3, NOW_MS).unwrap();
+    assert_eq!(meter.admit(five(), 1, NOW_MS - 90_000), Err(Denied::After(110_000)));
+    assert_eq!(meter.left(five(), NOW_MS - 90_000).remaining, 0);
 }
 
-/// Steps of the clock, some of them backwards.
-fn steps() -> impl Strategy<Value = Vec<i64>> {
-    prop::collection::vec(prop_oneof![4 => 0_i64..3_000, 2 => 0_i64..40_000, 1 => -90_000_i64..0], 1..200)
+#[test]
+fn what_was_estimated_too_high_comes_back_and_too_low_is_added() {
+    let tokens = Allowance { limit: 1_000, window_ms: MINUTE_MS, burst: 500 };
+    let mut meter = Meter::default();
+    meter.admit(tokens, 500, NOW_MS).unwrap();
+    meter.reconcile(tokens, 500, 100, NOW_MS, NOW_MS);
+    assert_eq!(meter.left(tokens, NOW_MS).remaining, 400);
+    meter.admit(tokens, 400, NOW_MS).unwrap();
+    meter.reconcile(tokens, 400, 700, NOW_MS, NOW_MS);
+    assert_eq!(meter.left(tokens, NOW_MS), Left { remaining: 0, reset_ms: 95_809 });
+}
+
+#[test]
+fn what_has_leaked_does_not_come_back() {
+    let tokens = Allowance { limit: 1_000, window_ms: MINUTE_MS, burst: 500 };
+    let mut meter = Meter::default();
+    meter.admit(tokens, 500, NOW_MS).unwrap();
+    // All of it has leaked when the next comes; giving back the first would make room twice.
+    let later = NOW_MS + MINUTE_MS;
+    meter.admit(tokens, 500, later).unwrap();
+    meter.reconcile(tokens, 500, 0, NOW_MS, later);
+    assert_eq!(meter.left(tokens, later).remaining, 0);
+}
+
+fn plan() -> Limits {
+    Limits {
+        requests_per_minute: Some(40),
+        tokens_per_minute: Some(1_000),
+        credits_per_day: Some(Micro(10_000)),
+        in_flight: Some(3),
+        ..Limits::default()
+    }
+}
+
+fn weight(requests: i64, tokens: i64, micro: i64) -> Weight {
+    Weight { requests, tokens, micro: Micro(micro) }
+}
+
+#[test]
+fn all_budgets_are_asked_and_each_refuses_by_its_name() {
+    let mut meters = Meters::new();
+    let left = admit(&mut meters, &plan(), None, weight(1, 100, 1_000), 0, NOW_MS).unwrap();
+    let shown: Vec<_> = left.iter().map(|left| (left.policy.as_str(), left.limit, left.remaining)).collect();
+    let expected =
+        [("requests", 40, 9), ("tokens", 1_000, 400), ("credits-per-day", 10_000, 4_000), ("in-flight", 3, 2)];
+    assert_eq!(shown, expected);
+    for (weight, in_flight, policy) in [
+        (weight(10, 1, 1), 0, "requests"),
+        (weight(1, 500, 1), 0, "tokens"),
+        (weight(1, 1, 5_000), 0, "credits-per-day"),
+        (weight(1, 1, 1), 3, "in-flight"),
+    ] {
+        let refused = admit(&mut meters.clone(), &plan(), None, weight, in_flight, NOW_MS);
+        assert!(
+            matches!(&refused, Err(Refusal::RateLimited { policy: by, .. }) if by == policy),
+            "{policy}: {refused:?}"
+        );
+    }
+    let never = admit(&mut meters, &plan(), None, weight(1, 501, 1), 0, NOW_MS);
+    assert_eq!(never, Err(Refusal::ExceedsBudget { policy: "tokens".to_owned(), limit: 500 }));
+}
+
+#[test]
+fn a_key_has_meters_of_its_own() {
+    let mut meters = Meters::new();
+    admit(&mut meters, &plan(), Some("k"), weight(10, 1, 1), 0, NOW_MS).unwrap();
+    let refused = admit(&mut meters.clone(), &plan(), Some("k"), weight(1, 1, 1), 0, NOW_MS);
+    assert!(matches!(refused, Err(Refusal::RateLimited { policy, .. }) if policy == "requests@k"));
+    admit(&mut meters, &plan(), None, weight(10, 1, 1), 0, NOW_MS).unwrap();
+}
+
+#[test]
+fn zero_and_absent_switch_a_budget_off() {
+    let off = Limits { requests_per_minute: Some(0), ..Limits::default() };
+    let mut meters = Meters::new();
+    for _ in 0..100 {
+        assert_eq!(admit(&mut meters, &off, None, weight(1, 9_999, 9_999), 500, 1), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn reconciling_leaves_the_requests() {
+    let mut meters = Meters::new();
+    let (before, after) = (weight(4, 300, 2_000), weight(0, 100, 500));
+    admit(&mut meters, &plan(), None, before, 0, NOW_MS).unwrap();
+    reconcile(&mut meters, &plan(), None, before, after, NOW_MS, NOW_MS);
+    let left = admit(&mut meters, &plan(), None, weight(1, 0, 0), 0, NOW_MS).unwrap();
+    let remaining: Vec<_> = left.iter().map(|left| left.remaining).collect();
+    assert_eq!(remaining, [5, 400, 4_500, 2]);
+}
+
+#[test]
+fn overrides_replace_what_they_name_and_bursts_have_defaults() {
+    let over = Limits { requests_per_minute: Some(7), tiers: Some(vec!["high".to_owned()]), ..Limits::default() };
+    let limits = plan().overridden_by(&over);
+    let bursts: Vec<_> = limits.budgets().iter().map(|b| (b.allowance.limit, b.allowance.burst)).collect();
+    assert_eq!(bursts, [(7, 2), (1_000, 500), (10_000, 5_000)]);
+    assert!(limits.allow_tier("high").is_ok());
+    assert_eq!(limits.allow_tier("low"), Err(Refusal::TierNotAllowed { tier: "low".to_owned() }));
+    assert!(plan().allow_tier("low").is_ok());
+    let wide = Limits { requests_per_minute: Some(7), requests_burst: Some(99), ..Limits::default() };
+    assert_eq!(wide.budgets()[0].allowance.burst, 7);
+}
+
+#[test]
+fn absurd_limits_are_refused() {
+    assert_eq!(plan().check(), Ok(()));
+    for (limits, field) in [
+        (Limits { requests_per_minute: Some(-1), ..plan() }, "requests_per_minute"),
+        (Limits { requests_burst: Some(0), ..plan() }, "requests_burst"),
+        (Limits { tokens_per_minute: Some(i64::MAX), ..plan() }, "tokens_per_minute"),
+        (Limits { tiers: Some(vec![String::new(); TIERS_MAX + 1]), ..plan() }, "tiers"),
+    ] {
+        let refused = limits.check();
+        assert!(matches!(&refused, Err(Refusal::InvalidSetting { field: by, .. }) if by == field), "{refused:?}");
+    }
+}
+
+/// Steps of the clock, some of them backwards, and a weight each.
+fn steps() -> impl Strategy<Value = Vec<(i64, i64)>> {
+    let step = prop_oneof![4 => 0_i64..3_000, 2 => 0_i64..40_000, 1 => -90_000_i64..0];
+    prop::collection::vec((step, 1_i64..4), 1..200)
+}
+
+fn allowance() -> impl Strategy<Value = Allowance> {
+    (1_i64..12, 1_i64..12)
+        .prop_map(|(limit, burst)| Allowance { limit, window_ms: MINUTE_MS, burst: burst.min(limit) })
 }
 
 proptest! {
     #[test]
-    fn no_sliding_minute_holds_more_than_the_limit(limit in 1_u32..8, steps in steps()) {
-        let mut window = Window::default();
-        let (mut now_ms, mut latest_ms, mut admitted) = (1_000_000_i64, 0_i64, Vec::new());
-        for step in steps {
+    fn no_sliding_minute_holds_more_than_the_limit(allowance in allowance(), steps in steps()) {
+        let mut meter = Meter::default();
+        let (mut now_ms, mut latest_ms, mut admitted) = (NOW_MS, 0_i64, Vec::new());
+        for (step, weight) in steps {
             now_ms += step;
             latest_ms = latest_ms.max(now_ms);
-            if let Ok((next, _)) = window.admit(limit, now_ms) {
-                window = next;
+            if meter.admit(allowance, weight, now_ms).is_ok() {
                 // What counts is the real order: the latest time seen, which never steps back.
-                admitted.push(latest_ms);
+                admitted.push((latest_ms, weight));
             }
-            prop_assert!(window.buckets().len() <= 62);
         }
-        for (first, start_ms) in admitted.iter().enumerate() {
-            let inside = admitted[first..].iter().filter(|at| **at < start_ms + WINDOW_MS).count();
-            prop_assert!(inside <= limit as usize, "{inside} in the minute from {start_ms}");
+        for (first, (start_ms, _)) in admitted.iter().enumerate() {
+            let inside = admitted[first..].iter().filter(|(at, _)| *at < start_ms + MINUTE_MS);
+            let sum: i64 = inside.map(|(_, weight)| weight).sum();
+            prop_assert!(sum <= allowance.limit, "{sum} in the minute from {start_ms}");
         }
     }
 
     #[test]
-    fn waiting_as_told_always_succeeds(limit in 1_u32..8, steps in steps()) {
-        let mut window = Window::default();
-        let mut now_ms = 1_000_000_i64;
-        for step in steps {
+    fn waiting_as_told_always_succeeds_and_less_never_does(allowance in allowance(), steps in steps()) {
+        let mut meter = Meter::default();
+        let mut now_ms = NOW_MS;
+        for (step, weight) in steps {
             now_ms += step;
-            match window.admit(limit, now_ms) {
-                Ok((next, _)) => window = next,
-                Err(wait_ms) => prop_assert!(window.admit(limit, now_ms + wait_ms).is_ok()),
+            let before = meter;
+            match meter.admit(allowance, weight, now_ms) {
+                Ok(_) => {}
+                Err(Denied::Never) => prop_assert!(weight > allowance.burst),
+                Err(Denied::After(wait_ms)) => {
+                    prop_assert_eq!(before, meter);
+                    prop_assert!(wait_ms > 0);
+                    prop_assert!(before.clone().admit(allowance, weight, now_ms + wait_ms).is_ok());
+                    prop_assert!(before.clone().admit(allowance, weight, now_ms + wait_ms - 1).is_err());
+                }
             }
+        }
+    }
+
+    /// Estimates that are given back late: what was truly used stays within the limit of any window.
+    #[test]
+    fn reconciled_weights_keep_the_promise(
+        steps in prop::collection::vec((0_i64..30_000, 1_i64..100, 0_i64..100, 0_i64..90_000), 1..80),
+    ) {
+        let allowance = Allowance { limit: 200, window_ms: MINUTE_MS, burst: 100 };
+        let mut meter = Meter::default();
+        let (mut now_ms, mut used, mut open) = (NOW_MS, Vec::new(), Vec::<(i64, i64, i64, i64)>::new());
+        for (step, estimated, share, runs_ms) in steps {
+            now_ms += step;
+            for (_, estimated, actual, at_ms) in open.extract_if(.., |(due_ms, ..)| *due_ms <= now_ms) {
+                meter.reconcile(allowance, estimated, actual, at_ms, now_ms);
+            }
+            if meter.admit(allowance, estimated, now_ms).is_ok() {
+                let actual = estimated * share / 100;
+                used.push((now_ms, actual));
+                open.push((now_ms + runs_ms, estimated, actual, now_ms));
+            }
+        }
+        for (first, (start_ms, _)) in used.iter().enumerate() {
+            let inside = used[first..].iter().filter(|(at, _)| *at < start_ms + MINUTE_MS);
+            prop_assert!(inside.map(|(_, weight)| weight).sum::<i64>() <= allowance.limit);
         }
     }
 }

@@ -62,6 +62,12 @@ impl Micro {
         Self::bounded(self.0.checked_sub(other.0)?)
     }
 
+    /// The same amount with the other sign.
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self(self.0.saturating_neg())
+    }
+
     fn bounded(micro: i64) -> Option<Self> {
         (micro.unsigned_abs() <= Self::MAX.0.unsigned_abs()).then_some(Self(micro))
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Micro;
+use super::{Micro, Period};
 
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -11,9 +11,28 @@ pub enum Refusal {
     /// The available balance does not cover the hold.
     #[error("the available balance does not cover the hold")]
     InsufficientCredits { available: Micro, needed: Micro, updated_at_ms: i64 },
-    /// A rate budget is used up; after `retry_after_ms` one more request fits.
-    #[error("the budget of {limit} requests in {window_ms} ms is used up")]
-    RateLimited { limit: u32, window_ms: i64, retry_after_ms: i64 },
+    /// A rate budget is used up; after `retry_after_ms` the same request fits, if none comes between.
+    /// `window_ms` is zero for what counts requests at one time.
+    #[error("the budget `{policy}` of {limit} in {window_ms} ms is used up")]
+    RateLimited { policy: String, limit: i64, window_ms: i64, retry_after_ms: i64 },
+    /// The request alone is larger than a budget or a cap can ever give: waiting does not help.
+    #[error("the request is larger than `{policy}` allows at once, which is {limit}")]
+    ExceedsBudget { policy: String, limit: i64 },
+    /// A spending cap does not cover the hold; its period ends after `retry_after_ms`.
+    #[error("the cap `{cap}` of {limit} does not cover the hold")]
+    CapReached { cap: String, period: Period, limit: Micro, retry_after_ms: i64 },
+    /// The tenant's plan does not have this tier.
+    #[error("the plan does not have the tier `{tier}`")]
+    TierNotAllowed { tier: String },
+    /// A setting is out of its bounds.
+    #[error("the setting `{field}` is out of its bounds")]
+    InvalidSetting { field: String, expected: String },
+    /// As many grants are live as a tenant may have.
+    #[error("{limit} grants are live")]
+    TooManyGrants { limit: u32 },
+    /// The ledger has no such entry.
+    #[error("no such entry")]
+    UnknownEntry,
     /// As many holds are open as a tenant may have.
     #[error("{limit} holds are open")]
     TooManyHolds { limit: u32 },

@@ -4,11 +4,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::settings::Settings;
 use crate::credits::{
-    Account, Adjusted, Adjustment, Admitted, EndedHold, EntryPage, HoldPage, Usage, UsageEvent, UsageFilter,
-    UsagePage,
+    Account, Adjusted, Adjustment, EndedHold, Entry, EntryPage, HoldPage, HoldState, Owner, Progressed, Usage,
+    UsageEvent, UsageFilter, UsagePage, Verified,
 };
-use crate::rate::BudgetLeft;
+use crate::credits::caps::Cap;
+use crate::notices::{Delivery, NoticePage};
+use crate::rate::{BudgetLeft, Limits};
 use crate::shared::{Micro, TenantId};
 
 /// One command on behalf of one tenant. The actor refuses a tenant that is not its own.
@@ -26,24 +29,48 @@ pub struct Idempotency {
     pub body_hash: String,
 }
 
+/// What a request wants to be admitted as.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Admission {
+    /// The id of the hold to be.
+    pub hold: String,
+    /// What it may cost.
+    pub amount: Micro,
+    pub ttl_ms: i64,
+    /// Who asks, which models may answer, and what it weighs in the budgets.
+    pub owner: Owner,
+    /// The tier it asks for, when it does.
+    pub tier: Option<String>,
+    pub idempotency: Option<Idempotency>,
+    /// Digest of what is asked, for tenants that take two requests alike for one.
+    pub fingerprint: Option<String>,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     Balance,
+    /// The balance right after one entry of the ledger.
+    BalanceAt {
+        entry: i64,
+    },
     /// An operator's change of the balance.
     Adjust {
         operation: String,
         adjustment: Adjustment,
         reason: Option<String>,
+        reference: Option<String>,
         idempotency: Option<Idempotency>,
     },
     /// May this request run? Counts it and sets credit aside for it.
-    Admit {
+    Admit(Box<Admission>),
+    /// The request goes on: charge what it has used so far, set more aside for it, give it more time.
+    Progress {
         hold: String,
-        amount: Micro,
+        charge_total: Micro,
+        hold_total: Micro,
         ttl_ms: i64,
-        route: String,
-        idempotency: Option<Idempotency>,
+        usage: Usage,
     },
     /// The request is done: charge it, write its usage, release the rest.
     Settle {
@@ -52,12 +79,10 @@ pub enum Command {
         usage: Usage,
         /// The reply to give again to the same idempotency key.
         reply: Option<Box<RawValue>>,
-        idempotency: Option<Idempotency>,
     },
-    /// The request came to nothing: no charge, and its idempotency key is free again.
+    /// The request came to nothing: no further charge, and its idempotency key is free again.
     Release {
         hold: String,
-        idempotency: Option<Idempotency>,
     },
     /// A client reports usage of its own; nothing is debited.
     RecordUsage {
@@ -73,7 +98,25 @@ pub enum Command {
         cursor: Option<String>,
     },
     ListHolds {
+        state: HoldState,
         limit: u32,
+        cursor: Option<String>,
+    },
+    ListNotices {
+        limit: u32,
+        cursor: Option<String>,
+    },
+    /// The tenant's own audit, from after the entry `from` on (zero: all of it), `limit` entries at most.
+    Verify {
+        from: i64,
+        limit: u32,
+    },
+    Limits,
+    /// An operator's settings for this tenant. They replace what was set before. A webhook without a secret keeps
+    /// the one its address had, or gets `fresh_secret`.
+    SetLimits {
+        settings: Box<Settings>,
+        fresh_secret: String,
     },
 }
 
@@ -86,20 +129,43 @@ pub struct Stored {
     pub available: Micro,
 }
 
+/// A request that may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    pub held: Micro,
+    /// Available balance with the hold taken out.
+    pub available: Micro,
+    /// All that was ever granted, less what expired.
+    pub granted: Micro,
+    pub deadline_ms: i64,
+    /// The models whose caps allow them, of those that may answer.
+    pub models: Vec<String>,
+    pub budgets: Vec<BudgetLeft>,
+}
+
+/// What a tenant may do, and what it has used of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LimitsReport {
+    pub settings: Settings,
+    /// The plan with its overrides.
+    pub effective: Limits,
+    pub budgets: Vec<BudgetLeft>,
+    pub caps: Vec<Cap>,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Balance(Account),
+    BalanceAt(Box<Entry>),
     Adjusted {
         adjusted: Adjusted,
         replayed: bool,
     },
-    Admitted {
-        admitted: Admitted,
-        budget: Option<BudgetLeft>,
-    },
+    Admitted(Admitted),
     /// The key was seen before and its request is done.
     Replay(Stored),
+    Progressed(Progressed),
     Ended(EndedHold),
     Recorded {
         event: UsageEvent,
@@ -108,6 +174,9 @@ pub enum Reply {
     Usage(UsagePage),
     Entries(EntryPage),
     Holds(HoldPage),
+    Notices(NoticePage),
+    Verified(Verified),
+    Limits(Box<LimitsReport>),
 }
 
 /// What the shell does after the commit.
@@ -116,6 +185,10 @@ pub enum Reply {
 pub enum Effect {
     /// Something is due at this time at the latest: have an alarm by then.
     WakeBy { at_ms: i64 },
+    /// Call the owner's webhook, and report how it went.
+    Deliver(Delivery),
+    /// An invariant was found broken: note it, and change nothing from then on.
+    Quarantine { detail: String },
 }
 
 /// A reply and the effects of the command that made it.
@@ -123,21 +196,4 @@ pub enum Effect {
 pub struct Outcome {
     pub reply: Reply,
     pub effects: Vec<Effect>,
-}
-
-/// What configuration says of every tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Requests that any sliding minute may hold; zero switches the budget off.
-    pub requests_per_minute: u32,
-    /// Credit that a guest begins with.
-    pub guest_grant: Micro,
-}
-
-impl Policy {
-    /// What a new tenant begins with.
-    #[must_use]
-    pub const fn opening_grant(self, tenant: &TenantId) -> Micro {
-        if tenant.is_guest() { self.guest_grant } else { Micro::ZERO }
-    }
 }

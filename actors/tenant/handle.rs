@@ -3,10 +3,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::command::LimitsReport;
 use super::idempotency::{self, KEY_TTL_MS, Seen};
-use super::{Actor, Call, Command, Effect, Idempotency, Outcome, Policy, Reply, Stored};
-use crate::credits::{self, Account, HOLD_HISTORY_MS};
-use crate::rate;
+use super::limits::LimitsRow;
+use super::settings::Settings;
+use super::{Actor, Call, Command, Effect, Idempotency, Outcome, Policy, Reply, Stored, admission, genesis};
+use crate::credits::{self, Account, Cause, HOLD_HISTORY_MS, HoldChange, Progress, Usage};
+use crate::notices;
+use crate::rate::{self, BudgetLeft, Weight};
 use crate::shared::{Micro, Refusal};
 use crate::sql::Sql;
 
@@ -18,86 +22,244 @@ use crate::sql::Sql;
 pub fn handle(
     sql: &mut impl Sql,
     actor: &Actor,
-    policy: Policy,
+    policy: &Policy,
     call: Call,
     now_ms: i64,
 ) -> Result<Outcome, Refusal> {
     if call.tenant != actor.tenant {
         return Err(Refusal::TenantMismatch);
     }
-    if actor.quarantined && call.command.changes() {
+    if !call.command.changes() {
+        return answer(sql, actor, policy, call.command, now_ms);
+    }
+    if actor.quarantined {
         return Err(Refusal::Quarantined);
     }
+    let at = At { actor, policy, now_ms };
     match call.command {
-        Command::Balance => quiet(Reply::Balance(Account::load(sql)?)),
-        Command::ListUsage(filter) => quiet(Reply::Usage(credits::list_usage(sql, &actor.tenant, &filter)?)),
-        Command::ListEntries { limit, cursor } => {
-            let page = credits::list_entries(sql, &actor.tenant, limit, cursor.as_deref())?;
-            quiet(Reply::Entries(page))
+        Command::Admit(asked) => {
+            let (reply, at_ms) = admission::admit(sql, actor, policy, *asked, now_ms)?;
+            woken(reply, at_ms)
         }
-        Command::ListHolds { limit } => quiet(Reply::Holds(credits::list_open(sql, limit)?)),
-        Command::Adjust { operation, adjustment, reason, idempotency } => {
-            let run = |sql: &mut _| credits::adjust(sql, adjustment, &operation, reason.as_deref(), now_ms);
+        Command::Progress { hold, charge_total, hold_total, ttl_ms, usage } => {
+            let deadline_ms = now_ms.saturating_add(ttl_ms);
+            at.progress(sql, &hold, Progress { charge_total, hold_total, deadline_ms }, &usage)
+        }
+        Command::Settle { hold, charge, usage, reply } => at.settle(sql, &hold, charge, &usage, reply),
+        Command::Release { hold } => at.release(sql, &hold),
+        Command::Adjust { operation, adjustment, reason, reference, idempotency } => {
+            let (operation, reason, reference) = (operation.as_str(), reason.as_deref(), reference.as_deref());
+            let run = |sql: &mut _| {
+                let cause = Cause { operation, reason, reference };
+                let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
+                let mut limits = LimitsRow::load(sql)?;
+                limits.watch_balance(sql, &adjusted.account, now_ms)?;
+                limits.store(sql)?;
+                Ok(adjusted)
+            };
             let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
-            woken(Reply::Adjusted { adjusted, replayed }, key_due(idempotency.as_ref(), now_ms))
+            let expiry_ms = adjusted.account.grants.next_expiry_ms().unwrap_or(i64::MAX);
+            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms);
+            at.told(sql, Reply::Adjusted { adjusted, replayed }, due_ms)
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
             let at_ms = created_at_ms.unwrap_or(now_ms);
             // Free of charge, so the budget is what slows a client down. A replay costs nothing here either.
             let run = |sql: &mut _| {
-                rate::admit(sql, policy.requests_per_minute, now_ms)?;
+                at.count_one(sql)?;
                 credits::record_client(sql, &id, &usage, cost, at_ms)
             };
             let (event, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
             woken(Reply::Recorded { event, replayed }, key_due(idempotency.as_ref(), now_ms))
         }
-        Command::Admit { hold, amount, ttl_ms, route, idempotency } => {
-            let ask = Admission { hold, amount, ttl_ms, route, idempotency };
-            admit(sql, policy, &ask, now_ms)
+        Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
+        _ => Err(Refusal::Storage { detail: "a question among the changes".to_owned() }),
+    }
+}
+
+/// Questions: nothing is written, and a quarantined actor answers them too.
+fn answer(
+    sql: &mut impl Sql,
+    actor: &Actor,
+    policy: &Policy,
+    question: Command,
+    now_ms: i64,
+) -> Result<Outcome, Refusal> {
+    let tenant = &actor.tenant;
+    let reply = match question {
+        Command::Balance => Reply::Balance(Account::view_at(sql, now_ms)?),
+        Command::BalanceAt { entry } => Reply::BalanceAt(Box::new(credits::entry_at(sql, entry)?)),
+        Command::ListUsage(filter) => Reply::Usage(credits::list_usage(sql, tenant, &filter)?),
+        Command::ListEntries { limit, cursor } => {
+            Reply::Entries(credits::list_entries(sql, tenant, limit, cursor.as_deref())?)
         }
-        Command::Settle { hold, charge, usage, reply, idempotency } => {
-            let ended = credits::settle(sql, &hold, charge, &usage, now_ms)?;
-            if let (Some(asked), true) = (&idempotency, ended.first) {
+        Command::ListHolds { state, limit, cursor } => {
+            Reply::Holds(credits::list_holds(sql, tenant, state, limit, cursor.as_deref())?)
+        }
+        Command::ListNotices { limit, cursor } => {
+            Reply::Notices(notices::list(sql, tenant, limit, cursor.as_deref())?)
+        }
+        Command::Limits => Reply::Limits(Box::new(report(sql, actor, policy, now_ms)?)),
+        Command::Verify { from, limit } => {
+            let caps = LimitsRow::load(sql)?.counters.caps;
+            let found = credits::verify(sql, &genesis(tenant), from, limit, &caps)?;
+            let detail = found.problems.first().filter(|_| !actor.quarantined).cloned();
+            let effects = detail.map(|detail| Effect::Quarantine { detail }).into_iter().collect();
+            return Ok(Outcome { reply: Reply::Verified(found), effects });
+        }
+        _ => return Err(Refusal::Storage { detail: "a change among the questions".to_owned() }),
+    };
+    Ok(Outcome { reply, effects: Vec::new() })
+}
+
+fn report(
+    sql: &mut impl Sql,
+    actor: &Actor,
+    policy: &Policy,
+    now_ms: i64,
+) -> Result<LimitsReport, Refusal> {
+    let LimitsRow { settings, counters, .. } = &LimitsRow::load(sql)?;
+    let effective =
+        policy.plan(&actor.tenant, settings.plan.as_deref()).overridden_by(&settings.limits);
+    let budgets = effective.budgets().into_iter().map(|budget| {
+        let meter = counters.meters.get(budget.name).copied().unwrap_or_default();
+        let left = meter.left(budget.allowance, now_ms);
+        BudgetLeft {
+            policy: budget.name.to_owned(),
+            limit: budget.allowance.limit,
+            remaining: left.remaining,
+            window_ms: budget.allowance.window_ms,
+            reset_ms: left.reset_ms,
+        }
+    });
+    let budgets = budgets.collect();
+    Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps: counters.caps.clone() })
+}
+
+/// The actor, its policy and the time of one command.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    actor: &'a Actor,
+    policy: &'a Policy,
+    now_ms: i64,
+}
+
+impl At<'_> {
+    fn progress(
+        self,
+        sql: &mut impl Sql,
+        hold: &str,
+        asked: Progress,
+        usage: &Usage,
+    ) -> Result<Outcome, Refusal> {
+        let mut account = Account::load_at(sql, self.now_ms)?;
+        let progressed = credits::progress(sql, &mut account, hold, asked, usage, self.now_ms)?;
+        let (reply, due_ms) = match progressed {
+            Err(ended) => (Reply::Ended(ended), i64::MAX),
+            Ok((progressed, change)) => {
+                self.count(sql, &account, &change, usage, None)?;
+                let due_ms = progressed.deadline_ms;
+                (Reply::Progressed(progressed), due_ms)
+            }
+        };
+        account.store(sql)?;
+        self.told(sql, reply, due_ms)
+    }
+
+    fn settle(
+        self,
+        sql: &mut impl Sql,
+        hold: &str,
+        charge: Micro,
+        usage: &Usage,
+        reply: Option<Box<RawValue>>,
+    ) -> Result<Outcome, Refusal> {
+        let mut account = Account::load_at(sql, self.now_ms)?;
+        let (ended, change) = credits::settle(sql, &mut account, hold, charge, usage, self.now_ms)?;
+        if let Some(change) = &change {
+            let tokens = usage.tokens_in.unwrap_or(0).saturating_add(usage.tokens_out.unwrap_or(0));
+            let actual = Weight { requests: 0, tokens, micro: ended.charged };
+            self.count(sql, &account, change, usage, Some(actual))?;
+            if let Some(key) = &change.owner.idempotency_key {
                 // Charged is charged: without a reply to give again, the key is used all the same.
                 let reply = reply.unwrap_or_else(|| RawValue::NULL.to_owned());
                 let stored = Stored { reply, charged: ended.charged, available: ended.available };
-                idempotency::remember(sql, asked, Some(&hold), Some(&stored), now_ms)?;
+                idempotency::finish(sql, key, hold, &stored, self.now_ms)?;
             }
-            woken(Reply::Ended(ended), now_ms.saturating_add(HOLD_HISTORY_MS))
         }
-        Command::Release { hold, idempotency } => {
-            let ended = credits::release(sql, &hold, now_ms)?;
-            if let Some(asked) = &idempotency {
-                idempotency::free(sql, &asked.key, &hold)?;
+        account.store(sql)?;
+        self.told(sql, Reply::Ended(ended), self.now_ms.saturating_add(HOLD_HISTORY_MS))
+    }
+
+    fn release(self, sql: &mut impl Sql, hold: &str) -> Result<Outcome, Refusal> {
+        let mut account = Account::load_at(sql, self.now_ms)?;
+        let (ended, change) = credits::release(sql, &mut account, hold, self.now_ms)?;
+        if let Some(change) = &change {
+            let nothing = Weight { micro: ended.charged, ..Weight::default() };
+            self.count(sql, &account, change, &Usage::default(), Some(nothing))?;
+            if let Some(key) = &change.owner.idempotency_key {
+                idempotency::free(sql, key, hold)?;
             }
-            woken(Reply::Ended(ended), now_ms.saturating_add(HOLD_HISTORY_MS))
         }
+        account.store(sql)?;
+        self.told(sql, Reply::Ended(ended), self.now_ms.saturating_add(HOLD_HISTORY_MS))
     }
-}
 
-struct Admission {
-    hold: String,
-    amount: Micro,
-    ttl_ms: i64,
-    route: String,
-    idempotency: Option<Idempotency>,
-}
+    /// Has caps, meters and thresholds take notice of what became of a hold.
+    fn count(
+        self,
+        sql: &mut impl Sql,
+        account: &Account,
+        change: &HoldChange,
+        usage: &Usage,
+        actual: Option<Weight>,
+    ) -> Result<(), Refusal> {
+        let mut limits = LimitsRow::load(sql)?;
+        let model = usage.model.as_deref();
+        limits.apply(sql, (self.policy, &self.actor.tenant), change, (model, actual), self.now_ms)?;
+        limits.watch_balance(sql, account, self.now_ms)?;
+        limits.store(sql)
+    }
 
-/// A replay costs nothing and counts against nothing; everything else is the budget, then the hold.
-fn admit(sql: &mut impl Sql, policy: Policy, ask: &Admission, now_ms: i64) -> Result<Outcome, Refusal> {
-    if let Some(asked) = &ask.idempotency {
-        match idempotency::look_up(sql, asked, now_ms)? {
-            Seen::Done(stored) => return quiet(Reply::Replay(stored)),
-            Seen::Free => idempotency::make_room(sql)?,
+    /// Counts one request that needs no hold.
+    fn count_one(self, sql: &mut impl Sql) -> Result<(), Refusal> {
+        let mut limits = LimitsRow::load(sql)?;
+        let own = limits.effective(self.policy, &self.actor.tenant);
+        let weight = Weight { requests: 1, ..Weight::default() };
+        let requests_only = rate::Limits { in_flight: None, ..own };
+        rate::admit(&mut limits.counters.meters, &requests_only, None, weight, 0, self.now_ms)?;
+        limits.store(sql)
+    }
+
+    fn set_limits(
+        self,
+        sql: &mut impl Sql,
+        mut settings: Settings,
+        fresh_secret: String,
+    ) -> Result<Outcome, Refusal> {
+        let limits = LimitsRow::load(sql)?;
+        if let Some(new) = settings.webhook.as_mut().filter(|new| new.secret.is_empty()) {
+            let kept = limits.settings.webhook.as_ref().filter(|old| old.url == new.url);
+            new.secret = kept.map_or(fresh_secret, |old| old.secret.clone());
         }
+        if settings.plan.as_ref().is_some_and(|plan| !self.policy.plans.contains_key(plan)) {
+            let expected = "the name of a plan that is configured".to_owned();
+            return Err(Refusal::InvalidSetting { field: "plan".to_owned(), expected });
+        }
+        limits.set(sql, settings, self.now_ms)?;
+        let mut limits = LimitsRow::load(sql)?;
+        let account = Account::view_at(sql, self.now_ms)?;
+        limits.watch_balance(sql, &account, self.now_ms)?;
+        limits.store(sql)?;
+        let report = report(sql, self.actor, self.policy, self.now_ms)?;
+        self.told(sql, Reply::Limits(Box::new(report)), i64::MAX)
     }
-    let budget = rate::admit(sql, policy.requests_per_minute, now_ms)?;
-    let deadline_ms = now_ms.saturating_add(ask.ttl_ms);
-    let admitted = credits::admit(sql, &ask.hold, ask.amount, &ask.route, deadline_ms, now_ms)?;
-    if let Some(asked) = &ask.idempotency {
-        idempotency::remember(sql, asked, Some(&ask.hold), None, now_ms)?;
+
+    /// A reply after which the alarm must ring by `at_ms`, or at once when a notice waits to be delivered.
+    fn told(self, sql: &mut impl Sql, reply: Reply, at_ms: i64) -> Result<Outcome, Refusal> {
+        let delivery_ms = notices::due_at_ms(sql)?.unwrap_or(i64::MAX);
+        woken(reply, at_ms.min(delivery_ms))
     }
-    woken(Reply::Admitted { admitted, budget }, deadline_ms)
 }
 
 /// Runs a command of one step at most once per key; a later request gets the first one's result.
@@ -121,53 +283,27 @@ fn once<S: Sql, T: Serialize + serde::de::DeserializeOwned>(
             let json = serde_json::to_string(&result).map_err(|error| unreadable(&error))?;
             let reply = RawValue::from_string(json).map_err(|error| unreadable(&error))?;
             let stored = Stored { reply, charged: Micro::ZERO, available: Micro::ZERO };
-            idempotency::remember(sql, asked, None, Some(&stored), now_ms)?;
+            idempotency::remember(sql, asked, &stored, now_ms)?;
             Ok((result, false))
         }
     }
 }
 
-/// The alarm: ends what is past its deadline, forgets what is past its keeping. Safe early, late or twice.
-/// Returns when it wants to be woken again.
-///
-/// # Errors
-/// What the database refused.
-pub fn alarm(sql: &mut impl Sql, now_ms: i64) -> Result<Option<i64>, Refusal> {
-    credits::expire_due(sql, now_ms)?;
-    credits::forget_ended(sql, now_ms)?;
-    idempotency::forget_expired(sql, now_ms)?;
-    due_at_ms(sql)
-}
-
-/// When the next thing is due, read from the database.
-///
-/// # Errors
-/// What the database refused.
-pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    let deadline = credits::due_at_ms(sql)?;
-    let ended = credits::forget_at_ms(sql)?.map(batched);
-    let keys = idempotency::due_at_ms(sql)?.map(batched);
-    Ok([deadline, ended, keys].into_iter().flatten().min())
-}
-
-/// What is only forgotten can wait for company: one alarm a minute at most.
-const fn batched(at_ms: i64) -> i64 {
-    const MINUTE_MS: i64 = 60_000;
-    at_ms.saturating_add(MINUTE_MS).div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS)
-}
-
 impl Command {
     /// Whether the command may change the database. A quarantined actor still answers the others.
-    const fn changes(&self) -> bool {
+    pub(super) const fn changes(&self) -> bool {
         !matches!(
             self,
-            Self::Balance | Self::ListUsage(_) | Self::ListEntries { .. } | Self::ListHolds { .. }
+            Self::Balance
+                | Self::BalanceAt { .. }
+                | Self::ListUsage(_)
+                | Self::ListEntries { .. }
+                | Self::ListHolds { .. }
+                | Self::ListNotices { .. }
+                | Self::Verify { .. }
+                | Self::Limits
         )
     }
-}
-
-const fn quiet(reply: Reply) -> Result<Outcome, Refusal> {
-    Ok(Outcome { reply, effects: Vec::new() })
 }
 
 fn woken(reply: Reply, at_ms: i64) -> Result<Outcome, Refusal> {

@@ -69,38 +69,92 @@ pub(super) fn look_up(sql: &mut impl Sql, asked: &Idempotency, now_ms: i64) -> R
     }
 }
 
-/// Remembers a key: with `hold` while its request is under way, with `reply` when it is done.
+/// How long a key and its request are remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keeping {
+    /// After the request is done.
+    pub ttl_ms: i64,
+    /// While it is under way: its hold's time, at least.
+    pub under_way_ms: i64,
+}
+
+/// Takes a key for a request that is under way, and owns `hold`.
+///
+/// # Errors
+/// What the database refused.
+pub(super) fn take(
+    sql: &mut impl Sql,
+    asked: &Idempotency,
+    hold: &str,
+    keeping: Keeping,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    write(sql, asked, Some(hold), None, keeping, now_ms)
+}
+
+/// Remembers a key together with the reply of its request, which was done in one step.
 ///
 /// # Errors
 /// What the database refused.
 pub(super) fn remember(
     sql: &mut impl Sql,
     asked: &Idempotency,
-    hold: Option<&str>,
-    reply: Option<&Stored>,
+    stored: &Stored,
     now_ms: i64,
 ) -> Result<(), Refusal> {
-    let reply = reply
-        .map(|stored| {
-            let fits = stored.reply.get().len() <= REPLY_BYTES_MAX;
-            let reply = if fits { stored.reply.clone() } else { RawValue::NULL.to_owned() };
-            serde_json::to_string(&Stored { reply, ..stored.clone() })
-        })
-        .transpose()
-        .map_err(|error| Refusal::Broken { detail: error.to_string() })?;
+    let keeping = Keeping { ttl_ms: KEY_TTL_MS, under_way_ms: 0 };
+    write(sql, asked, None, Some(reply_text(stored)?), keeping, now_ms)
+}
+
+fn write(
+    sql: &mut impl Sql,
+    asked: &Idempotency,
+    hold: Option<&str>,
+    reply: Option<String>,
+    keeping: Keeping,
+    now_ms: i64,
+) -> Result<(), Refusal> {
     sql.execute(
-        "INSERT INTO idempotency (key, body_hash, hold, reply, expires_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO idempotency (key, body_hash, hold, reply, ttl_ms, expires_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (key) DO UPDATE SET body_hash = excluded.body_hash, hold = excluded.hold,
-           reply = excluded.reply, expires_at_ms = excluded.expires_at_ms",
+           reply = excluded.reply, ttl_ms = excluded.ttl_ms, expires_at_ms = excluded.expires_at_ms",
         &[
             asked.key.as_str().into(),
             asked.body_hash.as_str().into(),
             hold.into(),
             reply.into(),
-            now_ms.saturating_add(KEY_TTL_MS).into(),
+            keeping.ttl_ms.into(),
+            now_ms.saturating_add(keeping.ttl_ms.max(keeping.under_way_ms)).into(),
         ],
     )?;
     Ok(())
+}
+
+/// Stores the reply of the request that owns `hold`, if the key is still its own.
+///
+/// # Errors
+/// What the database refused.
+pub(super) fn finish(
+    sql: &mut impl Sql,
+    key: &str,
+    hold: &str,
+    stored: &Stored,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    sql.execute(
+        "UPDATE idempotency SET reply = ?3, expires_at_ms = ?4 + ttl_ms
+         WHERE key = ?1 AND hold = ?2 AND reply IS NULL",
+        &[key.into(), hold.into(), reply_text(stored)?.into(), now_ms.into()],
+    )?;
+    Ok(())
+}
+
+fn reply_text(stored: &Stored) -> Result<String, Refusal> {
+    let fits = stored.reply.get().len() <= REPLY_BYTES_MAX;
+    let reply = if fits { stored.reply.clone() } else { RawValue::NULL.to_owned() };
+    serde_json::to_string(&Stored { reply, ..stored.clone() })
+        .map_err(|error| Refusal::Broken { detail: error.to_string() })
 }
 
 /// Frees the key of a request that came to nothing; only if `hold` still owns it.
@@ -117,7 +171,7 @@ pub(super) fn free(sql: &mut impl Sql, key: &str, hold: &str) -> Result<(), Refu
 /// # Errors
 /// `TooManyKeys`.
 pub(super) fn make_room(sql: &mut impl Sql) -> Result<(), Refusal> {
-    let taken: Option<u32> = row(sql, "SELECT keys_taken FROM idempotency_count", &[])?;
+    let taken: Option<u32> = row(sql, "SELECT keys_taken FROM actor", &[])?;
     if taken.unwrap_or(0) >= KEYS_MAX {
         return Err(Refusal::TooManyKeys { limit: KEYS_MAX });
     }
@@ -134,6 +188,3 @@ pub(super) fn forget_expired(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refu
     Ok(())
 }
 
-pub(super) fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT MIN(expires_at_ms) FROM idempotency", &[])
-}

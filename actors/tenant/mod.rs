@@ -1,12 +1,17 @@
-//! The Tenant actor: credits, budgets and idempotency keys of one tenant, over one database.
+//! The Tenant actor: credits, budgets, idempotency keys and notices of one tenant, over one database.
 //!
 //! Owns: the commands, what one transaction of each does, and the schema with its versions.
 //! Never does: calls to providers, waiting, anything that needs the platform.
 
+mod admission;
+mod alarm;
 mod command;
 mod handle;
 mod idempotency;
+mod limits;
+mod policy;
 mod schema;
+mod settings;
 mod unopened;
 
 #[cfg(test)]
@@ -14,8 +19,15 @@ mod key_tests;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Call, Command, Effect, Idempotency, Outcome, Policy, Reply, Stored};
-pub use handle::{alarm, due_at_ms, handle};
+pub use alarm::{Rung, alarm, due_at_ms, note_attempt};
+pub use command::{
+    Admission, Admitted, Call, Command, Effect, Idempotency, LimitsReport, Outcome, Reply, Stored,
+};
+pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
-pub use schema::{Actor, SCHEMA_VERSION, open, quarantine, reopen};
+pub use policy::Policy;
+pub use schema::{Actor, SCHEMA_VERSION, genesis, open, quarantine, reopen};
+pub use settings::{
+    FINGERPRINT_WINDOW_MS_MAX, KEY_LIMITS_MAX, NAME_BYTES_MAX, Settings, TopUp, WEBHOOK_URL_BYTES_MAX,
+};
 pub use unopened::unopened;

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::Policy;
+use super::{Policy, limits};
 use crate::shared::{Refusal, TenantId};
 use crate::sql::{Sql, row};
-use crate::{credits, rate};
+use crate::{credits, notices};
 
 /// The version this code writes. A step of [`STEPS`] leads from each older version to the next.
 pub const SCHEMA_VERSION: i64 = 1;
@@ -52,20 +52,26 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
 ///
 /// # Errors
 /// As [`reopen`].
-pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: Policy, now_ms: i64) -> Result<Actor, Refusal> {
+pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: &Policy, now_ms: i64) -> Result<Actor, Refusal> {
     if let Some(actor) = reopen(sql)? {
         return Ok(actor);
     }
-    sql.execute(include_str!("schema.sql"), &[])?;
-    sql.execute(rate::SCHEMA, &[])?;
-    sql.execute(credits::SCHEMA, &[])?;
+    // One call for all: each crosses to the platform.
+    sql.execute(&[include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA].concat(), &[])?;
     let stored = serde_json::to_string(tenant).map_err(|error| broken(&error.to_string()))?;
     sql.execute(
-        "INSERT INTO actor VALUES (1, ?1, ?2, ?3, NULL)",
+        "INSERT INTO actor VALUES (1, ?1, ?2, ?3, NULL, 0)",
         &[SCHEMA_VERSION.into(), stored.into(), now_ms.into()],
     )?;
-    credits::open(sql, policy.opening_grant(tenant), now_ms)?;
+    limits::open(sql)?;
+    credits::open(sql, &genesis(tenant), policy.opening(tenant, now_ms), now_ms)?;
     Ok(Actor { tenant: tenant.clone(), quarantined: false })
+}
+
+/// What the hash chain of a tenant's ledger begins with.
+#[must_use]
+pub fn genesis(tenant: &TenantId) -> String {
+    tenant.actor_name("ledger")
 }
 
 /// Notes that an invariant was found broken. From then on the actor answers questions and changes nothing, its

@@ -1,51 +1,72 @@
 //! What an actor answers before its first change. Asking about a tenant that never did anything makes no
 //! database: else whoever can name tenants could fill a disk with empty ones.
 
-use super::{Call, Command, Policy, Reply};
-use crate::credits::{Account, EntryPage, HoldPage, UsagePage};
+use super::{Call, Command, LimitsReport, Policy, Reply, Settings, genesis};
+use crate::credits::{self, Account, EntryPage, HoldPage, UsagePage, Verified};
+use crate::notices::NoticePage;
+use crate::rate::{BudgetLeft, Meter};
 use crate::shared::{Micro, Refusal};
 
 /// The answer to a question; `None` for a command that changes something, which opens the actor.
 ///
 /// # Errors
-/// `InvalidCursor`: no list here has made one yet. `InsufficientCredits`: the opening grant does not do.
-pub fn unopened(call: &Call, policy: Policy, now_ms: i64) -> Result<Option<Reply>, Refusal> {
+/// `InvalidCursor`, `UnknownEntry`: no list here has made one yet. `InsufficientCredits`: the opening grant does
+/// not do.
+pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Reply>, Refusal> {
     // Credit that opening would not bring cannot be held, so there is nothing to open for.
-    if let Command::Admit { amount, .. } = &call.command {
-        let available = policy.opening_grant(&call.tenant);
-        if *amount > available {
-            return Err(Refusal::InsufficientCredits { available, needed: *amount, updated_at_ms: now_ms });
+    if let Command::Admit(asked) = &call.command {
+        let available = policy.opening(&call.tenant, now_ms).amount;
+        if asked.amount > available {
+            let needed = asked.amount;
+            return Err(Refusal::InsufficientCredits { available, needed, updated_at_ms: now_ms });
         }
     }
     let cursor = match &call.command {
         Command::ListUsage(filter) => filter.cursor.as_ref(),
-        Command::ListEntries { cursor, .. } => cursor.as_ref(),
+        Command::ListEntries { cursor, .. }
+        | Command::ListHolds { cursor, .. }
+        | Command::ListNotices { cursor, .. } => cursor.as_ref(),
         _ => None,
     };
     if cursor.is_some() {
         return Err(Refusal::InvalidCursor);
     }
-    Ok(match call.command {
-        Command::Balance => Some(Reply::Balance(before_opening(call, policy, now_ms))),
-        Command::ListUsage(_) => Some(Reply::Usage(UsagePage { items: Vec::new(), next_cursor: None })),
-        Command::ListEntries { .. } => {
-            Some(Reply::Entries(EntryPage { items: Vec::new(), next_cursor: None }))
+    Ok(Some(match call.command {
+        Command::Balance => Reply::Balance(before_opening(call, policy, now_ms)),
+        Command::BalanceAt { .. } => return Err(Refusal::UnknownEntry),
+        Command::ListUsage(_) => Reply::Usage(UsagePage { items: Vec::new(), next_cursor: None }),
+        Command::ListEntries { .. } => Reply::Entries(EntryPage { items: Vec::new(), next_cursor: None }),
+        Command::ListHolds { .. } => Reply::Holds(HoldPage { items: Vec::new(), open: 0, next_cursor: None }),
+        Command::ListNotices { .. } => Reply::Notices(NoticePage { items: Vec::new(), next_cursor: None }),
+        Command::Verify { from: 0, .. } => {
+            let last_hash = genesis(&call.tenant);
+            Reply::Verified(Verified { last_hash, complete: true, ..Verified::default() })
         }
-        Command::ListHolds { .. } => Some(Reply::Holds(HoldPage { items: Vec::new(), open: 0 })),
-        _ => None,
-    })
+        Command::Verify { .. } => return Err(Refusal::UnknownEntry),
+        Command::Limits => Reply::Limits(Box::new(limits(call, policy, now_ms))),
+        _ => return Ok(None),
+    }))
 }
 
 /// The account as opening it now would make it.
-fn before_opening(call: &Call, policy: Policy, now_ms: i64) -> Account {
-    let grant = policy.opening_grant(&call.tenant);
-    Account {
-        available: grant,
-        held: Micro::ZERO,
-        granted: grant,
-        settled: Micro::ZERO,
-        holds_open: 0,
-        next_seq: 1,
-        updated_at_ms: now_ms,
+fn before_opening(call: &Call, policy: &Policy, now_ms: i64) -> Account {
+    let opening = policy.opening(&call.tenant, now_ms);
+    let mut account = credits::unopened(&genesis(&call.tenant), now_ms);
+    if opening.amount > Micro::ZERO && account.grants.add(1, opening.terms, opening.amount).is_ok() {
+        account.available = opening.amount;
+        account.granted = opening.amount;
     }
+    account
+}
+
+fn limits(call: &Call, policy: &Policy, now_ms: i64) -> LimitsReport {
+    let effective = policy.plan(&call.tenant, None);
+    let budgets = effective.budgets().into_iter().map(|budget| BudgetLeft {
+        policy: budget.name.to_owned(),
+        limit: budget.allowance.limit,
+        remaining: Meter::default().left(budget.allowance, now_ms).remaining,
+        window_ms: budget.allowance.window_ms,
+        reset_ms: 0,
+    });
+    LimitsReport { settings: Settings::default(), budgets: budgets.collect(), effective, caps: Vec::new() }
 }

@@ -1,0 +1,193 @@
+//! Spending caps: of the tenant, of one of its keys, of a model; a day or a month.
+//!
+//! A cap counts what was charged in the period of the charge, and what is set aside at this moment: so it is
+//! never passed by requests that run at the same time, and a hold over midnight counts in the new period too.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::{broken, within};
+use super::hold::HoldChange;
+use crate::shared::{Micro, Period, Refusal};
+
+/// Caps of one tenant. All are looked at for every request.
+pub const CAPS_MAX: usize = 32;
+
+/// A cap as it is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapTerms {
+    /// Its name, unique for the tenant.
+    pub id: String,
+    pub period: Period,
+    #[serde(rename = "limit_micro")]
+    pub limit: Micro,
+    /// From here on there is an event, and the requests go on.
+    #[serde(rename = "soft_micro", skip_serializing_if = "Option::is_none")]
+    pub soft: Option<Micro>,
+    /// Only what this API key asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// Only what this model answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// A cap and what it has counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cap {
+    #[serde(flatten)]
+    pub terms: CapTerms,
+    pub period_start_ms: i64,
+    /// Charged in this period.
+    #[serde(rename = "spent_micro")]
+    pub spent: Micro,
+    /// Set aside now.
+    #[serde(rename = "held_micro")]
+    pub held: Micro,
+    /// How far this period's events went: nothing said, soft limit, limit.
+    pub told: Told,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    #[default]
+    Nothing,
+    Soft,
+    Limit,
+}
+
+impl Cap {
+    #[must_use]
+    pub const fn new(terms: CapTerms, spent: Micro, held: Micro, now_ms: i64) -> Self {
+        let period_start_ms = terms.period.start_ms(now_ms);
+        Self { terms, period_start_ms, spent, held, told: Told::Nothing }
+    }
+
+    /// Begins a new period when `now_ms` is in one. A clock that steps back stays in the period it was in.
+    fn turn(&mut self, now_ms: i64) {
+        let start_ms = self.terms.period.start_ms(now_ms);
+        if start_ms > self.period_start_ms {
+            self.period_start_ms = start_ms;
+            self.spent = Micro::ZERO;
+            self.told = Told::Nothing;
+        }
+    }
+
+    fn is_of_key(&self, api_key: Option<&str>) -> bool {
+        self.terms.api_key.is_none() || self.terms.api_key.as_deref() == api_key
+    }
+
+    fn is_of_model(&self, model: &str) -> bool {
+        self.terms.model.as_deref().is_none_or(|own| own == model)
+    }
+
+    /// Whether a hold of these models counts here.
+    #[must_use]
+    pub fn counts(&self, api_key: Option<&str>, models: &[String]) -> bool {
+        let of_model = self.terms.model.as_ref().is_none_or(|own| models.contains(own));
+        self.is_of_key(api_key) && of_model
+    }
+
+    fn covers(&self, amount: Micro) -> bool {
+        let taken = self.spent.plus(self.held).and_then(|taken| taken.plus(amount));
+        taken.is_some_and(|taken| taken <= self.terms.limit)
+    }
+
+    fn refuse(&self, amount: Micro, now_ms: i64) -> Refusal {
+        if amount > self.terms.limit {
+            let policy = format!("cap:{}", self.terms.id);
+            return Refusal::ExceedsBudget { policy, limit: self.terms.limit.0 };
+        }
+        let over_ms = self.terms.period.next_start_ms(self.period_start_ms.max(now_ms));
+        Refusal::CapReached {
+            cap: self.terms.id.clone(),
+            period: self.terms.period,
+            limit: self.terms.limit,
+            retry_after_ms: over_ms.saturating_sub(now_ms).max(1),
+        }
+    }
+}
+
+/// Counts a hold of `amount` in all caps it belongs to. Models whose cap does not cover it are left out; those
+/// that may still answer are returned.
+///
+/// # Errors
+/// `CapReached` when a cap of the tenant or the key does not cover it, or none of the models may answer;
+/// `ExceedsBudget` when it never could.
+pub fn admit(
+    caps: &mut [Cap],
+    amount: Micro,
+    api_key: Option<&str>,
+    models: &[String],
+    now_ms: i64,
+) -> Result<Vec<String>, Refusal> {
+    for cap in caps.iter_mut() {
+        cap.turn(now_ms);
+    }
+    let ours = || caps.iter().filter(|cap| cap.is_of_key(api_key));
+    if let Some(cap) = ours().find(|cap| cap.terms.model.is_none() && !cap.covers(amount)) {
+        return Err(cap.refuse(amount, now_ms));
+    }
+    let mut refused = None;
+    let mut allowed = Vec::with_capacity(models.len());
+    for model in models {
+        let full = ours().filter(|cap| cap.terms.model.is_some() && cap.is_of_model(model));
+        match full.into_iter().find(|cap| !cap.covers(amount)) {
+            Some(cap) => refused = refused.or_else(|| Some(cap.refuse(amount, now_ms))),
+            None => allowed.push(model.clone()),
+        }
+    }
+    if let (Some(refusal), true) = (refused, allowed.is_empty()) {
+        return Err(refusal);
+    }
+    for cap in caps.iter_mut().filter(|cap| cap.counts(api_key, &allowed)) {
+        cap.held = within(cap.held.plus(amount))?;
+    }
+    Ok(allowed)
+}
+
+/// A cap that came to its soft limit or its limit for the first time in its period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapTold {
+    pub told: Told,
+    pub cap: Cap,
+}
+
+/// Counts what a command did to a hold. `model` is the one that answered.
+///
+/// # Errors
+/// `Broken` when more is given back than was counted.
+pub fn apply(
+    caps: &mut [Cap],
+    change: &HoldChange,
+    model: Option<&str>,
+    now_ms: i64,
+) -> Result<Vec<CapTold>, Refusal> {
+    let api_key = change.owner.api_key.as_deref();
+    let mut told = Vec::new();
+    for cap in caps.iter_mut().filter(|cap| cap.is_of_key(api_key)) {
+        cap.turn(now_ms);
+        if cap.counts(api_key, &change.owner.models) {
+            cap.held = within(cap.held.minus(change.unheld))?;
+            if cap.held < Micro::ZERO {
+                return Err(broken("a cap counted less than is given back to it"));
+            }
+        }
+        if cap.terms.model.is_none() || cap.terms.model.as_deref() == model {
+            cap.spent = within(cap.spent.plus(change.charged))?;
+        }
+        let reached = if cap.spent >= cap.terms.limit {
+            Told::Limit
+        } else if cap.terms.soft.is_some_and(|soft| cap.spent >= soft) {
+            Told::Soft
+        } else {
+            Told::Nothing
+        };
+        if reached > cap.told {
+            cap.told = reached;
+            told.push(CapTold { told: reached, cap: cap.clone() });
+        }
+    }
+    Ok(told)
+}

@@ -1,0 +1,167 @@
+//! The tenant's own audit: everything the account claims, computed again from what is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::Account;
+use super::account::within;
+use super::caps::Cap;
+use super::entries::{self, Entry};
+use super::grant::{Part, total};
+use super::hold::Owner;
+use crate::shared::{Micro, Refusal};
+use crate::sql::{Sql, row};
+
+/// Entries one call walks: some milliseconds of one actor. A longer ledger is walked in several calls.
+pub const VERIFY_ENTRIES_MAX: u32 = 2_000;
+/// Problems that are listed; the first says the most.
+const PROBLEMS_MAX: usize = 20;
+
+/// What an audit found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Entries that this call walked.
+    pub entries: i64,
+    /// The last of them, and its hash: where the next call goes on.
+    pub last_seq: i64,
+    pub last_hash: String,
+    /// The whole chain was walked, and the account compared with its end.
+    pub complete: bool,
+    pub problems: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct OpenHold {
+    id: String,
+    parts: Vec<Part>,
+    owner: Owner,
+    charged_micro: Micro,
+}
+
+/// Walks the chain after the entry `from` (zero for the first; `genesis` begins the chain), and at its end
+/// compares the account, the holds, the usage and the caps with each other.
+///
+/// # Errors
+/// `UnknownEntry` for a `from` that is none; what the database refused. What is found wrong is no error.
+pub fn verify(
+    sql: &mut impl Sql,
+    genesis: &str,
+    from: i64,
+    limit: u32,
+    caps: &[Cap],
+) -> Result<Verified, Refusal> {
+    let (mut hash, mut owned) = if from == 0 {
+        (genesis.to_owned(), Micro::ZERO)
+    } else {
+        let entry = entries::at(sql, from)?;
+        let owned = within(entry.available_micro.plus(entry.held_micro))?;
+        (entry.hash, owned)
+    };
+    let limit = limit.clamp(1, VERIFY_ENTRIES_MAX);
+    let page = entries::after(sql, from, limit)?;
+    let mut found = Verified { last_seq: from, ..Verified::default() };
+    for entry in &page {
+        check_entry(&mut found, entry, &hash, owned)?;
+        hash.clone_from(&entry.hash);
+        owned = entry.available_micro.plus(entry.held_micro).unwrap_or_default();
+        found.entries = found.entries.saturating_add(1);
+        found.last_seq = entry.seq;
+    }
+    found.complete = page.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+    if found.complete {
+        check_account(sql, &mut found, &hash, owned, caps)?;
+    }
+    found.last_hash = hash;
+    Ok(found)
+}
+
+fn check_entry(found: &mut Verified, entry: &Entry, before: &str, owned: Micro) -> Result<(), Refusal> {
+    let seq = entry.seq;
+    if entry.hash_after(before)? != entry.hash {
+        found.note(format!("entry {seq}: its hash is not that of what it says after the entry before"));
+    }
+    if entry.books.check().is_err() {
+        found.note(format!("entry {seq}: its postings do not sum to zero"));
+    }
+    let after = entry.available_micro.plus(entry.held_micro);
+    if after.is_none() || after != owned.plus(entry.books.owned) {
+        found.note(format!("entry {seq}: the balance after it is not the one before and its posting"));
+    }
+    Ok(())
+}
+
+fn check_account(
+    sql: &mut impl Sql,
+    found: &mut Verified,
+    head: &str,
+    owned: Micro,
+    caps: &[Cap],
+) -> Result<(), Refusal> {
+    let account = match Account::load(sql) {
+        Ok(account) => account,
+        Err(Refusal::Broken { detail }) => {
+            found.note(detail);
+            return Ok(());
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    found.expect(account.head == head, "the account does not end the chain");
+    found.expect(account.owned()? == owned, "the account owns another balance than the last entry says");
+    let books = entries::sums(sql, account.next_seq)?;
+    found.expect(books.check().is_ok(), "the books do not sum to zero");
+    found.expect(books.owned == owned, "the postings do not add up to the balance");
+    found.expect(books.charged == account.settled, "the charges are not what was settled");
+    let granted = books.issued.plus(books.expired).map(Micro::negated);
+    found.expect(granted == Some(account.granted), "the grants are not what was granted");
+    let holds = open_holds(sql)?;
+    let mut held = Micro::ZERO;
+    let mut charged_open = Micro::ZERO;
+    for hold in &holds {
+        held = within(held.plus(total(&hold.parts)?))?;
+        charged_open = within(charged_open.plus(hold.charged_micro))?;
+        found.expect(!hold.id.is_empty(), "a hold has no id");
+    }
+    found.expect(held == account.held, "what is held is not the sum of the open holds");
+    found.expect(holds.len() == usize::try_from(account.holds_open).unwrap_or(usize::MAX), "holds are miscounted");
+    for grant in account.live_grants() {
+        let of_grant = holds.iter().flat_map(|hold| &hold.parts).filter(|part| part.0 == grant.id);
+        let of_grant = total(&of_grant.copied().collect::<Vec<_>>())?;
+        found.expect(of_grant == grant.held, "what is held of a grant is not what its holds say");
+    }
+    let costs: Option<i64> = row(
+        sql,
+        "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE by_client = 0",
+        &[],
+    )?;
+    let explained = charged_open.plus(Micro(costs.unwrap_or(0)));
+    found.expect(explained == Some(account.settled), "the usage events do not explain the charges");
+    for cap in caps {
+        let ours = holds.iter().filter(|hold| cap.counts(hold.owner.api_key.as_deref(), &hold.owner.models));
+        let parts: Vec<Part> = ours.flat_map(|hold| hold.parts.iter().copied()).collect();
+        found.expect(total(&parts)? == cap.held, "a cap counts other holds than are open");
+    }
+    Ok(())
+}
+
+fn open_holds(sql: &mut impl Sql) -> Result<Vec<OpenHold>, Refusal> {
+    let holds = row(
+        sql,
+        "SELECT json_group_array(json_object('id', id, 'parts', json(parts), 'owner', json(owner),
+           'charged_micro', charged_micro)) FROM holds WHERE state = 'open'",
+        &[],
+    )?;
+    Ok(holds.unwrap_or_default())
+}
+
+impl Verified {
+    fn expect(&mut self, holds: bool, problem: &str) {
+        if !holds {
+            self.note(problem.to_owned());
+        }
+    }
+
+    fn note(&mut self, problem: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+}

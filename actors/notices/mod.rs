@@ -1,0 +1,278 @@
+//! Notices: what the owner of a tenant is told, kept as a log, and delivered to a webhook when there is one.
+//!
+//! Owns: the log, the schedule of attempts. Never does: the call itself, which the shell makes between two
+//! transactions. A delivery happens at least once; its id stays the same, so that a receiver can tell.
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::shared::{Cursor, Refusal, TenantId};
+use crate::sql::{Sql, row};
+
+pub const SCHEMA: &str = include_str!("schema.sql");
+
+/// Attempts to deliver one notice. With the waits below they span about a day.
+pub const ATTEMPTS_MAX: u32 = 10;
+/// Deliveries under way at one time: below the six connections an invocation may have open.
+pub const DELIVERIES_MAX: u32 = 4;
+/// How long an attempt may take before another is made; the shell gives up well before.
+pub const LEASE_MS: i64 = 60_000;
+/// Waits after a failed attempt: doubled each time, from ten seconds to six hours.
+const WAIT_FIRST_MS: i64 = 10_000;
+const WAIT_MAX_MS: i64 = 21_600_000;
+/// How long notices are kept: 30 days.
+pub const HISTORY_MS: i64 = 2_592_000_000;
+/// Rows one alarm forgets.
+const SWEEP_ROWS_MAX: i64 = 500;
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoticeKind {
+    /// The balance fell below its threshold.
+    #[serde(rename = "balance.low")]
+    BalanceLow,
+    /// The owner's billing is asked to top up. Nothing is charged here.
+    #[serde(rename = "top_up.requested")]
+    TopUpRequested,
+    /// A cap came to its soft limit, and requests go on.
+    #[serde(rename = "cap.soft")]
+    CapSoft,
+    /// A cap is used up.
+    #[serde(rename = "cap.reached")]
+    CapReached,
+}
+
+impl NoticeKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::BalanceLow => "balance.low",
+            Self::TopUpRequested => "top_up.requested",
+            Self::CapSoft => "cap.soft",
+            Self::CapReached => "cap.reached",
+        }
+    }
+}
+
+/// Where notices go: an address of the owner, and the secret that signs them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    pub url: String,
+    pub secret: String,
+}
+
+/// One attempt that the shell is to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub seq: i64,
+    /// The same for every attempt.
+    pub id: String,
+    pub url: String,
+    pub secret: String,
+    pub body: String,
+    pub attempt: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Notice {
+    pub seq: i64,
+    pub at_ms: i64,
+    pub kind: NoticeKind,
+    pub body: Box<RawValue>,
+    pub state: String,
+    pub attempts: u32,
+    pub next_at_ms: Option<i64>,
+    pub delivered_at_ms: Option<i64>,
+    pub last_outcome: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NoticePage {
+    pub items: Vec<Notice>,
+    pub next_cursor: Option<String>,
+}
+
+/// Records a notice, to be delivered when there is a webhook.
+///
+/// # Errors
+/// What the database refused.
+pub fn record(
+    sql: &mut impl Sql,
+    kind: NoticeKind,
+    body: &Value,
+    deliver: bool,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    let (state, next_at_ms) = if deliver { ("pending", Some(now_ms)) } else { ("recorded", None) };
+    sql.execute(
+        "INSERT INTO notices (at_ms, kind, body, state, next_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[now_ms.into(), kind.name().into(), body.to_string().into(), state.into(), next_at_ms.into()],
+    )?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct DueRow {
+    seq: i64,
+    at_ms: i64,
+    kind: NoticeKind,
+    body: Box<RawValue>,
+    attempts: u32,
+}
+
+/// The body that is signed and sent.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: NoticeKind,
+    timestamp_ms: i64,
+    data: &'a RawValue,
+}
+
+/// Takes what is due for delivery, [`DELIVERIES_MAX`] at most. Each is leased: when nothing is heard of an
+/// attempt, the next one is made after [`LEASE_MS`]. Without a webhook what waits is left as recorded.
+///
+/// # Errors
+/// What the database refused.
+pub fn take_due(
+    sql: &mut impl Sql,
+    tenant: &TenantId,
+    webhook: Option<&Webhook>,
+    now_ms: i64,
+) -> Result<Vec<Delivery>, Refusal> {
+    let Some(webhook) = webhook else {
+        sql.execute("UPDATE notices SET state = 'recorded', next_at_ms = NULL WHERE state = 'pending'", &[])?;
+        return Ok(Vec::new());
+    };
+    let due: Vec<DueRow> = row(
+        sql,
+        "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body),
+           'attempts', attempts))
+         FROM (SELECT * FROM notices WHERE state = 'pending' AND next_at_ms <= ?1
+               ORDER BY next_at_ms, seq LIMIT ?2)",
+        &[now_ms.into(), i64::from(DELIVERIES_MAX).into()],
+    )?
+    .unwrap_or_default();
+    let name = tenant.actor_name("notice");
+    let short = name.get(name.len().saturating_sub(16)..).unwrap_or_default();
+    let mut deliveries = Vec::with_capacity(due.len());
+    for notice in due {
+        let attempt = notice.attempts.saturating_add(1);
+        sql.execute(
+            "UPDATE notices SET attempts = ?2, next_at_ms = ?3 WHERE seq = ?1",
+            &[notice.seq.into(), i64::from(attempt).into(), now_ms.saturating_add(LEASE_MS).into()],
+        )?;
+        let id = format!("msg_{short}_{}", notice.seq);
+        let envelope =
+            Envelope { id: &id, kind: notice.kind, timestamp_ms: notice.at_ms, data: &notice.body };
+        let body = serde_json::to_string(&envelope)
+            .map_err(|error| Refusal::Storage { detail: format!("notice: {error}") })?;
+        let (url, secret) = (webhook.url.clone(), webhook.secret.clone());
+        deliveries.push(Delivery { seq: notice.seq, id, url, secret, body, attempt });
+    }
+    Ok(deliveries)
+}
+
+/// Notes how an attempt ended. `outcome` is a status code or a word of ours; a late report of an attempt that
+/// another one has followed changes nothing but a delivery.
+///
+/// # Errors
+/// What the database refused.
+pub fn note_attempt(
+    sql: &mut impl Sql,
+    seq: i64,
+    attempt: u32,
+    delivered: bool,
+    outcome: &str,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    if delivered {
+        sql.execute(
+            "UPDATE notices SET state = 'delivered', next_at_ms = NULL, delivered_at_ms = ?2, last_outcome = ?3
+             WHERE seq = ?1 AND state <> 'delivered'",
+            &[seq.into(), now_ms.into(), outcome.into()],
+        )?;
+        return Ok(());
+    }
+    let last = attempt >= ATTEMPTS_MAX;
+    let state = if last { "failed" } else { "pending" };
+    let next_at_ms = (!last).then(|| now_ms.saturating_add(wait_ms(seq, attempt)));
+    sql.execute(
+        "UPDATE notices SET state = ?3, next_at_ms = ?4, last_outcome = ?5
+         WHERE seq = ?1 AND attempts = ?2 AND state = 'pending'",
+        &[seq.into(), i64::from(attempt).into(), state.into(), next_at_ms.into(), outcome.into()],
+    )?;
+    Ok(())
+}
+
+/// The wait after a failed attempt, spread by up to a quarter so that many notices do not come back at once.
+/// The spread follows from the notice itself: rules draw no random numbers.
+fn wait_ms(seq: i64, attempt: u32) -> i64 {
+    let doublings = attempt.saturating_sub(1).min(16);
+    let wait = WAIT_FIRST_MS.saturating_mul(1_i64 << doublings).min(WAIT_MAX_MS);
+    let quarter = wait / 4;
+    let mixed = seq.wrapping_mul(2_654_435_761).wrapping_add(i64::from(attempt).wrapping_mul(40_503));
+    wait.saturating_add(mixed.rem_euclid(quarter.max(1)))
+}
+
+/// When the next attempt is due.
+///
+/// # Errors
+/// What the database refused.
+pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
+    row(sql, "SELECT MIN(next_at_ms) FROM notices WHERE state = 'pending'", &[])
+}
+
+/// When the oldest notice may be forgotten.
+///
+/// # Errors
+/// What the database refused.
+pub fn forget_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
+    row(sql, "SELECT at_ms + ?1 FROM notices ORDER BY seq LIMIT 1", &[HISTORY_MS.into()])
+}
+
+/// Forgets notices that are old, whatever became of them.
+///
+/// # Errors
+/// What the database refused.
+pub fn forget_old(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
+    sql.execute(
+        "DELETE FROM notices WHERE seq IN (SELECT seq FROM notices WHERE at_ms <= ?1 ORDER BY seq LIMIT ?2)",
+        &[now_ms.saturating_sub(HISTORY_MS).into(), SWEEP_ROWS_MAX.into()],
+    )?;
+    Ok(())
+}
+
+const LIST: &str = "notices";
+
+/// Newest first, `limit` at most.
+///
+/// # Errors
+/// `InvalidCursor`, or what the database refused.
+pub fn list(
+    sql: &mut impl Sql,
+    tenant: &TenantId,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Result<NoticePage, Refusal> {
+    let from = cursor.map_or(Ok(Cursor::NEWEST), |raw| Cursor::decode(raw, LIST, tenant))?;
+    let items: Vec<Notice> = row(
+        sql,
+        "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body),
+           'state', state, 'attempts', attempts, 'next_at_ms', next_at_ms,
+           'delivered_at_ms', delivered_at_ms, 'last_outcome', last_outcome))
+         FROM (SELECT * FROM notices WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)",
+        &[from.seq.into(), i64::from(limit).into()],
+    )?
+    .unwrap_or_default();
+    let full = items.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next_cursor = items
+        .last()
+        .filter(|_| full)
+        .map(|last| Cursor { at_ms: last.at_ms, seq: last.seq }.encode(LIST, tenant));
+    Ok(NoticePage { items, next_cursor })
+}

@@ -1,0 +1,14 @@
+-- What the owner of a tenant is told: events, and the log of their delivery to the tenant's webhook.
+CREATE TABLE notices (
+  seq              INTEGER PRIMARY KEY,
+  at_ms            INTEGER NOT NULL,
+  kind             TEXT NOT NULL,
+  body             TEXT NOT NULL,
+  state            TEXT NOT NULL CHECK (state IN ('recorded', 'pending', 'delivered', 'failed')),
+  attempts         INTEGER NOT NULL DEFAULT 0,
+  -- When the next attempt is due; set while pending.
+  next_at_ms       INTEGER,
+  delivered_at_ms  INTEGER,
+  last_outcome     TEXT
+);
+CREATE INDEX notices_pending ON notices (next_at_ms) WHERE state = 'pending';

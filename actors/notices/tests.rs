@@ -1,0 +1,111 @@
+use serde_json::json;
+
+use super::*;
+use crate::sqlite::Sqlite;
+
+const NOW_MS: i64 = 1_000_000;
+
+fn database() -> Sqlite {
+    let mut sql = Sqlite::in_memory().unwrap();
+    sql.execute(SCHEMA, &[]).unwrap();
+    sql
+}
+
+fn me() -> TenantId {
+    TenantId::Email("me@x.io".to_owned())
+}
+
+fn hook() -> Webhook {
+    Webhook { url: "https://owner.example/hook".to_owned(), secret: "whsec_x".to_owned() }
+}
+
+fn take(sql: &mut Sqlite, now_ms: i64) -> Vec<Delivery> {
+    take_due(sql, &me(), Some(&hook()), now_ms).unwrap()
+}
+
+fn only(sql: &mut Sqlite) -> Notice {
+    let mut page = list(sql, &me(), 10, None).unwrap();
+    assert_eq!(page.items.len(), 1);
+    page.items.remove(0)
+}
+
+#[test]
+fn a_notice_is_tried_until_it_is_delivered() {
+    let mut sql = database();
+    record(&mut sql, NoticeKind::BalanceLow, &json!({"balance": 1}), true, NOW_MS).unwrap();
+    assert_eq!(due_at_ms(&mut sql).unwrap(), Some(NOW_MS));
+    let first = take(&mut sql, NOW_MS).remove(0);
+    let sent: Value = serde_json::from_str(&first.body).unwrap();
+    assert_eq!((&sent["type"], &sent["data"]), (&json!("balance.low"), &json!({"balance": 1})));
+    assert_eq!((&sent["id"], &sent["timestamp_ms"]), (&json!(first.id), &json!(NOW_MS)));
+    assert!(take(&mut sql, NOW_MS + LEASE_MS - 1).is_empty(), "leased");
+    note_attempt(&mut sql, first.seq, 1, false, "503", NOW_MS + 5).unwrap();
+    let due_ms = due_at_ms(&mut sql).unwrap().unwrap();
+    let wait_ms = due_ms - NOW_MS - 5;
+    assert!((WAIT_FIRST_MS..WAIT_FIRST_MS * 5 / 4).contains(&wait_ms), "{wait_ms}");
+    let second = take(&mut sql, due_ms).remove(0);
+    assert_eq!((second.attempt, &second.id), (2, &first.id));
+    note_attempt(&mut sql, second.seq, 2, true, "204", due_ms).unwrap();
+    let notice = only(&mut sql);
+    assert_eq!((notice.state.as_str(), notice.attempts, notice.delivered_at_ms), ("delivered", 2, Some(due_ms)));
+    assert_eq!(due_at_ms(&mut sql).unwrap(), None);
+}
+
+#[test]
+fn an_attempt_nobody_heard_of_is_made_again_and_its_late_report_is_harmless() {
+    let mut sql = database();
+    record(&mut sql, NoticeKind::CapSoft, &json!({}), true, NOW_MS).unwrap();
+    let seq = take(&mut sql, NOW_MS).remove(0).seq;
+    assert_eq!(take(&mut sql, NOW_MS + LEASE_MS).remove(0).attempt, 2);
+    note_attempt(&mut sql, seq, 1, false, "timeout", NOW_MS + LEASE_MS).unwrap();
+    assert_eq!(due_at_ms(&mut sql).unwrap(), Some(NOW_MS + 2 * LEASE_MS), "the second attempt's lease stands");
+    note_attempt(&mut sql, seq, 1, true, "200", NOW_MS + LEASE_MS + 1).unwrap();
+    note_attempt(&mut sql, seq, 2, false, "500", NOW_MS + LEASE_MS + 2).unwrap();
+    assert_eq!(only(&mut sql).state, "delivered");
+}
+
+#[test]
+fn attempts_end_and_waits_are_bounded() {
+    let mut sql = database();
+    record(&mut sql, NoticeKind::TopUpRequested, &json!({}), true, NOW_MS).unwrap();
+    let mut now_ms = NOW_MS;
+    for attempt in 1..=ATTEMPTS_MAX {
+        assert_eq!(take(&mut sql, now_ms).remove(0).attempt, attempt);
+        note_attempt(&mut sql, 1, attempt, false, "refused", now_ms).unwrap();
+        match due_at_ms(&mut sql).unwrap() {
+            Some(due_ms) => {
+                assert!(due_ms - now_ms <= WAIT_MAX_MS * 5 / 4);
+                now_ms = due_ms;
+            }
+            None => assert_eq!(attempt, ATTEMPTS_MAX),
+        }
+    }
+    assert_eq!(only(&mut sql).state, "failed");
+    assert!(now_ms - NOW_MS > 3_600_000, "the attempts span hours");
+}
+
+#[test]
+fn without_a_webhook_notices_are_only_recorded() {
+    let mut sql = database();
+    record(&mut sql, NoticeKind::CapReached, &json!({}), false, NOW_MS).unwrap();
+    assert_eq!(only(&mut sql).state, "recorded");
+    record(&mut sql, NoticeKind::CapReached, &json!({}), true, NOW_MS).unwrap();
+    assert!(take_due(&mut sql, &me(), None, NOW_MS).unwrap().is_empty());
+    assert_eq!(due_at_ms(&mut sql).unwrap(), None, "the webhook was taken away");
+}
+
+#[test]
+fn few_are_under_way_at_once_and_old_ones_are_forgotten() {
+    let mut sql = database();
+    for n in 0..10 {
+        record(&mut sql, NoticeKind::CapSoft, &json!({"n": n}), true, NOW_MS + n).unwrap();
+    }
+    assert_eq!(take(&mut sql, NOW_MS + 100).len(), DELIVERIES_MAX as usize);
+    let page = list(&mut sql, &me(), 6, None).unwrap();
+    let rest = list(&mut sql, &me(), 6, page.next_cursor.as_deref()).unwrap();
+    let seqs: Vec<_> = page.items.iter().chain(&rest.items).map(|notice| notice.seq).collect();
+    assert_eq!(seqs, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(forget_at_ms(&mut sql).unwrap(), Some(NOW_MS + HISTORY_MS));
+    forget_old(&mut sql, NOW_MS + 4 + HISTORY_MS).unwrap();
+    assert_eq!(list(&mut sql, &me(), 10, None).unwrap().items.len(), 5);
+}

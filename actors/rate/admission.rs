@@ -1,0 +1,120 @@
+//! A request against all budgets of its tenant and of its key at once: all admit it, or none counts it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::meter::{Allowance, Denied, Left, Meter};
+use super::plan::{Budget, CREDITS_PER_DAY, IN_FLIGHT, Limits, REQUESTS, TOKENS};
+use crate::shared::{Micro, Refusal};
+
+/// Meters by name: `requests`, or `requests@<key>` for those of an API key.
+pub type Meters = BTreeMap<String, Meter>;
+
+/// What a request weighs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weight {
+    /// Requests it counts as; a tier may count as several.
+    pub requests: i64,
+    /// Tokens, estimated before and reconciled after.
+    pub tokens: i64,
+    /// Credits, as the hold has them before and the charge after.
+    pub micro: Micro,
+}
+
+impl Weight {
+    fn of(self, budget: &Budget) -> i64 {
+        match budget.name {
+            REQUESTS => self.requests,
+            TOKENS => self.tokens,
+            CREDITS_PER_DAY => self.micro.0,
+            _ => 0,
+        }
+    }
+}
+
+/// What is left of a budget, as the headers say it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetLeft {
+    pub policy: String,
+    pub limit: i64,
+    pub remaining: i64,
+    /// Zero for what counts requests at one time.
+    pub window_ms: i64,
+    /// Until all of the burst is there again.
+    pub reset_ms: i64,
+}
+
+/// Counts a request against `limits`, whose meters are those of `key`, or the tenant's own without one.
+/// `in_flight` is how many requests are under way without this one.
+///
+/// # Errors
+/// `RateLimited`, `ExceedsBudget`; the meters may then be half changed, and the caller drops them.
+pub fn admit(
+    meters: &mut Meters,
+    limits: &Limits,
+    key: Option<&str>,
+    weight: Weight,
+    in_flight: i64,
+    now_ms: i64,
+) -> Result<Vec<BudgetLeft>, Refusal> {
+    let mut left = Vec::with_capacity(4);
+    // Of several refusals the longest wait is the true one: after it, all admit.
+    let mut longest: Option<(Budget, i64)> = None;
+    for budget in limits.budgets() {
+        let (policy, allowance) = (meter_name(budget.name, key), budget.allowance);
+        let meter = meters.entry(policy.clone()).or_default();
+        match meter.admit(allowance, weight.of(&budget), now_ms) {
+            Ok(Left { remaining, reset_ms }) => {
+                let (limit, window_ms) = (allowance.limit, allowance.window_ms);
+                left.push(BudgetLeft { policy, limit, remaining, window_ms, reset_ms });
+            }
+            Err(Denied::Never) => return Err(Refusal::ExceedsBudget { policy, limit: allowance.burst }),
+            Err(Denied::After(wait_ms)) if longest.is_none_or(|(_, before_ms)| wait_ms > before_ms) => {
+                longest = Some((budget, wait_ms));
+            }
+            Err(Denied::After(_)) => {}
+        }
+    }
+    if let Some((budget, retry_after_ms)) = longest {
+        let Allowance { limit, window_ms, .. } = budget.allowance;
+        let policy = meter_name(budget.name, key);
+        return Err(Refusal::RateLimited { policy, limit, window_ms, retry_after_ms });
+    }
+    if let Some(limit) = limits.in_flight.filter(|limit| *limit > 0) {
+        let policy = meter_name(IN_FLIGHT, key);
+        if in_flight >= limit {
+            return Err(Refusal::RateLimited { policy, limit, window_ms: 0, retry_after_ms: IN_FLIGHT_WAIT_MS });
+        }
+        let remaining = limit.saturating_sub(in_flight).saturating_sub(1);
+        left.push(BudgetLeft { policy, limit, remaining, window_ms: 0, reset_ms: 0 });
+    }
+    Ok(left)
+}
+
+/// When to look again after too many at once: nobody knows when the first of them ends, so this is a hint.
+const IN_FLIGHT_WAIT_MS: i64 = 1_000;
+
+/// Replaces what a request was estimated to weigh by what it weighed. The number of requests stays.
+pub fn reconcile(
+    meters: &mut Meters,
+    limits: &Limits,
+    key: Option<&str>,
+    estimated: Weight,
+    actual: Weight,
+    admitted_ms: i64,
+    now_ms: i64,
+) {
+    let actual = Weight { requests: estimated.requests, ..actual };
+    for budget in limits.budgets() {
+        let (before, after) = (estimated.of(&budget), actual.of(&budget));
+        if before != after {
+            let meter = meters.entry(meter_name(budget.name, key)).or_default();
+            meter.reconcile(budget.allowance, before, after, admitted_ms, now_ms);
+        }
+    }
+}
+
+fn meter_name(budget: &str, key: Option<&str>) -> String {
+    key.map_or_else(|| budget.to_owned(), |key| format!("{budget}@{key}"))
+}

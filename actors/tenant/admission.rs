@@ -1,0 +1,127 @@
+//! May this request run? Its tier, every budget, every cap, the number in flight and the hold, in one transaction.
+
+use super::command::{Admission, Admitted};
+use super::idempotency::{self, KEY_TTL_MS, Keeping, Seen};
+use super::limits::LimitsRow;
+use super::{Actor, Idempotency, Policy, Reply};
+use crate::credits::{self, Account, caps};
+use crate::rate::{self, BudgetLeft};
+use crate::shared::Refusal;
+use crate::sql::Sql;
+
+/// Admits a request, or answers it with the first one's reply. A replay costs nothing and counts against nothing.
+///
+/// # Errors
+/// Every reason not to run; then nothing is counted.
+pub(super) fn admit(
+    sql: &mut impl Sql,
+    actor: &Actor,
+    policy: &Policy,
+    mut asked: Admission,
+    now_ms: i64,
+) -> Result<(Reply, i64), Refusal> {
+    let mut limits = LimitsRow::load(sql)?;
+    let key = key_of(&asked, &limits);
+    if let Some((asked, _)) = &key {
+        match idempotency::look_up(sql, asked, now_ms)? {
+            Seen::Done(stored) => return Ok((Reply::Replay(stored), i64::MAX)),
+            Seen::Free => idempotency::make_room(sql)?,
+        }
+    }
+    asked.owner.idempotency_key = key.as_ref().map(|(key, _)| key.key.clone());
+    let mut account = Account::load_at(sql, now_ms)?;
+    let counted = match count(sql, actor, policy, &mut limits, &account, &asked, now_ms) {
+        // The alarm may be late: what is over must refuse nobody.
+        Err(refusal) if waits_for_holds(&refusal) && super::alarm::expire(sql, actor, policy, &mut limits, &mut account, now_ms)? => {
+            count(sql, actor, policy, &mut limits, &account, &asked, now_ms)?
+        }
+        other => other?,
+    };
+    asked.owner.models.clone_from(&counted.models);
+    let deadline_ms = now_ms.saturating_add(asked.ttl_ms);
+    credits::admit(sql, &mut account, &asked.hold, asked.amount, &asked.owner, deadline_ms, now_ms)?;
+    account.store(sql)?;
+    limits.store(sql)?;
+    if let Some((key, ttl_ms)) = &key {
+        let keeping = Keeping { ttl_ms: *ttl_ms, under_way_ms: asked.ttl_ms };
+        idempotency::take(sql, key, &asked.hold, keeping, now_ms)?;
+    }
+    let admitted = Admitted {
+        held: asked.amount,
+        available: account.available,
+        granted: account.granted,
+        deadline_ms,
+        models: counted.models,
+        budgets: counted.budgets,
+    };
+    Ok((Reply::Admitted(admitted), deadline_ms))
+}
+
+/// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how
+/// long it is remembered.
+fn key_of(asked: &Admission, limits: &LimitsRow) -> Option<(Idempotency, i64)> {
+    if let Some(key) = &asked.idempotency {
+        return Some((key.clone(), KEY_TTL_MS));
+    }
+    let window_ms = limits.settings.fingerprint_window_ms;
+    let digest = asked.fingerprint.as_ref().filter(|_| window_ms > 0)?;
+    let of_key = asked.owner.api_key.as_deref().unwrap_or_default();
+    let key = Idempotency { key: format!("fingerprint:{of_key}:{digest}"), body_hash: digest.clone() };
+    Some((key, window_ms))
+}
+
+struct Counted {
+    models: Vec<String>,
+    budgets: Vec<BudgetLeft>,
+}
+
+/// Counts the request everywhere it counts, and looks whether its hold can be made. On `Err` the limits are as
+/// they were.
+fn count(
+    sql: &mut impl Sql,
+    actor: &Actor,
+    policy: &Policy,
+    limits: &mut LimitsRow,
+    account: &Account,
+    asked: &Admission,
+    now_ms: i64,
+) -> Result<Counted, Refusal> {
+    let own = limits.effective(policy, &actor.tenant);
+    let (weight, amount) = (asked.owner.weight, asked.amount);
+    let key = asked.owner.api_key.as_deref();
+    let of_key = key.and_then(|key| Some((key, limits.settings.keys.get(key)?)));
+    if let Some(tier) = &asked.tier {
+        own.allow_tier(tier)?;
+        of_key.map_or(Ok(()), |(_, limits)| limits.allow_tier(tier))?;
+    }
+    let mut counters = limits.counters.clone();
+    let in_flight = i64::from(account.holds_open);
+    let mut budgets = rate::admit(&mut counters.meters, &own, None, weight, in_flight, now_ms)?;
+    if let Some((key, limits)) = of_key {
+        let in_flight = if limits.in_flight.is_some() { credits::open_of_key(sql, key)? } else { 0 };
+        let more = rate::admit(&mut counters.meters, limits, Some(key), weight, in_flight, now_ms)?;
+        budgets.extend(more);
+    }
+    let models = caps::admit(&mut counters.caps, amount, key, &asked.owner.models, now_ms)?;
+    if account.available < amount {
+        return Err(Refusal::InsufficientCredits {
+            available: account.available,
+            needed: amount,
+            updated_at_ms: account.updated_at_ms,
+        });
+    }
+    if account.holds_open >= credits::HOLDS_OPEN_MAX {
+        return Err(Refusal::TooManyHolds { limit: credits::HOLDS_OPEN_MAX });
+    }
+    limits.counters = counters;
+    Ok(Counted { models, budgets })
+}
+
+/// Whether the end of a hold could change this answer.
+fn waits_for_holds(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::InsufficientCredits { .. } | Refusal::TooManyHolds { .. } | Refusal::CapReached { .. } => true,
+        Refusal::RateLimited { window_ms, .. } => *window_ms == 0,
+        _ => false,
+    }
+}

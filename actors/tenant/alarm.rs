@@ -1,0 +1,88 @@
+//! The one alarm of an actor: ends what is past its deadline, forgets what is past its keeping, and hands out the
+//! deliveries that are due. Safe early, late or twice.
+
+use super::limits::LimitsRow;
+use super::{Actor, Effect, Policy, idempotency};
+use crate::credits::{self, Account};
+use crate::notices;
+use crate::shared::Refusal;
+use crate::sql::{Sql, row};
+
+/// What ringing the alarm gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung {
+    /// When it is to ring again.
+    pub next_at_ms: Option<i64>,
+    /// Deliveries to make.
+    pub effects: Vec<Effect>,
+}
+
+/// # Errors
+/// What the database refused.
+pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<Rung, Refusal> {
+    let mut limits = LimitsRow::load(sql)?;
+    let mut account = Account::load_at(sql, now_ms)?;
+    expire(sql, actor, policy, &mut limits, &mut account, now_ms)?;
+    limits.watch_balance(sql, &account, now_ms)?;
+    account.store(sql)?;
+    limits.store(sql)?;
+    credits::forget_ended(sql, now_ms)?;
+    idempotency::forget_expired(sql, now_ms)?;
+    notices::forget_old(sql, now_ms)?;
+    let webhook = limits.settings.webhook.as_ref();
+    let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
+    let effects = deliveries.into_iter().map(Effect::Deliver).collect();
+    Ok(Rung { next_at_ms: due_at_ms(sql)?, effects })
+}
+
+/// Ends the holds whose deadline has passed; whether there were any. The caller stores account and limits.
+pub(super) fn expire(
+    sql: &mut impl Sql,
+    actor: &Actor,
+    policy: &Policy,
+    limits: &mut LimitsRow,
+    account: &mut Account,
+    now_ms: i64,
+) -> Result<bool, Refusal> {
+    let ended = credits::expire_due(sql, account, now_ms)?;
+    for change in &ended {
+        limits.apply(sql, (policy, &actor.tenant), change, (None, None), now_ms)?;
+    }
+    Ok(!ended.is_empty())
+}
+
+/// Notes how a delivery went; returns when the alarm is to ring.
+///
+/// # Errors
+/// What the database refused.
+pub fn note_attempt(
+    sql: &mut impl Sql,
+    seq: i64,
+    attempt: u32,
+    delivered: bool,
+    outcome: &str,
+    now_ms: i64,
+) -> Result<Option<i64>, Refusal> {
+    notices::note_attempt(sql, seq, attempt, delivered, outcome, now_ms)?;
+    due_at_ms(sql)
+}
+
+/// When the next thing is due, read from the database.
+///
+/// # Errors
+/// What the database refused.
+pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
+    let deadline = credits::due_at_ms(sql)?;
+    let expiry = Account::load(sql)?.grants.next_expiry_ms();
+    let delivery = notices::due_at_ms(sql)?;
+    let ended = credits::forget_at_ms(sql)?.map(batched);
+    let keys: Option<i64> = row(sql, "SELECT MIN(expires_at_ms) FROM idempotency", &[])?;
+    let old = notices::forget_at_ms(sql)?.map(batched);
+    Ok([deadline, expiry, delivery, ended, keys.map(batched), old].into_iter().flatten().min())
+}
+
+/// What is only forgotten can wait for company: one alarm a minute at most.
+const fn batched(at_ms: i64) -> i64 {
+    const MINUTE_MS: i64 = 60_000;
+    at_ms.saturating_add(MINUTE_MS).div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS)
+}

@@ -1,0 +1,186 @@
+//! The row of limits: settings, meters and caps, read and written whole; and what follows when they are touched.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Policy;
+use super::settings::Settings;
+use crate::credits::caps::{self, Cap, CapTold, Told};
+use crate::credits::{self, Account, HoldChange, HoldEnd};
+use crate::notices::{self, NoticeKind};
+use crate::rate::{self, Limits, Meters, Weight};
+use crate::shared::{Micro, Refusal, TenantId};
+use crate::sql::{Sql, row};
+
+/// What budgets and caps have counted, and what the owner has been told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub meters: Meters,
+    pub caps: Vec<Cap>,
+    /// The balance is below its threshold, and the owner was told.
+    #[serde(default)]
+    pub low_told: bool,
+    #[serde(default)]
+    pub top_up_asked: bool,
+}
+
+/// The row as it was loaded, and as it is.
+pub(super) struct LimitsRow {
+    pub settings: Settings,
+    pub counters: Counters,
+    loaded: Counters,
+}
+
+/// Opens the row once. The tables are there already.
+pub(super) fn open(sql: &mut impl Sql) -> Result<(), Refusal> {
+    let (settings, counters) = (text(&Settings::default())?, text(&Counters::default())?);
+    sql.execute("INSERT INTO limits VALUES (1, ?1, ?2)", &[settings.into(), counters.into()])?;
+    Ok(())
+}
+
+fn text(value: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(value).map_err(|error| Refusal::Broken { detail: error.to_string() })
+}
+
+impl LimitsRow {
+    pub fn load(sql: &mut impl Sql) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Stored {
+            settings: Settings,
+            counters: Counters,
+        }
+        let stored: Option<Stored> = row(
+            sql,
+            "SELECT json_object('settings', json(settings), 'counters', json(counters)) FROM limits",
+            &[],
+        )?;
+        let Stored { settings, counters } =
+            stored.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
+        Ok(Self { settings, loaded: counters.clone(), counters })
+    }
+
+    /// Writes what was counted, when it changed.
+    pub fn store(&self, sql: &mut impl Sql) -> Result<(), Refusal> {
+        if self.counters != self.loaded {
+            sql.execute("UPDATE limits SET counters = ?1", &[text(&self.counters)?.into()])?;
+        }
+        Ok(())
+    }
+
+    /// Writes settings, and begins to count for caps that are new: from what was charged in their period so far.
+    pub fn set(mut self, sql: &mut impl Sql, settings: Settings, now_ms: i64) -> Result<(), Refusal> {
+        settings.check()?;
+        let open = credits::open_amounts(sql)?;
+        let mut caps = Vec::with_capacity(settings.caps.len());
+        for terms in &settings.caps {
+            let alike = |cap: &Cap| {
+                let (a, b) = (&cap.terms, terms);
+                (&a.id, a.period, &a.api_key, &a.model) == (&b.id, b.period, &b.api_key, &b.model)
+            };
+            if let Some(known) = self.counters.caps.iter().find(|cap| alike(cap)) {
+                caps.push(Cap { terms: terms.clone(), told: Told::Nothing, ..known.clone() });
+                continue;
+            }
+            let since_ms = terms.period.start_ms(now_ms);
+            let (key, model) = (terms.api_key.as_deref(), terms.model.as_deref());
+            let spent = credits::spent_since(sql, since_ms, key, model)?;
+            let mut cap = Cap::new(terms.clone(), spent, Micro::ZERO, now_ms);
+            for (owner, held) in &open {
+                if cap.counts(owner.api_key.as_deref(), &owner.models) {
+                    let sum = cap.held.plus(*held);
+                    cap.held = sum.ok_or(Refusal::InvalidAmount)?;
+                }
+            }
+            caps.push(cap);
+        }
+        self.counters.caps = caps;
+        self.counters.low_told = false;
+        self.counters.top_up_asked = false;
+        self.settings = settings;
+        sql.execute("UPDATE limits SET settings = ?1", &[text(&self.settings)?.into()])?;
+        self.store(sql)
+    }
+
+    /// What the tenant may do: its plan, and what differs from it.
+    pub fn effective(&self, policy: &Policy, tenant: &TenantId) -> Limits {
+        policy.plan(tenant, self.settings.plan.as_deref()).overridden_by(&self.settings.limits)
+    }
+
+    /// Counts what a command did to a hold, and tells the owner what there is to tell.
+    pub fn apply(
+        &mut self,
+        sql: &mut impl Sql,
+        (policy, tenant): (&Policy, &TenantId),
+        change: &HoldChange,
+        (model, actual): (Option<&str>, Option<Weight>),
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
+        // Of an expired hold nobody knows what was used, so the estimate stands.
+        if let Some(actual) = actual.filter(|_| change.end != Some(HoldEnd::Expired)) {
+            let estimated = change.owner.weight;
+            let since_ms = change.created_at_ms;
+            let limits = self.effective(policy, tenant);
+            let meters = &mut self.counters.meters;
+            rate::reconcile(meters, &limits, None, estimated, actual, since_ms, now_ms);
+            let key = change.owner.api_key.as_deref();
+            if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
+                rate::reconcile(meters, limits, Some(key), estimated, actual, since_ms, now_ms);
+            }
+        }
+        for CapTold { told, cap } in told {
+            let kind = if told == Told::Limit { NoticeKind::CapReached } else { NoticeKind::CapSoft };
+            let body = json!({
+                "cap": cap.terms.id,
+                "period": cap.terms.period,
+                "limit_micro": cap.terms.limit,
+                "soft_micro": cap.terms.soft,
+                "spent_micro": cap.spent,
+            });
+            self.tell(sql, kind, &body, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the balance passed a threshold. What is held still counts: it may come back.
+    pub fn watch_balance(
+        &mut self,
+        sql: &mut impl Sql,
+        account: &Account,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let owned = account.owned()?;
+        if let Some(threshold) = self.settings.low_balance {
+            let low = owned < threshold;
+            if low && !self.counters.low_told {
+                let body = json!({ "balance_micro": owned, "threshold_micro": threshold });
+                self.tell(sql, NoticeKind::BalanceLow, &body, now_ms)?;
+            }
+            self.counters.low_told = low;
+        }
+        if let Some(top_up) = self.settings.top_up {
+            let low = owned < top_up.below;
+            if low && !self.counters.top_up_asked {
+                // The ledger's sequence number makes the request's id unique, and stable over attempts.
+                let body = json!({
+                    "balance_micro": owned,
+                    "amount_micro": top_up.amount,
+                    "idempotency_key": format!("top-up-{}", account.next_seq),
+                });
+                self.tell(sql, NoticeKind::TopUpRequested, &body, now_ms)?;
+            }
+            self.counters.top_up_asked = low;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        sql: &mut impl Sql,
+        kind: NoticeKind,
+        body: &serde_json::Value,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        notices::record(sql, kind, body, self.settings.webhook.is_some(), now_ms)
+    }
+}
