@@ -14,6 +14,14 @@ pub struct Failure {
     pub what: String,
 }
 
+impl Failure {
+    /// The words before the numbers: failures of one kind begin alike.
+    pub fn kind(&self) -> &str {
+        let what = self.what.strip_prefix("at the end: ").unwrap_or(&self.what);
+        what.split(|c: char| c.is_ascii_digit() || matches!(c, ':' | '{' | '(')).next().unwrap_or_default()
+    }
+}
+
 /// Carries `steps` out in the world of `scenario`; when told to, with a line for each step.
 pub fn run(scenario: &Scenario, steps: &[Step], trace: bool) -> (Tally, Option<Failure>) {
     let mut world = World::new(scenario, trace);

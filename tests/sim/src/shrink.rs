@@ -5,14 +5,17 @@ use crate::scenario::Scenario;
 use crate::step::{Fault, Step};
 
 /// Runs that one shrinking may take: it ends in seconds.
-const RUNS_MAX: u32 = 3_000;
+const RUNS_MAX: u32 = 10_000;
 
-/// The shortest failing list that was found, and how it fails. A failure of another kind counts too: it is as real.
+/// The shortest list that was found to fail in the same way, and how it fails.
 pub fn shrink(scenario: &Scenario, failure: &Failure) -> (Vec<Step>, Failure) {
     let mut runs = 0;
     let mut fails = |steps: &[Step]| {
         runs += 1;
-        if runs > RUNS_MAX { None } else { run(scenario, steps, false).1 }
+        if runs > RUNS_MAX {
+            return None;
+        }
+        run(scenario, steps, false).1.filter(|other| other.kind() == failure.kind())
     };
     let mut steps: Vec<Step> = scenario.steps.iter().take(failure.step + 1).cloned().collect();
     let mut found = failure.clone();

@@ -1,6 +1,7 @@
 //! Steps of a schedule. They name what they act on loosely, by a number that is taken modulo what there is, so
 //! that a list stays a list when some of it is left out.
 
+use std::fmt;
 use std::rc::Rc;
 
 use actors::tenant::Settings;
@@ -67,6 +68,25 @@ pub enum Action {
     WrongTenant { request: u32 },
     /// Nothing: time passes.
     Wait,
+}
+
+/// Short, for traces: what comes of it is said by the world.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = format!("{:?}", self.action);
+        let name = action.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        write!(f, "step {} of tenant {}: {name}", self.serial, self.tenant)?;
+        if self.clock_ms != 0 {
+            write!(f, ", clock {:+} ms", self.clock_ms)?;
+        }
+        if self.fault != Fault::None {
+            write!(f, ", {:?}", self.fault)?;
+        }
+        match &self.action {
+            Action::Admit(_) | Action::SetLimits { .. } | Action::Ask(_) => Ok(()),
+            _ => write!(f, " {}", action.strip_prefix(name).unwrap_or_default()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Notices, their deliveries, and the alarm.
 
-use super::{EXPIRED_HISTORY_MS, MINUTE_MS, Model, NOTICE_HISTORY_MS};
+use super::{MINUTE_MS, Model, NOTICE_HISTORY_MS};
 
 const DELIVERIES_MAX: usize = 4;
 const ATTEMPTS_MAX: u32 = 10;
@@ -83,17 +83,23 @@ impl Model {
         self.take_due(now_ms);
     }
 
-    /// When the alarm is to ring at the latest.
-    pub fn due_at_ms(&self) -> Option<i64> {
+    /// When something happens by itself: a hold ends, a grant ends, a delivery is tried. The alarm is always set
+    /// for it; what is only forgotten may wait for the next one.
+    pub fn happens_at_ms(&self) -> Option<i64> {
         let state = &self.state;
         let deadline = state.open_holds().map(|hold| hold.deadline_ms).min();
         let expiry = state.grants.iter().filter(|grant| grant.left > 0).filter_map(|g| g.expires_at_ms).min();
         let delivery = state.notices.iter().filter_map(|notice| notice.next_at_ms).min();
+        [deadline, expiry, delivery].into_iter().flatten().min()
+    }
+
+    /// When an alarm that rings now, or an actor that wakes, wants to be rung.
+    pub fn due_at_ms(&self) -> Option<i64> {
+        let state = &self.state;
         let ended = state.holds.iter().filter(|hold| hold.end.is_some()).map(|hold| hold.forget_at_ms).min();
         let keys = state.keys.iter().map(|row| row.expires_at_ms).min();
         let old = state.notices.first().map(|notice| notice.at_ms + NOTICE_HISTORY_MS);
-        debug_assert!(EXPIRED_HISTORY_MS > 0);
-        [deadline, expiry, delivery, ended.map(batched), keys.map(batched), old.map(batched)].into_iter().flatten().min()
+        [self.happens_at_ms(), ended.map(batched), keys.map(batched), old.map(batched)].into_iter().flatten().min()
     }
 }
 

@@ -49,17 +49,16 @@ impl Model {
         let (period_start_ms, _) = period_bounds(terms.period, now_ms.max(self.state.account.updated_at_ms));
         let held = self.state.open_holds().filter(|hold| counts(terms, hold.api_key, hold.models));
         let held = held.map(super::Hold::held).sum();
-        CapCount { period_start_ms, spent: self.spent_at_least(terms, period_start_ms), held, told: 0 }
+        CapCount { period_start_ms, spent: self.spent_so_far(terms, period_start_ms), held, told: 0 }
     }
 
-    /// What a new cap counts as spent: costs of the period's usage, and what open holds were charged in it.
-    fn spent_at_least(&self, terms: &CapTerms, since_ms: i64) -> i64 {
+    /// What a new cap counts as spent: costs of the period's usage, and all that open holds were charged.
+    fn spent_so_far(&self, terms: &CapTerms, since_ms: i64) -> i64 {
         let ended = self.logs.usage.iter().filter(|row| !row.by_client && row.created_at_ms >= since_ms);
         let ended = ended.filter(|row| charges(terms, row.api_key, row.model)).filter_map(|row| row.cost);
-        let open = |hold: u32| self.state.open_holds().any(|known| known.id == hold);
-        let partial = self.logs.charges.iter().filter(|charge| charge.at_ms >= since_ms && open(charge.hold));
-        let partial = partial.filter(|charge| charges(terms, charge.api_key, charge.model));
-        ended.sum::<i64>() + partial.map(|charge| charge.amount).sum::<i64>()
+        let model = |hold: &super::Hold| hold.reported.and_then(|used| used.model);
+        let open = self.state.open_holds().filter(|hold| charges(terms, hold.api_key, model(hold)));
+        ended.sum::<i64>() + open.map(|hold| hold.charged).sum::<i64>()
     }
 
     fn owned_at(&self, now_ms: i64) -> i64 {

@@ -79,7 +79,7 @@ impl<'a> World<'a> {
             self.tally.fault("clock leapt ahead");
         }
         let at = usize::from(step.tenant);
-        self.say(|| format!("step {} at {} ms: {:?} {:?}", step.serial, step.clock_ms, step.action, step.fault));
+        self.say(|| step.to_string());
         self.act(at, step)?;
         self.check(at, self.tally.steps % FULL_CHECK_STEPS == 0)
     }
@@ -134,7 +134,7 @@ impl<'a> World<'a> {
             self.tally.check("every row");
         }
         if tenant.shell.is_awake() {
-            let (armed_ms, due_ms) = (tenant.shell.alarm_at_ms, tenant.model.due_at_ms());
+            let (armed_ms, due_ms) = (tenant.shell.alarm_at_ms, tenant.model.happens_at_ms());
             let in_time = due_ms.is_none_or(|due_ms| armed_ms.is_some_and(|armed_ms| armed_ms <= due_ms));
             check::holds(in_time, || format!("due at {due_ms:?}, but the alarm is at {armed_ms:?}"))?;
         }

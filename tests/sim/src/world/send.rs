@@ -135,6 +135,11 @@ impl World<'_> {
                 check::windows::check_admission(model, asked, self.now_ms)?;
                 self.tally.check("windows, caps and grants of an admission");
             }
+            // What new caps begin with is seen in the rows alone.
+            (Cmd::SetLimits { .. }, Ok(_)) => {
+                let tenant = &mut self.tenants[at];
+                check::full::check(&mut tenant.shell.database, &tenant.model)?;
+            }
             (Cmd::Record(_), Ok(Answer::Recorded { .. })) => check::windows::check_window(model)?,
             (Cmd::Settle(asked), Ok(Answer::Ended(ended))) if ended.first => {
                 let most = ended.charged + ended.shortfall;
