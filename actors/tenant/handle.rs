@@ -246,9 +246,10 @@ impl At<'_> {
             let expected = "the name of a plan that is configured".to_owned();
             return Err(Refusal::InvalidSetting { field: "plan".to_owned(), expected });
         }
-        limits.set(sql, settings, self.now_ms)?;
-        let mut limits = LimitsRow::load(sql)?;
         let account = Account::view_at(sql, self.now_ms)?;
+        // A clock that stepped back must not have a new cap begin in a period that is over.
+        limits.set(sql, settings, self.now_ms.max(account.updated_at_ms))?;
+        let mut limits = LimitsRow::load(sql)?;
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;
