@@ -81,6 +81,8 @@ pub struct HoldChange {
     pub charged: Micro,
     /// Set when the hold ended.
     pub end: Option<HoldEnd>,
+    /// Tokens that partial settles reported so far.
+    pub tokens_reported: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -102,6 +102,7 @@ pub fn progress(
         unheld: within(before.minus(held))?,
         charged: due,
         end: None,
+        tokens_reported: usage.tokens(),
     };
     Ok(Ok((progressed, change)))
 }
@@ -140,7 +141,7 @@ pub fn settle(
     charge(sql, account, id, &spent, &drawn, shortfall, now_ms)?;
     let all = within(hold.charged_micro.plus(charged))?;
     end(sql, account, id, &hold, (HoldEnd::Settled, all, shortfall), Some(usage), now_ms)?;
-    let change = changed(id, hold, held, charged, HoldEnd::Settled);
+    let change = changed(id, hold, held, charged, HoldEnd::Settled)?;
     let available = account.available;
     Ok((EndedHold { end: HoldEnd::Settled, charged: all, shortfall, available, first: true }, Some(change)))
 }
@@ -203,12 +204,20 @@ fn give_back(
     account.end_aside(&hold.parts, false)?;
     let charged = hold.charged_micro;
     end(sql, account, id, &hold, (how, charged, Micro::ZERO), None, now_ms)?;
-    Ok((changed(id, hold, held, Micro::ZERO, how), charged))
+    Ok((changed(id, hold, held, Micro::ZERO, how)?, charged))
 }
 
-fn changed(id: &str, hold: HoldRow, unheld: Micro, charged: Micro, how: HoldEnd) -> HoldChange {
-    let HoldRow { owner, created_at_ms, .. } = hold;
-    HoldChange { id: id.to_owned(), owner, created_at_ms, unheld, charged, end: Some(how) }
+fn changed(
+    id: &str,
+    hold: HoldRow,
+    unheld: Micro,
+    charged: Micro,
+    how: HoldEnd,
+) -> Result<HoldChange, Refusal> {
+    let HoldRow { owner, created_at_ms, usage, .. } = hold;
+    let reported = usage.as_deref().map(usage::from_raw).transpose()?;
+    let tokens_reported = reported.map_or(0, |usage| usage.tokens());
+    Ok(HoldChange { id: id.to_owned(), owner, created_at_ms, unheld, charged, end: Some(how), tokens_reported })
 }
 
 /// Marks the hold, counts it out, writes its usage, and lets go what was only held together by it.

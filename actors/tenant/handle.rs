@@ -177,8 +177,7 @@ impl At<'_> {
         let mut account = Account::load_at(sql, self.now_ms)?;
         let (ended, change) = credits::settle(sql, &mut account, hold, charge, usage, self.now_ms)?;
         if let Some(change) = &change {
-            let tokens = usage.tokens_in.unwrap_or(0).saturating_add(usage.tokens_out.unwrap_or(0));
-            let actual = Weight { requests: 0, tokens, micro: ended.charged };
+            let actual = Weight { requests: 0, tokens: usage.tokens(), micro: ended.charged };
             self.count(sql, &account, change, usage, Some(actual))?;
             if let Some(key) = &change.owner.idempotency_key {
                 // Charged is charged: without a reply to give again, the key is used all the same.
@@ -195,8 +194,9 @@ impl At<'_> {
         let mut account = Account::load_at(sql, self.now_ms)?;
         let (ended, change) = credits::release(sql, &mut account, hold, self.now_ms)?;
         if let Some(change) = &change {
-            let nothing = Weight { micro: ended.charged, ..Weight::default() };
-            self.count(sql, &account, change, &Usage::default(), Some(nothing))?;
+            // What was reported on the way was used, whatever came of the request.
+            let actual = Weight { requests: 0, tokens: change.tokens_reported, micro: ended.charged };
+            self.count(sql, &account, change, &Usage::default(), Some(actual))?;
             if let Some(key) = &change.owner.idempotency_key {
                 idempotency::free(sql, key, hold)?;
             }
