@@ -21,6 +21,8 @@ pub struct Shell {
     armed_at_ms: Option<i64>,
     /// The platform's: survives both.
     pub alarm_at_ms: Option<i64>,
+    /// The last alarm failed or died: the next one is a retry, later than what is due.
+    pub retries: bool,
 }
 
 /// What waking an actor gave.
@@ -47,7 +49,7 @@ pub struct Done<T> {
 impl Shell {
     pub fn new(policy: Rc<Policy>) -> Self {
         let database = Sqlite::in_memory().expect("a database in memory");
-        Self { database, policy, actor: None, armed_at_ms: None, alarm_at_ms: None }
+        Self { database, policy, actor: None, armed_at_ms: None, alarm_at_ms: None, retries: false }
     }
 
     pub fn evict(&mut self) {
@@ -77,6 +79,7 @@ impl Shell {
             Err(Refusal::Storage { detail }) if hit && detail == INJECTED => Ok(Woken::Failed),
             Ok(Some((actor, due_at_ms))) if !hit => {
                 self.actor = Some(actor);
+                self.retries = false;
                 due_at_ms.into_iter().for_each(|at_ms| self.arm(at_ms));
                 Ok(Woken::Opened)
             }
@@ -122,8 +125,9 @@ impl Shell {
             Some(actor) if !actor.quarantined => tenant::alarm(sql, &actor, &policy, now_ms).map(Some),
             _ => Ok(None),
         });
+        self.retries = !(matches!(done.said, Some(Ok(_))) && effects_happen(fault));
         match &done.said {
-            Some(Ok(rung)) if effects_happen(fault) => {
+            Some(Ok(rung)) if !self.retries => {
                 let next = rung.as_ref().and_then(|rung| rung.next_at_ms);
                 next.into_iter().for_each(|at_ms| self.arm(at_ms));
             }

@@ -7,8 +7,8 @@ use crate::command::{Adjust, Admit, Change, Cmd, Key, Progress, Record, Settle, 
 use crate::model::Answer;
 use crate::step::{AdmitPick, Fault, KeyPick};
 
-/// How many of the newest requests steps mostly pick from.
-const RECENT: usize = 8;
+/// How many steps back steps mostly look for something to go on with.
+const RECENT: u32 = 30;
 
 /// A request that the edge has under way.
 #[derive(Debug, Clone)]
@@ -58,11 +58,13 @@ impl World<'_> {
         Ok(())
     }
 
-    /// One of the requests under way, mostly a recent one.
+    /// One of the requests under way, mostly a recent one. By ids, so that it stays the same one when steps before
+    /// it are left out.
     fn pick(&self, at: usize, request: u32) -> Option<usize> {
-        let live = self.tenants[at].live.len();
-        let among = if request % 10 == 0 { live } else { live.min(RECENT) };
-        (live > 0).then(|| live - 1 - (request as usize / 10) % among)
+        let back = if request % 10 == 0 { request } else { request % RECENT };
+        let live = &self.tenants[at].live;
+        let before = live.iter().rposition(|known| known.admit.hold + back < self.serial);
+        before.or((!live.is_empty()).then_some(0))
     }
 
     fn used(request: &Request, tokens_percent: i64) -> Used {
@@ -160,12 +162,12 @@ impl World<'_> {
     /// for long.
     pub(super) fn ask_again(&mut self, at: usize, back: u32, fault: Fault) -> Result<(), String> {
         let tenant = &mut self.tenants[at];
-        let back = back as usize;
         let cmd = if back % 3 != 0 && !tenant.unanswered.is_empty() {
             tenant.unanswered.pop()
         } else {
-            let recent = if back % 2 == 0 { tenant.sent.len().min(RECENT) } else { tenant.sent.len() };
-            (recent > 0).then(|| tenant.sent[tenant.sent.len() - 1 - back / 3 % recent].clone())
+            let far = if back % 2 == 0 { back / 3 % RECENT } else { back };
+            let before = tenant.sent.iter().rfind(|(serial, _)| serial + far < self.serial);
+            before.or(tenant.sent.first()).map(|(_, cmd)| cmd.clone())
         };
         let Some(cmd) = cmd else { return Ok(()) };
         self.tally.fault("message sent again");

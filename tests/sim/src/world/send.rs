@@ -40,7 +40,7 @@ impl World<'_> {
         if matches!(heard, Heard::Nothing) {
             tenant.unanswered.push(cmd.clone());
         }
-        tenant.sent.push(cmd);
+        tenant.sent.push((self.serial, cmd));
         Ok(heard)
     }
 
