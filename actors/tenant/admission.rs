@@ -54,7 +54,8 @@ pub(super) fn admit(
         models: counted.models,
         budgets: counted.budgets,
     };
-    Ok((Reply::Admitted(admitted), deadline_ms))
+    // A hold that ended here may have given back what is left of a grant that ends sooner.
+    Ok((Reply::Admitted(admitted), deadline_ms.min(account.next_expiry_ms())))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how

@@ -58,8 +58,7 @@ pub fn handle(
                 Ok(adjusted)
             };
             let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
-            let expiry_ms = adjusted.account.grants.next_expiry_ms().unwrap_or(i64::MAX);
-            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms);
+            let due_ms = key_due(idempotency.as_ref(), now_ms).min(adjusted.account.next_expiry_ms());
             at.told(sql, Reply::Adjusted { adjusted, replayed }, due_ms)
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
@@ -163,7 +162,7 @@ impl At<'_> {
             }
         };
         account.store(sql)?;
-        self.told(sql, reply, due_ms)
+        self.told(sql, reply, due_ms.min(account.next_expiry_ms()))
     }
 
     fn settle(
@@ -187,7 +186,8 @@ impl At<'_> {
             }
         }
         account.store(sql)?;
-        self.told(sql, Reply::Ended(ended), self.now_ms.saturating_add(HOLD_HISTORY_MS))
+        let forget_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
+        self.told(sql, Reply::Ended(ended), forget_ms.min(account.next_expiry_ms()))
     }
 
     fn release(self, sql: &mut impl Sql, hold: &str) -> Result<Outcome, Refusal> {
@@ -202,7 +202,8 @@ impl At<'_> {
             }
         }
         account.store(sql)?;
-        self.told(sql, Reply::Ended(ended), self.now_ms.saturating_add(HOLD_HISTORY_MS))
+        let forget_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
+        self.told(sql, Reply::Ended(ended), forget_ms.min(account.next_expiry_ms()))
     }
 
     /// Has caps, meters and thresholds take notice of what became of a hold.
