@@ -97,12 +97,13 @@ fn count(
     }
     let mut counters = limits.counters.clone();
     let in_flight = i64::from(account.holds_open);
-    let mut budgets = rate::admit(&mut counters.meters, &own, None, weight, in_flight, now_ms)?;
+    let mut budgets = rate::admit(&mut counters.meters, &own, None, weight, in_flight, now_ms);
     if let Some((key, limits)) = of_key {
         let in_flight = if limits.in_flight.is_some() { credits::open_of_key(sql, key)? } else { 0 };
-        let more = rate::admit(&mut counters.meters, limits, Some(key), weight, in_flight, now_ms)?;
-        budgets.extend(more);
+        let more = rate::admit(&mut counters.meters, limits, Some(key), weight, in_flight, now_ms);
+        budgets = rate::both(budgets, more);
     }
+    let budgets = budgets?;
     let models = caps::admit(&mut counters.caps, amount, key, &asked.owner.models, now_ms)?;
     if account.available < amount {
         return Err(Refusal::InsufficientCredits {
