@@ -34,7 +34,8 @@ impl Model {
     pub(super) fn tell(&mut self, kind: &'static str, now_ms: i64) {
         let deliver = self.state.settings.webhook.is_some();
         let state = if deliver { NoticeState::Pending } else { NoticeState::Recorded };
-        let seq = self.state.notices.last().map_or(0, |last| last.seq) + 1;
+        self.state.told += 1;
+        let seq = self.state.told;
         let next_at_ms = deliver.then_some(now_ms);
         self.state.notices.push(Notice { seq, at_ms: now_ms, kind, state, attempts: 0, next_at_ms });
     }

@@ -23,6 +23,8 @@ pub struct State {
     pub low_told: bool,
     pub top_up_asked: bool,
     pub notices: Vec<Notice>,
+    /// Notices there ever were: a number is never given twice.
+    pub told: i64,
     /// Client events that are known: id, and place in the log of usage.
     pub client_events: Vec<(u32, usize)>,
     /// Marks for the history: what was admitted, and true weights that became known.
@@ -44,6 +46,7 @@ impl Default for State {
             low_told: false,
             top_up_asked: false,
             notices: Vec::new(),
+            told: 0,
             client_events: Vec::new(),
             admitted: Vec::new(),
             weighed: Vec::new(),
