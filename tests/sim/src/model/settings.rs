@@ -30,6 +30,9 @@ impl Model {
         }
         let caps = (0..settings.caps.len()).map(|at| self.cap_of(&settings, at, now_ms)).collect();
         self.state.caps = caps;
+        let newest_ms = self.state.open_holds().map(|hold| hold.created_at_ms).max().unwrap_or(now_ms);
+        let latest_ms = now_ms.max(self.state.account.updated_at_ms).max(newest_ms);
+        self.state.set_at_ms = self.state.set_at_ms.max(latest_ms);
         (self.state.low_told, self.state.top_up_asked) = (false, false);
         self.state.settings = Rc::new(settings);
         self.watch(self.owned_at(now_ms), now_ms);
