@@ -10,7 +10,7 @@ NODE := node_modules/.bin/node
 RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http check fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-sim test-http sim check fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -18,10 +18,17 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-http ## every test: the rules on SQLite, then the release bundle on workerd
+test: test-native test-sim test-http ## every test: the rules on SQLite, simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
+
+test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
+	cargo test --locked --profile sim -p sim -- --nocapture
+	cargo test --locked --profile sim -p sim --features planted --test planted -- --nocapture
+
+sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0; SEED=7 replays one with a trace
+	@cargo run --quiet --locked --profile sim -p sim
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests

@@ -136,8 +136,11 @@ pub fn settle(
     let held = total(&hold.parts)?;
     let due = within(charge_total.minus(hold.charged_micro))?.max(Micro::ZERO);
     let (spent, rest) = split(&hold.parts, due)?;
-    let beyond = within(due.minus(total(&spent)?))?
-        .min(if planted::on(Bug::OverdrawBeyondAvailable) { Micro::MAX } else { account.available });
+    let beyond = within(due.minus(total(&spent)?))?.min(if planted::on(Bug::OverdrawBeyondAvailable) {
+        Micro::MAX
+    } else {
+        account.available
+    });
     let drawn = account.grants.draw(beyond)?;
     account.available = within(account.available.minus(beyond))?;
     let charged = within(total(&spent)?.plus(beyond))?;
@@ -169,8 +172,7 @@ pub fn release(
     }
     let change = give_back(sql, account, id, hold, HoldEnd::Released, now_ms)?;
     let (charged, available) = (change.1, account.available);
-    let ended =
-        EndedHold { end: HoldEnd::Released, charged, shortfall: Micro::ZERO, available, first: true };
+    let ended = EndedHold { end: HoldEnd::Released, charged, shortfall: Micro::ZERO, available, first: true };
     Ok((ended, Some(change.0)))
 }
 
@@ -187,7 +189,10 @@ pub fn expire_due(
         sql,
         "SELECT json_group_array(id) FROM (SELECT id FROM holds
            WHERE state = 'open' AND deadline_ms <= ?1 ORDER BY deadline_ms LIMIT ?2)",
-        &[now_ms.saturating_sub(i64::from(planted::on(Bug::AlarmSkipsDueHolds))).into(), SWEEP_ROWS_MAX.into()],
+        &[
+            now_ms.saturating_sub(i64::from(planted::on(Bug::AlarmSkipsDueHolds))).into(),
+            SWEEP_ROWS_MAX.into(),
+        ],
     )?
     .unwrap_or_default();
     let mut ended = Vec::with_capacity(due.len());
@@ -226,7 +231,15 @@ fn changed(
     let HoldRow { owner, created_at_ms, usage, .. } = hold;
     let reported = usage.as_deref().map(usage::from_raw).transpose()?;
     let tokens_reported = reported.map_or(0, |usage| usage.tokens());
-    Ok(HoldChange { id: id.to_owned(), owner, created_at_ms, unheld, charged, end: Some(how), tokens_reported })
+    Ok(HoldChange {
+        id: id.to_owned(),
+        owner,
+        created_at_ms,
+        unheld,
+        charged,
+        end: Some(how),
+        tokens_reported,
+    })
 }
 
 /// Marks the hold, counts it out, writes its usage, and lets go what was only held together by it.

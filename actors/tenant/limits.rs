@@ -127,7 +127,9 @@ impl LimitsRow {
     ) -> Result<(), Refusal> {
         let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
         // Of an expired hold nobody knows what was used, so the estimate stands.
-        if let Some(actual) = actual.filter(|_| change.end != Some(HoldEnd::Expired) && !planted::on(Bug::TokensNotReconciled)) {
+        if let Some(actual) =
+            actual.filter(|_| change.end != Some(HoldEnd::Expired) && !planted::on(Bug::TokensNotReconciled))
+        {
             let estimated = change.owner.weight;
             let since_ms = change.created_at_ms;
             // Budgets that were set since may not have counted the estimate, so they give nothing of it back.

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use actors::credits::{
-    Adjustment, GrantKind, GrantTerms, HoldState, Owner, Usage as UsageReport, UsageFilter, VERIFY_ENTRIES_MAX,
+    Adjustment, GrantKind, GrantTerms, HoldState, Owner, Usage as UsageReport, UsageFilter,
+    VERIFY_ENTRIES_MAX,
 };
 use actors::rate::Weight;
 use actors::shared::Micro;

@@ -80,4 +80,3 @@ pub fn keep_seed(seed: u64, steps: u32) {
 fn kept_path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("failing-seeds.txt")
 }
-

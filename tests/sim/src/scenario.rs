@@ -44,7 +44,7 @@ const START_MS: i64 = 1_796_083_080_000;
 impl Temper {
     fn draw(rng: &mut Rng) -> Self {
         // Admit, progress, settle, release, retry, adjust, record, limits, ask, ring, deliver, evict, stranger, wait.
-        let usual: [u16; ACTIONS] = [60, 16, 40, 8, 16, 14, 8, 6, 8, 18, 8, 3, 1, 3];
+        let usual: [u16; ACTIONS] = [60, 16, 40, 8, 16, 14, 8, 6, 8, 13, 8, 3, 1, 3];
         let weights = usual.map(|weight| match rng.u8(..6) {
             0 => weight / 4,
             1 => weight * 3,
@@ -92,7 +92,8 @@ fn draw_clock(rng: &mut Rng, temper: &Temper) -> i64 {
         return -[50, 2_000, 70_000, 3_700_000, 30 * 3_600_000][rng.usize(..5)] * rng.i64(1..=3);
     }
     if at < temper.backwards + temper.leaps {
-        return [60_000, 700_000, 3_600_000, model::DAY_MS, 8 * model::DAY_MS, 33 * model::DAY_MS][rng.usize(..6)]
+        return [60_000, 700_000, 3_600_000, model::DAY_MS, 8 * model::DAY_MS, 33 * model::DAY_MS]
+            [rng.usize(..6)]
             + rng.i64(0..1_000);
     }
     match rng.u8(..10) {
@@ -210,7 +211,8 @@ fn draw_adjust(rng: &mut Rng, temper: &Temper) -> Action {
             expires_at_ms: None,
         },
     };
-    let expires_in_ms = [None, None, Some(-1_000), Some(3_000), Some(60_000), Some(600_000), Some(2 * model::DAY_MS)];
+    let expires_in_ms =
+        [None, None, Some(-1_000), Some(3_000), Some(60_000), Some(600_000), Some(2 * model::DAY_MS)];
     let at = if rng.u8(..30) == 0 { 2 } else { [0, 1, 3, 4, 5, 6][rng.usize(..6)] };
     Action::Adjust { change, key: draw_key(rng, temper, 1), expires_in_ms: expires_in_ms[at] }
 }

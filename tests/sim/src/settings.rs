@@ -43,7 +43,10 @@ pub fn draw(rng: &mut Rng) -> Rc<Settings> {
         caps: Vec::new(),
         fingerprint_window_ms: if rng.u8(..100) < 60 { [2_000, 30_000, 600_000][rng.usize(..3)] } else { 0 },
         low_balance: some(rng, 60, |rng| Micro(rng.i64(0..60) * 10_000)),
-        top_up: some(rng, 40, |rng| TopUp { below: Micro(rng.i64(1..60) * 10_000), amount: Micro(1_000_000) }),
+        top_up: some(rng, 40, |rng| TopUp {
+            below: Micro(rng.i64(1..60) * 10_000),
+            amount: Micro(1_000_000),
+        }),
         webhook: some(rng, 70, webhook),
     };
     for key in API_KEYS {

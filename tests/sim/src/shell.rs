@@ -90,7 +90,13 @@ impl Shell {
     }
 
     /// Carries `command` out on an actor that is awake.
-    pub fn handle(&mut self, tenant: &TenantId, command: Command, now_ms: i64, fault: Fault) -> Done<Outcome> {
+    pub fn handle(
+        &mut self,
+        tenant: &TenantId,
+        command: Command,
+        now_ms: i64,
+        fault: Fault,
+    ) -> Done<Outcome> {
         let (actor, policy) = (self.actor.clone().expect("awake"), self.policy.clone());
         let call = Call { tenant: tenant.clone(), command };
         let done = self.run(fault, |sql| tenant::handle(sql, &actor, &policy, call, now_ms));
@@ -139,10 +145,16 @@ impl Shell {
     }
 
     /// Reports how a delivery went.
-    pub fn note_attempt(&mut self, seq: i64, attempt: u32, delivered: bool, now_ms: i64, fault: Fault) -> Done<Option<i64>> {
+    pub fn note_attempt(
+        &mut self,
+        seq: i64,
+        attempt: u32,
+        delivered: bool,
+        now_ms: i64,
+        fault: Fault,
+    ) -> Done<Option<i64>> {
         let outcome = if delivered { "204" } else { "503" };
-        let done =
-            self.run(fault, |sql| tenant::note_attempt(sql, seq, attempt, delivered, outcome, now_ms));
+        let done = self.run(fault, |sql| tenant::note_attempt(sql, seq, attempt, delivered, outcome, now_ms));
         if let (Some(Ok(Some(at_ms))), true) = (&done.said, effects_happen(fault)) {
             self.arm(*at_ms);
         }
@@ -150,7 +162,11 @@ impl Shell {
         done
     }
 
-    fn run<T>(&mut self, fault: Fault, command: impl FnOnce(&mut Faulty<'_, Sqlite>) -> Result<T, Refusal>) -> Done<T> {
+    fn run<T>(
+        &mut self,
+        fault: Fault,
+        command: impl FnOnce(&mut Faulty<'_, Sqlite>) -> Result<T, Refusal>,
+    ) -> Done<T> {
         let (statement, mut hit) = (statement_of(fault), false);
         let before_commit = fault == Fault::CrashBeforeCommit;
         let said = self.database.transaction(|sql| {

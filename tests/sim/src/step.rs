@@ -49,23 +49,56 @@ pub struct KeyPick {
 pub enum Action {
     Admit(AdmitPick),
     /// The provider goes on: a share of the hold is charged, more is asked for.
-    Progress { request: u32, charge_percent: i64, more: i64, ttl_ms: i64, tokens_percent: i64 },
+    Progress {
+        request: u32,
+        charge_percent: i64,
+        more: i64,
+        ttl_ms: i64,
+        tokens_percent: i64,
+    },
     /// The provider is done, with this share of what was estimated.
-    Settle { request: u32, charge_percent: i64, tokens_percent: i64, reply: bool },
+    Settle {
+        request: u32,
+        charge_percent: i64,
+        tokens_percent: i64,
+        reply: bool,
+    },
     /// The provider failed.
-    Release { request: u32 },
+    Release {
+        request: u32,
+    },
     /// The client hears nothing and asks again, exactly as before. Newest first; far back is a late message.
-    Retry { back: u32 },
-    Adjust { change: Change, key: Option<KeyPick>, expires_in_ms: Option<i64> },
-    Record { id: u32, cost: Option<i64>, created_ago_ms: Option<i64>, key: Option<KeyPick> },
-    SetLimits { settings: Rc<Settings>, secret: u32 },
+    Retry {
+        back: u32,
+    },
+    Adjust {
+        change: Change,
+        key: Option<KeyPick>,
+        expires_in_ms: Option<i64>,
+    },
+    Record {
+        id: u32,
+        cost: Option<i64>,
+        created_ago_ms: Option<i64>,
+        key: Option<KeyPick>,
+    },
+    SetLimits {
+        settings: Rc<Settings>,
+        secret: u32,
+    },
     Ask(Question),
     Ring(Ring),
     /// The shell reports how a delivery went.
-    Deliver { delivery: u32, delivered: bool, again: bool },
+    Deliver {
+        delivery: u32,
+        delivered: bool,
+        again: bool,
+    },
     Evict,
     /// A command of another tenant arrives here.
-    WrongTenant { request: u32 },
+    WrongTenant {
+        request: u32,
+    },
     /// Nothing: time passes.
     Wait,
 }

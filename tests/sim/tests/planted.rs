@@ -55,7 +55,8 @@ fn every_planted_mistake_is_found() {
     let mut all = all.into_inner().unwrap();
     all.sort_by_key(|(bug, _)| Bug::ALL.iter().position(|known| known == bug));
     println!("| mistake | seed | step | steps when shrunk | what was found |\n|---|---|---|---|---|");
-    for Found { bug, seed, step, shrunk_steps, shrunk } in all.iter().filter_map(|(_, found)| found.as_ref()) {
+    for Found { bug, seed, step, shrunk_steps, shrunk } in all.iter().filter_map(|(_, found)| found.as_ref())
+    {
         let what: String = shrunk.what.chars().take(110).collect();
         println!("| `{bug:?}` | {seed} | {step} | {shrunk_steps} | {} |", what.replace('|', "/"));
     }

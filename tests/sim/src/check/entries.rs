@@ -26,7 +26,8 @@ impl Walked {
 }
 
 /// The database makes the text that is hashed: no code of the rules is in it.
-const ENTRIES: &str = "SELECT json_group_array(json_array(seq, at_ms, kind, owned_micro, issued_micro, charged_micro,
+const ENTRIES: &str =
+    "SELECT json_group_array(json_array(seq, at_ms, kind, owned_micro, issued_micro, charged_micro,
   expired_micro, available_micro, held_micro, shortfall_micro, operation, json(grants), hash,
   json_array(seq, at_ms, kind),
   json_array(json_array(owned_micro, issued_micro, charged_micro, expired_micro),
@@ -56,7 +57,8 @@ struct Row(
 /// Walks on from where the last walk ended, to the end of the ledger.
 pub fn walk(database: &mut Sqlite, model: &Model, from: &mut Walked) -> Result<(), String> {
     let expected = &model.logs.entries[from.entries.min(model.logs.entries.len())..];
-    let text = database.text(ENTRIES, &[from.seq.into()]).map_err(|error| error.to_string())?.unwrap_or_default();
+    let text =
+        database.text(ENTRIES, &[from.seq.into()]).map_err(|error| error.to_string())?.unwrap_or_default();
     let rows: Vec<Row> = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
     same("new entries", &rows.len(), &expected.len())?;
     for (row, entry) in rows.iter().zip(expected) {

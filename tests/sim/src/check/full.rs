@@ -84,7 +84,11 @@ fn check_usage(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     same("usage events", &found.len(), &model.logs.usage.len())?;
     for (row, known) in found.into_iter().zip(&model.logs.usage) {
         let id = if known.by_client { usage_id(known.id) } else { hold_id(known.id) };
-        same("a usage event", &row, &(known.created_at_ms, known.seq, id, known.cost, i64::from(known.by_client)))?;
+        same(
+            "a usage event",
+            &row,
+            &(known.created_at_ms, known.seq, id, known.cost, i64::from(known.by_client)),
+        )?;
     }
     Ok(())
 }
@@ -104,7 +108,8 @@ fn check_keys(database: &mut Sqlite, model: &Model) -> Result<(), String> {
             let fits = match (&reply, stored) {
                 (None, None) => true,
                 (Some(Given::Settled { hold, charged, available, reply }), Some(stored)) => {
-                    let given: Option<Value> = reply.then(|| serde_json::from_str(&reply_text(*hold)).unwrap());
+                    let given: Option<Value> =
+                        reply.then(|| serde_json::from_str(&reply_text(*hold)).unwrap());
                     stored["charged"] == *charged
                         && stored["available"] == *available
                         && stored["reply"] == given.unwrap_or(Value::Null)
@@ -133,8 +138,14 @@ fn check_notices(database: &mut Sqlite, model: &Model) -> Result<(), String> {
             NoticeState::Delivered => "delivered",
             NoticeState::Failed => "failed",
         };
-        let wanted =
-            (notice.seq, notice.at_ms, notice.kind.to_owned(), state.to_owned(), notice.attempts, notice.next_at_ms);
+        let wanted = (
+            notice.seq,
+            notice.at_ms,
+            notice.kind.to_owned(),
+            state.to_owned(),
+            notice.attempts,
+            notice.next_at_ms,
+        );
         same("a notice", &row, &wanted)?;
     }
     Ok(())
@@ -160,7 +171,11 @@ fn check_counters(database: &mut Sqlite, model: &Model) -> Result<(), String> {
             let name = if scope == 0 { budget.to_owned() } else { format!("{budget}@key-{}", scope - 1) };
             let found = &counters["meters"][&name];
             let level = i128::from(number(found, "level")) * window_ms + i128::from(number(found, "rest"));
-            same(&format!("meter {name}"), &(level, number(found, "clock_ms")), &(meter.level, meter.clock_ms))?;
+            same(
+                &format!("meter {name}"),
+                &(level, number(found, "clock_ms")),
+                &(meter.level, meter.clock_ms),
+            )?;
         }
     }
     Ok(())

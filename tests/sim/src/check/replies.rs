@@ -23,20 +23,31 @@ pub fn compare(said: &Result<Reply, Refusal>, expected: &Result<Answer, Refusal>
 
 fn compare_reply(reply: &Reply, answer: &Answer) -> Result<(), String> {
     match (reply, answer) {
-        (Reply::Adjusted { adjusted, replayed }, Answer::Adjusted { account, shortfall, replayed: again }) => {
+        (
+            Reply::Adjusted { adjusted, replayed },
+            Answer::Adjusted { account, shortfall, replayed: again },
+        ) => {
             same("replayed", replayed, again)?;
             same("shortfall of an adjustment", &adjusted.shortfall.0, shortfall)?;
             same("account after an adjustment", &account_of(&adjusted.account), account)
         }
         (Reply::Admitted(found), Answer::Admitted { available, granted, deadline_ms, models, budgets }) => {
-            same("an admission", &(found.available.0, found.granted.0, found.deadline_ms), &(*available, *granted, *deadline_ms))?;
+            same(
+                "an admission",
+                &(found.available.0, found.granted.0, found.deadline_ms),
+                &(*available, *granted, *deadline_ms),
+            )?;
             let allowed = MODELS.iter().enumerate().filter(|(at, _)| models & (1 << at) != 0);
             let allowed: Vec<&str> = allowed.map(|(_, name)| *name).collect();
             same("models that may answer", &found.models.iter().map(String::as_str).collect(), &allowed)?;
             same("budgets", &budgets_of(&found.budgets), budgets)
         }
         (Reply::Replay(stored), Answer::Replay(Given::Settled { hold, charged, available, reply })) => {
-            same("a replay's charge and balance", &(stored.charged.0, stored.available.0), &(*charged, *available))?;
+            same(
+                "a replay's charge and balance",
+                &(stored.charged.0, stored.available.0),
+                &(*charged, *available),
+            )?;
             let given = if *reply { reply_text(*hold) } else { "null".to_owned() };
             same("the reply given again", &stored.reply.get(), &given.as_str())
         }
@@ -51,10 +62,23 @@ fn compare_reply(reply: &Reply, answer: &Answer) -> Result<(), String> {
                 HoldEndReply::Expired => HoldEnd::Expired,
             };
             let (charged, shortfall, available) = (found.charged.0, found.shortfall.0, found.available.0);
-            same("the end of a hold", &Ended { end, charged, shortfall, available, first: found.first }, ended)
+            same(
+                "the end of a hold",
+                &Ended { end, charged, shortfall, available, first: found.first },
+                ended,
+            )
         }
-        (Reply::Recorded { event, replayed }, Answer::Recorded { id, created_at_ms, seq, cost, replayed: again }) => {
-            let found = (event.id.clone(), event.created_at_ms, event.seq, event.cost_micro.map(|cost| cost.0), *replayed);
+        (
+            Reply::Recorded { event, replayed },
+            Answer::Recorded { id, created_at_ms, seq, cost, replayed: again },
+        ) => {
+            let found = (
+                event.id.clone(),
+                event.created_at_ms,
+                event.seq,
+                event.cost_micro.map(|cost| cost.0),
+                *replayed,
+            );
             same("a client's event", &found, &(usage_id(*id), *created_at_ms, *seq, *cost, *again))
         }
         _ => compare_question(reply, answer),
@@ -72,7 +96,9 @@ fn compare_question(reply: &Reply, answer: &Answer) -> Result<(), String> {
         (Reply::Entries(page), Answer::Count(count)) => same("entries listed", &page.items.len(), count),
         (Reply::Holds(page), Answer::Count(count)) => same("holds listed", &page.items.len(), count),
         (Reply::Notices(page), Answer::Count(count)) => same("notices listed", &page.items.len(), count),
-        (Reply::Limits(report), Answer::Limits(budgets)) => same("budgets", &budgets_of(&report.budgets), budgets),
+        (Reply::Limits(report), Answer::Limits(budgets)) => {
+            same("budgets", &budgets_of(&report.budgets), budgets)
+        }
         (Reply::Verified(found), Answer::Verified { entries }) => {
             holds(found.problems.is_empty(), || format!("verify found {:?}", found.problems))?;
             same("verified entries", &(found.entries, found.complete), &(*entries, true))

@@ -33,7 +33,8 @@ pub struct Books {
 }
 
 pub fn check(database: &mut Sqlite, model: &Model, walked: &mut Walked) -> Result<(), String> {
-    let text = database.text(SUMS, &[]).map_err(|error| error.to_string())?.ok_or("the account row is missing")?;
+    let text =
+        database.text(SUMS, &[]).map_err(|error| error.to_string())?.ok_or("the account row is missing")?;
     let found: Sums = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
     let Sums(account, rows, sums, grants, head, parts) = found;
     // Entries are never changed, so a step looks at the new ones; all of them are looked at again at the end.

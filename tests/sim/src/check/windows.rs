@@ -7,7 +7,9 @@ use crate::model::{Model, caps_count};
 /// What was admitted within a window of real time is within the limit: by true weights where they are known.
 pub fn check_window(model: &Model) -> Result<(), String> {
     let history = &model.history;
-    let (Some(last), Some(stamps)) = (history.admissions.last(), history.stamps.last()) else { return Ok(()) };
+    let (Some(last), Some(stamps)) = (history.admissions.last(), history.stamps.last()) else {
+        return Ok(());
+    };
     for (scope, budgets) in history.budgets.iter().enumerate() {
         let of_scope = |key: Option<u8>| scope == 0 || key.is_some_and(|key| usize::from(key) + 1 == scope);
         if !of_scope(last.api_key) {
@@ -22,7 +24,9 @@ pub fn check_window(model: &Model) -> Result<(), String> {
             let inside = inside.filter(|(admission, _)| of_scope(admission.api_key));
             let sum: i64 = inside.map(|(admission, _)| admission.weights[at]).sum();
             let limit = budget.limit;
-            holds(sum <= limit, || format!("budget {at} of scope {scope}: {sum} in one window, {limit} allowed"))?;
+            holds(sum <= limit, || {
+                format!("budget {at} of scope {scope}: {sum} in one window, {limit} allowed")
+            })?;
         }
     }
     Ok(())

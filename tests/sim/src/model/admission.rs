@@ -21,7 +21,9 @@ impl Model {
         }
         self.expire_grants(now_ms);
         let (models, budgets) = match self.count(asked, now_ms) {
-            Err(refusal) if waits_for_holds(&refusal) && self.expire_holds(now_ms) => self.count(asked, now_ms)?,
+            Err(refusal) if waits_for_holds(&refusal) && self.expire_holds(now_ms) => {
+                self.count(asked, now_ms)?
+            }
             other => other?,
         };
         let parts = self.set_aside(asked.amount)?;
@@ -79,7 +81,8 @@ impl Model {
     fn try_count(&mut self, asked: &Admit, now_ms: i64) -> Result<(u8, Vec<BudgetShown>), Refusal> {
         let (settings, policy) = (self.state.settings.clone(), self.policy.clone());
         let plan = self.plan(&policy);
-        let of_key = asked.api_key.and_then(|key| Some((key, settings.keys.get(API_KEYS[usize::from(key)])?)));
+        let of_key =
+            asked.api_key.and_then(|key| Some((key, settings.keys.get(API_KEYS[usize::from(key)])?)));
         if let Some(tier) = asked.tier {
             allow_tier(settings.limits.tiers.as_ref().or(plan.tiers.as_ref()), tier)?;
             allow_tier(of_key.and_then(|(_, limits)| limits.tiers.as_ref()), tier)?;
@@ -94,7 +97,8 @@ impl Model {
             None => None,
         };
         // Whoever waits as long as the longest of them asks is admitted.
-        let longest = [own, keyed].into_iter().flatten().reduce(|a, b| if wait_ms(&b) > wait_ms(&a) { b } else { a });
+        let longest =
+            [own, keyed].into_iter().flatten().reduce(|a, b| if wait_ms(&b) > wait_ms(&a) { b } else { a });
         if let Some(refusal) = longest {
             return Err(refusal);
         }
@@ -102,7 +106,11 @@ impl Model {
         let account = self.state.account;
         if account.available < asked.amount {
             let (available, needed) = (Micro(account.available), Micro(asked.amount));
-            return Err(Refusal::InsufficientCredits { available, needed, updated_at_ms: account.updated_at_ms });
+            return Err(Refusal::InsufficientCredits {
+                available,
+                needed,
+                updated_at_ms: account.updated_at_ms,
+            });
         }
         if account.open >= HOLDS_OPEN_MAX {
             return Err(Refusal::TooManyHolds { limit: 1_000 });
@@ -121,7 +129,9 @@ impl Model {
         now_ms: i64,
     ) -> Result<Option<Refusal>, Refusal> {
         let scope = key.map_or(0, |key| 1 + usize::from(key));
-        let name = |at: &str| key.map_or_else(|| at.to_owned(), |key| format!("{at}@{}", API_KEYS[usize::from(key)]));
+        let name = |at: &str| {
+            key.map_or_else(|| at.to_owned(), |key| format!("{at}@{}", API_KEYS[usize::from(key)]))
+        };
         let mut longest: Option<Refusal> = None;
         for (at, budget) in budgets(over, plan).into_iter().enumerate() {
             let Some(budget) = budget else { continue };
@@ -130,7 +140,13 @@ impl Model {
             match meter.admit(&budget, weights[at], now_ms) {
                 Ok(()) => {
                     let (remaining, reset_ms) = meter.left(&budget, now_ms);
-                    shown.push(BudgetShown { policy: name(NAMES[at]), limit, remaining, window_ms, reset_ms });
+                    shown.push(BudgetShown {
+                        policy: name(NAMES[at]),
+                        limit,
+                        remaining,
+                        window_ms,
+                        reset_ms,
+                    });
                 }
                 Err(Denied::Never) => {
                     return Err(Refusal::ExceedsBudget { policy: name(NAMES[at]), limit: budget.burst });
@@ -160,7 +176,8 @@ impl Model {
     pub(super) fn count_report(&mut self, now_ms: i64) -> Result<(), Refusal> {
         let (settings, policy) = (self.state.settings.clone(), self.policy.clone());
         let over = Limits { in_flight: Some(0), ..settings.limits.clone() };
-        let waits = self.count_budgets(&over, self.plan(&policy), None, [1, 0, 0], &mut Vec::new(), now_ms)?;
+        let waits =
+            self.count_budgets(&over, self.plan(&policy), None, [1, 0, 0], &mut Vec::new(), now_ms)?;
         match waits {
             Some(refusal) => Err(refusal),
             None => {
@@ -180,7 +197,8 @@ impl Model {
         });
         for (scope, budgets) in [Some((0, own)), of_key].into_iter().flatten() {
             // What budgets of other settings counted is theirs: these give nothing of it back.
-            let least = |estimated: i64| if hold.created_at_ms > self.state.set_at_ms { 0 } else { estimated };
+            let least =
+                |estimated: i64| if hold.created_at_ms > self.state.set_at_ms { 0 } else { estimated };
             let (tokens, micro) = (tokens.max(least(hold.tokens)), micro.max(least(hold.weight_micro)));
             let weights = [(hold.requests, hold.requests), (hold.tokens, tokens), (hold.weight_micro, micro)];
             for (at, (estimated, actual)) in weights.into_iter().enumerate() {

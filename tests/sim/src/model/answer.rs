@@ -23,18 +23,41 @@ pub struct BudgetShown {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    Adjusted { account: Account, shortfall: i64, replayed: bool },
-    Admitted { available: i64, granted: i64, deadline_ms: i64, models: u8, budgets: Vec<BudgetShown> },
+    Adjusted {
+        account: Account,
+        shortfall: i64,
+        replayed: bool,
+    },
+    Admitted {
+        available: i64,
+        granted: i64,
+        deadline_ms: i64,
+        models: u8,
+        budgets: Vec<BudgetShown>,
+    },
     /// A reply that was given before.
     Replay(Given),
-    Progressed { charged: i64, held: i64, available: i64, deadline_ms: i64 },
+    Progressed {
+        charged: i64,
+        held: i64,
+        available: i64,
+        deadline_ms: i64,
+    },
     Ended(Ended),
-    Recorded { id: u32, created_at_ms: i64, seq: i64, cost: Option<i64>, replayed: bool },
+    Recorded {
+        id: u32,
+        created_at_ms: i64,
+        seq: i64,
+        cost: Option<i64>,
+        replayed: bool,
+    },
     Balance(Account),
     Entry(Entry),
     /// A list with this many rows.
     Count(usize),
     Limits(Vec<BudgetShown>),
-    Verified { entries: i64 },
+    Verified {
+        entries: i64,
+    },
     Rung,
 }

@@ -87,7 +87,13 @@ impl CapCount {
 
 impl Model {
     /// Counts a hold in the caps; the models that may answer, as bits.
-    pub(super) fn admit_caps(&mut self, amount: i64, api_key: Option<u8>, models: u8, now_ms: i64) -> Result<u8, Refusal> {
+    pub(super) fn admit_caps(
+        &mut self,
+        amount: i64,
+        api_key: Option<u8>,
+        models: u8,
+        now_ms: i64,
+    ) -> Result<u8, Refusal> {
         let settings = self.state.settings.clone();
         let caps = &mut self.state.caps;
         for (cap, terms) in caps.iter_mut().zip(&settings.caps) {
@@ -101,7 +107,9 @@ impl Model {
         let (mut allowed, mut refused) = (0, None);
         for bit in (0..MODELS.len()).map(|at| 1 << at).filter(|bit| models & bit != 0) {
             match ours().find(|(at, terms)| model_bit(terms) == Some(bit) && full(*at)) {
-                Some((at, terms)) => refused = refused.or_else(|| Some(refuse(terms, &caps[at], amount, now_ms))),
+                Some((at, terms)) => {
+                    refused = refused.or_else(|| Some(refuse(terms, &caps[at], amount, now_ms)))
+                }
                 None => allowed |= bit,
             }
         }
@@ -115,7 +123,14 @@ impl Model {
     }
 
     /// Counts what became of a hold, and tells the owner of limits that were passed.
-    pub(super) fn count_caps(&mut self, hold: &Hold, unheld: i64, charged: i64, model: Option<u8>, now_ms: i64) {
+    pub(super) fn count_caps(
+        &mut self,
+        hold: &Hold,
+        unheld: i64,
+        charged: i64,
+        model: Option<u8>,
+        now_ms: i64,
+    ) {
         let settings = self.state.settings.clone();
         let mut told = Vec::new();
         for (cap, terms) in self.state.caps.iter_mut().zip(&settings.caps) {

@@ -50,7 +50,8 @@ impl History {
         for admission in state.admitted.drain(..) {
             let mut stamps = self.stamps.last().copied().unwrap_or([[0; 3]; SCOPES]);
             for (scope, stamps) in stamps.iter_mut().enumerate() {
-                let of_scope = scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
+                let of_scope =
+                    scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
                 for (stamp, budget) in stamps.iter_mut().zip(&self.budgets[scope]) {
                     let counted = of_scope && budget.is_some();
                     *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
@@ -78,14 +79,15 @@ impl Model {
         let policy = self.policy.clone();
         let settings = self.state.settings.clone();
         let own = budgets(&settings.limits, self.plan(&policy));
-        let of_key = |key: &str| settings.keys.get(key).map_or([None; 3], |own| budgets(own, &Limits::default()));
+        let of_key =
+            |key: &str| settings.keys.get(key).map_or([None; 3], |own| budgets(own, &Limits::default()));
         let now: [[Option<Budget>; 3]; SCOPES] =
             std::array::from_fn(|scope| if scope == 0 { own } else { of_key(API_KEYS[scope - 1]) });
-        for scope in 0..SCOPES {
-            for at in 0..3 {
-                if self.history.budgets[scope][at] != now[scope][at] {
-                    self.history.since[scope][at] = self.history.admissions.len();
-                }
+        let (before, since) =
+            (self.history.budgets.iter().flatten(), self.history.since.iter_mut().flatten());
+        for ((before, now), since) in before.zip(now.iter().flatten()).zip(since) {
+            if before != now {
+                *since = self.history.admissions.len();
             }
         }
         self.history.budgets = now;

@@ -2,7 +2,9 @@
 
 use actors::shared::{Micro, Refusal};
 
-use super::{Answer, Charge, EXPIRED_HISTORY_MS, Ended, EntryKind, Given, HOLD_HISTORY_MS, Model, Operation, UsageRow};
+use super::{
+    Answer, Charge, EXPIRED_HISTORY_MS, Ended, EntryKind, Given, HOLD_HISTORY_MS, Model, Operation, UsageRow,
+};
 use crate::command::{Progress, Settle, Used};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +48,11 @@ impl Hold {
     }
 }
 
+/// Amounts by grant.
+type Parts = Vec<(i64, i64)>;
+
 /// Splits `amount` off the front of `parts`.
-fn split(parts: &[(i64, i64)], amount: i64) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+fn split(parts: &[(i64, i64)], amount: i64) -> (Parts, Parts) {
     let (mut missing, mut front, mut rest) = (amount, Vec::new(), Vec::new());
     for (grant, there) in parts {
         let taken = missing.min(*there);
@@ -131,7 +136,8 @@ impl Model {
         self.reconcile(&hold, asked.used.tokens(), hold.charged, now_ms);
         self.watch_balance(now_ms);
         if let Some(key) = hold.key {
-            let given = Given::Settled { hold: hold.id, charged: hold.charged, available, reply: asked.reply };
+            let given =
+                Given::Settled { hold: hold.id, charged: hold.charged, available, reply: asked.reply };
             self.finish(key, hold.id, given, now_ms);
         }
         let (charged, shortfall) = (hold.charged, hold.shortfall);
@@ -183,7 +189,14 @@ impl Model {
         self.end(at, how, (self.state.holds[at].charged, 0), None, now_ms);
     }
 
-    fn end(&mut self, at: usize, how: HoldEnd, (charged, shortfall): (i64, i64), used: Option<Used>, now_ms: i64) {
+    fn end(
+        &mut self,
+        at: usize,
+        how: HoldEnd,
+        (charged, shortfall): (i64, i64),
+        used: Option<Used>,
+        now_ms: i64,
+    ) {
         let hold = &mut self.state.holds[at];
         let history_ms = if how == HoldEnd::Expired { EXPIRED_HISTORY_MS } else { HOLD_HISTORY_MS };
         hold.end = Some(how);
@@ -207,7 +220,14 @@ impl Model {
         self.logs.usage.push(row);
     }
 
-    fn charge(&mut self, id: u32, spent: Vec<(i64, i64)>, drawn: Vec<(i64, i64)>, shortfall: i64, now_ms: i64) {
+    fn charge(
+        &mut self,
+        id: u32,
+        spent: Vec<(i64, i64)>,
+        drawn: Vec<(i64, i64)>,
+        shortfall: i64,
+        now_ms: i64,
+    ) {
         self.state.unhold(&spent, true);
         let parts: Vec<(i64, i64)> = spent.into_iter().chain(drawn).collect();
         let charged: i64 = parts.iter().map(|part| part.1).sum();

@@ -8,8 +8,16 @@ use crate::command::Key;
 /// A reply that was given once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    Settled { hold: u32, charged: i64, available: i64, reply: bool },
-    Adjusted { account: Account, shortfall: i64 },
+    Settled {
+        hold: u32,
+        charged: i64,
+        available: i64,
+        reply: bool,
+    },
+    Adjusted {
+        account: Account,
+        shortfall: i64,
+    },
     /// Place in the log of usage.
     Recorded(usize),
 }

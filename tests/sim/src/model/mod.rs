@@ -134,12 +134,20 @@ impl Model {
                     let (amount, expires_at_ms) = self.opening(now_ms);
                     seen.account.available = amount;
                     seen.account.granted = amount;
-                    let expiry = Grant { id: 1, promotional: true, priority: 100, expires_at_ms, left: amount, held: 0 };
+                    let expiry = Grant {
+                        id: 1,
+                        promotional: true,
+                        priority: 100,
+                        expires_at_ms,
+                        left: amount,
+                        held: 0,
+                    };
                     seen.grants.extend((amount > 0).then_some(expiry));
                     seen.account.next_seq = 1;
                 }
                 let over = |grant: &Grant| grant.expires_at_ms.is_some_and(|at| at <= now_ms);
-                let expired: i64 = seen.grants.iter().filter(|grant| over(grant)).map(|grant| grant.left).sum();
+                let expired: i64 =
+                    seen.grants.iter().filter(|grant| over(grant)).map(|grant| grant.left).sum();
                 seen.account.available -= expired;
                 seen.account.granted -= expired;
                 Ok(Answer::Balance(seen.account))

@@ -122,7 +122,13 @@ impl State {
         self.grants.retain(|grant| grant.left > 0 || grant.held > 0);
     }
 
-    fn give(&mut self, promotional: bool, priority: i64, expires_at_ms: Option<i64>, amount: i64) -> Result<i64, Refusal> {
+    fn give(
+        &mut self,
+        promotional: bool,
+        priority: i64,
+        expires_at_ms: Option<i64>,
+        amount: i64,
+    ) -> Result<i64, Refusal> {
         let id = self.account.next_seq;
         let alike = |grant: &&mut Grant| {
             expires_at_ms.is_none()
@@ -141,7 +147,15 @@ impl State {
 }
 
 impl Model {
-    pub(super) fn append(&mut self, kind: EntryKind, moved: i64, shortfall: i64, operation: Operation, parts: Vec<(i64, i64)>, now_ms: i64) {
+    pub(super) fn append(
+        &mut self,
+        kind: EntryKind,
+        moved: i64,
+        shortfall: i64,
+        operation: Operation,
+        parts: Vec<(i64, i64)>,
+        now_ms: i64,
+    ) {
         let of = |wanted: &[EntryKind]| if wanted.contains(&kind) { -moved } else { 0 };
         let entry = Entry {
             seq: self.state.take_seq(),
@@ -189,7 +203,8 @@ impl Model {
 
     /// What is left of grants that are over leaves the account, each with an entry, in the order of spending.
     pub(super) fn expire_grants(&mut self, now_ms: i64) {
-        let over = |grant: &&Grant| grant.left > 0 && grant.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let over =
+            |grant: &&Grant| grant.left > 0 && grant.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         if !self.state.grants.iter().any(|grant| over(&grant)) {
             return;
         }

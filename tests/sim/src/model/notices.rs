@@ -48,7 +48,8 @@ impl Model {
             pending.for_each(|notice| (notice.state, notice.next_at_ms) = (NoticeState::Recorded, None));
             return;
         }
-        let mut due: Vec<_> = pending.filter(|notice| notice.next_at_ms.is_some_and(|at| at <= now_ms)).collect();
+        let mut due: Vec<_> =
+            pending.filter(|notice| notice.next_at_ms.is_some_and(|at| at <= now_ms)).collect();
         due.sort_by_key(|notice| (notice.next_at_ms, notice.seq));
         for notice in due.into_iter().take(DELIVERIES_MAX) {
             notice.attempts += 1;
@@ -100,7 +101,10 @@ impl Model {
         let ended = state.holds.iter().filter(|hold| hold.end.is_some()).map(|hold| hold.forget_at_ms).min();
         let keys = state.keys.iter().map(|row| row.expires_at_ms).min();
         let old = state.notices.first().map(|notice| notice.at_ms + NOTICE_HISTORY_MS);
-        [self.happens_at_ms(), ended.map(batched), keys.map(batched), old.map(batched)].into_iter().flatten().min()
+        [self.happens_at_ms(), ended.map(batched), keys.map(batched), old.map(batched)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -19,7 +19,12 @@ impl Model {
         named.or_else(|| policy.plans.get(usual)).expect("the usual plan is configured")
     }
 
-    pub(super) fn set_limits(&mut self, asked: &Rc<Settings>, secret: u32, now_ms: i64) -> Result<Answer, Refusal> {
+    pub(super) fn set_limits(
+        &mut self,
+        asked: &Rc<Settings>,
+        secret: u32,
+        now_ms: i64,
+    ) -> Result<Answer, Refusal> {
         let mut settings = Settings::clone(asked);
         if let Some(hook) = settings.webhook.as_mut().filter(|hook| hook.secret.is_empty()) {
             let known = self.state.settings.webhook.as_ref().filter(|known| known.url == hook.url);
@@ -43,7 +48,8 @@ impl Model {
     fn cap_of(&self, settings: &Settings, at: usize, now_ms: i64) -> CapCount {
         let terms = &settings.caps[at];
         let known = self.state.settings.caps.iter().position(|cap| {
-            (&cap.id, cap.period, &cap.api_key, &cap.model) == (&terms.id, terms.period, &terms.api_key, &terms.model)
+            (&cap.id, cap.period, &cap.api_key, &cap.model)
+                == (&terms.id, terms.period, &terms.api_key, &terms.model)
         });
         if let Some(known) = known {
             return CapCount { told: 0, ..self.state.caps[known] };

@@ -3,8 +3,8 @@
 use actors::notices::Delivery;
 use actors::tenant::{Effect, Rung};
 
-use super::send::fault_name;
 use super::World;
+use super::send::fault_name;
 use crate::check::{holds, same};
 use crate::model::delivery_wait_ms;
 use crate::step::{Fault, Ring};
@@ -32,7 +32,13 @@ impl World<'_> {
         let early = self.tenants[at].shell.alarm_at_ms.is_none_or(|alarm_at_ms| alarm_at_ms > self.now_ms);
         let late = self.tenants[at].shell.alarm_at_ms.is_some_and(|alarm_at_ms| alarm_at_ms < self.now_ms);
         self.ring(at, fault)?;
-        self.tally.fault(if early { "alarm early" } else if late { "alarm late" } else { "alarm in time" });
+        self.tally.fault(if early {
+            "alarm early"
+        } else if late {
+            "alarm late"
+        } else {
+            "alarm in time"
+        });
         if ring == Ring::Twice {
             self.tally.fault("alarm twice");
             self.ring(at, Fault::None)?;
@@ -83,8 +89,10 @@ impl World<'_> {
             .collect::<Result<_, String>>()?;
         let mut found: Vec<(i64, u32)> = deliveries.iter().map(|given| (given.seq, given.attempt)).collect();
         found.sort_unstable();
-        let expected: Vec<(i64, u32)> =
-            attempts(&tenant.model).into_iter().filter(|notice| !before.contains(notice) && notice.1 > 0).collect();
+        let expected: Vec<(i64, u32)> = attempts(&tenant.model)
+            .into_iter()
+            .filter(|notice| !before.contains(notice) && notice.1 > 0)
+            .collect();
         same("deliveries", &found, &expected)?;
         if done.heard || fault == Fault::ReplyLost {
             self.hand_out(at, deliveries)?;
@@ -99,7 +107,8 @@ impl World<'_> {
         for delivery in deliveries {
             let to = webhook.map(|hook| (hook.url.as_str(), hook.secret.as_str()));
             same("where a delivery goes", &Some((delivery.url.as_str(), delivery.secret.as_str())), &to)?;
-            let body = tenant.message_bodies.entry(delivery.id.clone()).or_insert_with(|| delivery.body.clone());
+            let body =
+                tenant.message_bodies.entry(delivery.id.clone()).or_insert_with(|| delivery.body.clone());
             same("what a delivery's id stands for", &delivery.body, body)?;
             let again = tenant.handed.iter().any(|known| known.seq == delivery.seq && known.confirmed);
             holds(!again, || format!("notice {} was confirmed and goes out again", delivery.seq))?;
@@ -110,7 +119,14 @@ impl World<'_> {
     }
 
     /// The shell reports how one of the deliveries went, at whatever time and however often.
-    pub(super) fn deliver(&mut self, at: usize, delivery: u32, delivered: bool, again: bool, fault: Fault) -> Result<(), String> {
+    pub(super) fn deliver(
+        &mut self,
+        at: usize,
+        delivery: u32,
+        delivered: bool,
+        again: bool,
+        fault: Fault,
+    ) -> Result<(), String> {
         let tenant = &mut self.tenants[at];
         let waiting = |handed: &super::Handed| !handed.confirmed || again;
         let picked: Vec<usize> = (0..tenant.handed.len()).filter(|at| waiting(&tenant.handed[*at])).collect();
@@ -121,7 +137,13 @@ impl World<'_> {
         self.report_delivery(at, index, delivered, fault)
     }
 
-    fn report_delivery(&mut self, at: usize, index: usize, delivered: bool, fault: Fault) -> Result<(), String> {
+    fn report_delivery(
+        &mut self,
+        at: usize,
+        index: usize,
+        delivered: bool,
+        fault: Fault,
+    ) -> Result<(), String> {
         let now_ms = self.now_ms;
         let tenant = &mut self.tenants[at];
         let Handed { seq, attempt, .. } = tenant.handed[index];

@@ -61,7 +61,7 @@ impl World<'_> {
     /// One of the requests under way, mostly a recent one. By ids, so that it stays the same one when steps before
     /// it are left out.
     fn pick(&self, at: usize, request: u32) -> Option<usize> {
-        let back = if request % 10 == 0 { request } else { request % RECENT };
+        let back = if request.is_multiple_of(10) { request } else { request % RECENT };
         let live = &self.tenants[at].live;
         let before = live.iter().rposition(|known| known.admit.hold + back < self.serial);
         before.or((!live.is_empty()).then_some(0))
@@ -102,7 +102,8 @@ impl World<'_> {
         let Some(picked) = self.pick(at, request) else { return Ok(()) };
         let request = &self.tenants[at].live[picked];
         let charge = request.held * charge_percent / 100;
-        let asked = Settle { hold: request.admit.hold, charge, used: Self::used(request, tokens_percent), reply };
+        let asked =
+            Settle { hold: request.admit.hold, charge, used: Self::used(request, tokens_percent), reply };
         self.conclude(at, asked.hold, Cmd::Settle(asked), fault)
     }
 
@@ -162,10 +163,10 @@ impl World<'_> {
     /// for long.
     pub(super) fn ask_again(&mut self, at: usize, back: u32, fault: Fault) -> Result<(), String> {
         let tenant = &mut self.tenants[at];
-        let cmd = if back % 3 != 0 && !tenant.unanswered.is_empty() {
+        let cmd = if !back.is_multiple_of(3) && !tenant.unanswered.is_empty() {
             tenant.unanswered.pop()
         } else {
-            let far = if back % 2 == 0 { back / 3 % RECENT } else { back };
+            let far = if back.is_multiple_of(2) { back / 3 % RECENT } else { back };
             let before = tenant.sent.iter().rfind(|(serial, _)| serial + far < self.serial);
             before.or(tenant.sent.first()).map(|(_, cmd)| cmd.clone())
         };
@@ -182,7 +183,9 @@ impl World<'_> {
                 self.conclude(at, hold, cmd, fault)
             }
             // Each request of an operator is an operation of its own; its key tells that it is the same.
-            Cmd::Adjust(asked) => self.send(at, Cmd::Adjust(Adjust { operation: fresh, ..asked }), fault).map(drop),
+            Cmd::Adjust(asked) => {
+                self.send(at, Cmd::Adjust(Adjust { operation: fresh, ..asked }), fault).map(drop)
+            }
             other => self.send(at, other, fault).map(drop),
         }
     }

@@ -69,7 +69,15 @@ impl<'a> World<'a> {
             }
         });
         let tenants = tenants.collect();
-        Self { scenario, now_ms: scenario.start_ms, tenants, tally: Tally::default(), trace, serial: 0, committed: false }
+        Self {
+            scenario,
+            now_ms: scenario.start_ms,
+            tenants,
+            tally: Tally::default(),
+            trace,
+            serial: 0,
+            committed: false,
+        }
     }
 
     /// One step, and every invariant after it.
@@ -87,8 +95,12 @@ impl<'a> World<'a> {
         self.committed = false;
         self.act(at, step)?;
         // By the step's own number: a shrunk list is looked at as the whole one was.
-        let fully = step.serial % FULL_CHECK_STEPS == 0;
-        if self.committed || step.serial % IDLE_CHECK_STEPS == 0 { self.check(at, fully) } else { Ok(()) }
+        let fully = step.serial.is_multiple_of(FULL_CHECK_STEPS);
+        if self.committed || step.serial.is_multiple_of(IDLE_CHECK_STEPS) {
+            self.check(at, fully)
+        } else {
+            Ok(())
+        }
     }
 
     fn act(&mut self, at: usize, step: &Step) -> Result<(), String> {
@@ -115,7 +127,9 @@ impl<'a> World<'a> {
             }
             Action::Ask(question) => self.send(at, Cmd::Ask(*question), fault).map(drop),
             Action::Ring(ring) => self.ring_as(at, *ring, fault),
-            Action::Deliver { delivery, delivered, again } => self.deliver(at, *delivery, *delivered, *again, fault),
+            Action::Deliver { delivery, delivered, again } => {
+                self.deliver(at, *delivery, *delivered, *again, fault)
+            }
             Action::Evict => {
                 self.tenants[at].shell.evict();
                 self.tally.fault("evicted");

@@ -56,14 +56,17 @@ impl World<'_> {
         let fault = *fault;
         let tenant = &mut self.tenants[at];
         let predicted = tenant.model.predict(cmd, now_ms);
-        let looked_at = self.serial % DUMP_EVERY == 0 && (predicted.answer.is_err() || fault != Fault::None);
+        let looked_at =
+            self.serial.is_multiple_of(DUMP_EVERY) && (predicted.answer.is_err() || fault != Fault::None);
         let before = looked_at.then(|| dump(&mut tenant.shell.database));
         let done = tenant.shell.handle(&tenant.id, command, now_ms, fault);
         if done.hit || !matches!(fault, Fault::None | Fault::Statement(_)) {
             self.tally.fault(fault_name(fault));
         }
         if let (Some(before), false) = (before, done.landed) {
-            check::holds(before == dump(&mut tenant.shell.database), || "a refusal left a change".to_owned())?;
+            check::holds(before == dump(&mut tenant.shell.database), || {
+                "a refusal left a change".to_owned()
+            })?;
             self.tally.check("nothing left by a refusal");
         }
         let Some(said) = done.said else {
@@ -94,7 +97,13 @@ impl World<'_> {
     }
 
     /// Wakes the actor; an answer when it needs no database for it, or did not wake.
-    fn wake(&mut self, at: usize, cmd: &Cmd, command: &Command, fault: &mut Fault) -> Result<Option<Heard>, String> {
+    fn wake(
+        &mut self,
+        at: usize,
+        cmd: &Cmd,
+        command: &Command,
+        fault: &mut Fault,
+    ) -> Result<Option<Heard>, String> {
         let now_ms = self.now_ms;
         let tenant = &mut self.tenants[at];
         let call = Call { tenant: tenant.id.clone(), command: command.clone() };
@@ -158,11 +167,12 @@ impl World<'_> {
 
     /// Who waits as long as it was told is admitted, if nothing comes between. Tried out, and undone.
     fn probe(&mut self, at: usize, cmd: &Cmd, answer: &Result<Answer, Refusal>) -> Result<(), String> {
-        let (Cmd::Admit(asked), Err(Refusal::RateLimited { retry_after_ms, window_ms, .. })) = (cmd, answer) else {
+        let (Cmd::Admit(asked), Err(Refusal::RateLimited { retry_after_ms, window_ms, .. })) = (cmd, answer)
+        else {
             return Ok(());
         };
         let tenant = &mut self.tenants[at];
-        if *window_ms == 0 || !tenant.shell.is_awake() || self.serial % PROBE_EVERY != 0 {
+        if *window_ms == 0 || !tenant.shell.is_awake() || !self.serial.is_multiple_of(PROBE_EVERY) {
             return Ok(());
         }
         let later_ms = self.now_ms + retry_after_ms;
