@@ -223,7 +223,12 @@ impl At<'_> {
         let mut limits = LimitsRow::load(sql)?;
         let own = limits.effective(self.policy, &self.actor.tenant);
         let weight = Weight { requests: 1, ..Weight::default() };
-        let requests_only = rate::Limits { in_flight: None, ..own };
+        // It uses no tokens and no credit: budgets of those, used up, must not keep it from being reported.
+        let requests_only = rate::Limits {
+            requests_per_minute: own.requests_per_minute,
+            requests_burst: own.requests_burst,
+            ..rate::Limits::default()
+        };
         rate::admit(&mut limits.counters.meters, &requests_only, None, weight, 0, self.now_ms)?;
         limits.store(sql)
     }
