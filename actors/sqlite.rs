@@ -1,6 +1,7 @@
 //! [`Sql`] over SQLite in memory or a file: what native tests and the simulator run the shipped SQL on.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use crate::planted::{self, Bug};
@@ -21,6 +22,8 @@ impl Sqlite {
         let connection = Connection::open_in_memory().map_err(refused)?;
         // More than the rules have, so that each is prepared once.
         connection.set_prepared_statement_cache_capacity(256);
+        // And not again for other values: plans are to be those of the platform, which keeps no statistics.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(refused)?;
         Ok(Self { connection })
     }
 

@@ -18,7 +18,11 @@ pub fn check(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     check_usage(database, model)?;
     check_keys(database, model)?;
     check_notices(database, model)?;
-    check_counters(database, model)?;
+    check_counters(database, model)
+}
+
+/// What must be there once only; at the end, since it stays there.
+pub fn check_unique(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     let twice: Vec<String> = rows(
         database,
         "SELECT json_group_array(operation) FROM (SELECT operation FROM entries
@@ -152,7 +156,7 @@ fn check_notices(database: &mut Sqlite, model: &Model) -> Result<(), String> {
 }
 
 /// What caps counted, and how full meters are.
-fn check_counters(database: &mut Sqlite, model: &Model) -> Result<(), String> {
+pub fn check_counters(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     let counters: Value = rows(database, "SELECT counters FROM limits")?;
     let number = |value: &Value, name: &str| value[name].as_i64().unwrap_or(0);
     let caps: Vec<[i64; 3]> = counters["caps"]

@@ -175,9 +175,15 @@ impl Model {
     /// Counts a client's report: a request of no other weight, and none in flight.
     pub(super) fn count_report(&mut self, now_ms: i64) -> Result<(), Refusal> {
         let (settings, policy) = (self.state.settings.clone(), self.policy.clone());
-        let over = Limits { in_flight: Some(0), ..settings.limits.clone() };
-        let waits =
-            self.count_budgets(&over, self.plan(&policy), None, [1, 0, 0], &mut Vec::new(), now_ms)?;
+        // The number of requests alone: a report uses no tokens, so tokens that are used up are no reason.
+        let (over, plan) = (&settings.limits, self.plan(&policy));
+        let requests = Limits {
+            requests_per_minute: over.requests_per_minute.or(plan.requests_per_minute),
+            requests_burst: over.requests_burst.or(plan.requests_burst),
+            ..Limits::default()
+        };
+        let none = Limits::default();
+        let waits = self.count_budgets(&requests, &none, None, [1, 0, 0], &mut Vec::new(), now_ms)?;
         match waits {
             Some(refusal) => Err(refusal),
             None => {

@@ -52,8 +52,9 @@ impl History {
             for (scope, stamps) in stamps.iter_mut().enumerate() {
                 let of_scope =
                     scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
-                for (stamp, budget) in stamps.iter_mut().zip(&self.budgets[scope]) {
-                    let counted = of_scope && budget.is_some();
+                for (at, (stamp, budget)) in stamps.iter_mut().zip(&self.budgets[scope]).enumerate() {
+                    // A report counts as a request, and as nothing else.
+                    let counted = of_scope && budget.is_some() && (at == 0 || admission.hold.is_some());
                     *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
                 }
             }

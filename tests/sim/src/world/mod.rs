@@ -2,6 +2,7 @@
 
 mod alarm;
 mod clients;
+mod quarantine;
 mod send;
 
 use std::collections::HashMap;
@@ -10,20 +11,22 @@ use actors::shared::TenantId;
 
 use crate::check;
 use crate::check::entries::Walked;
-use crate::command::Cmd;
+use crate::command::{Cmd, Question};
 use crate::model::Model;
 use crate::scenario::Scenario;
 use crate::shell::Shell;
-use crate::step::{Action, Step};
+use crate::step::{Action, Fault, Step};
 use crate::tally::Tally;
 
 pub use alarm::Handed;
 pub use clients::Request;
 
 /// Steps between two looks at every row.
-const FULL_CHECK_STEPS: u32 = 32;
+const FULL_CHECK_STEPS: u32 = 50;
 /// Of the steps that committed nothing, so that the database is what it was, one in this many is looked at too.
 const IDLE_CHECK_STEPS: u32 = 8;
+/// Of how many seeds one ends in quarantine.
+const QUARANTINE_EVERY: u64 = 16;
 
 pub struct Tenant {
     pub id: TenantId,
@@ -169,19 +172,23 @@ impl<'a> World<'a> {
                 continue;
             }
             self.tenants[at].shell.evict();
-            self.verify(at)?;
-            self.check(at, true)?;
+            self.send(at, Cmd::Ask(Question::Balance), Fault::None)?;
+            // The whole chain once more, from its beginning.
             self.tenants[at].walked = Walked::start(&self.tenants[at].model);
             self.drain(at)?;
             self.verify(at)?;
             self.check(at, true)?;
+            let tenant = &mut self.tenants[at];
+            check::full::check_unique(&mut tenant.shell.database, &tenant.model)?;
+            if self.scenario.seed.is_multiple_of(QUARANTINE_EVERY) {
+                self.quarantine(at)?;
+            }
         }
         Ok(())
     }
 
     fn verify(&mut self, at: usize) -> Result<(), String> {
-        let question = Cmd::Ask(crate::command::Question::Verify);
-        self.send(at, question, crate::step::Fault::None).map(drop)
+        self.send(at, Cmd::Ask(Question::Verify), Fault::None).map(drop)
     }
 
     fn say(&self, line: impl FnOnce() -> String) {
