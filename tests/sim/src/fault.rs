@@ -2,6 +2,8 @@
 
 use actors::sql::{Sql, SqlError, SqlValue};
 
+use crate::pool::{asks_for_tables, makes_tables};
+
 /// What the text of every injected failure says.
 pub const INJECTED: &str = "injected";
 
@@ -19,11 +21,18 @@ pub struct Faulty<'a, S: Sql> {
     pub statements: u32,
     /// The fault was met.
     pub hit: bool,
+    /// The tables are those of an earlier run: the rules are to make them as if there were none.
+    hides_tables: bool,
 }
 
 impl<'a, S: Sql> Faulty<'a, S> {
     pub const fn new(inner: &'a mut S, fault: Option<StatementFault>) -> Self {
-        Self { inner, fault, statements: 0, hit: false }
+        Self { inner, fault, statements: 0, hit: false, hides_tables: false }
+    }
+
+    /// The same over a database that was used before.
+    pub const fn hiding_tables(inner: &'a mut S, fault: Option<StatementFault>, hides_tables: bool) -> Self {
+        Self { inner, fault, statements: 0, hit: false, hides_tables }
     }
 
     fn run<T>(&mut self, statement: impl FnOnce(&mut S) -> Result<T, SqlError>) -> Result<T, SqlError> {
@@ -43,10 +52,17 @@ impl<'a, S: Sql> Faulty<'a, S> {
 
 impl<S: Sql> Sql for Faulty<'_, S> {
     fn execute(&mut self, sql: &str, args: &[SqlValue]) -> Result<(), SqlError> {
+        if self.hides_tables && makes_tables(sql) {
+            self.hides_tables = false;
+            return self.run(|_| Ok(()));
+        }
         self.run(|inner| inner.execute(sql, args))
     }
 
     fn text(&mut self, sql: &str, args: &[SqlValue]) -> Result<Option<String>, SqlError> {
+        if self.hides_tables && asks_for_tables(sql) {
+            return self.run(|_| Ok(None));
+        }
         self.run(|inner| inner.text(sql, args))
     }
 }

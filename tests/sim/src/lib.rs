@@ -13,6 +13,7 @@ pub mod check;
 pub mod command;
 pub mod fault;
 pub mod model;
+pub mod pool;
 pub mod run;
 pub mod runner;
 pub mod scenario;

@@ -42,7 +42,9 @@ pub fn run(scenario: &Scenario, steps: &[Step], trace: bool) -> (Tally, Option<F
         failure = ended.err().map(|what| Failure { step: steps.len(), what: format!("at the end: {what}") });
     }
     world.tally.seeds = 1;
-    (world.tally, failure)
+    // After a failure nobody knows what state a database is in.
+    let tally = if failure.is_none() { world.close() } else { world.tally };
+    (tally, failure)
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {

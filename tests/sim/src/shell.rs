@@ -4,10 +4,10 @@
 use std::rc::Rc;
 
 use actors::shared::{Refusal, TenantId};
-use actors::sql::Sql;
 use actors::sqlite::Sqlite;
 use actors::tenant::{self, Actor, Call, Command, Effect, Outcome, Policy, Reply, Rung};
 
+use crate::pool;
 use crate::fault::{Faulty, INJECTED, StatementFault};
 use crate::step::Fault;
 
@@ -16,6 +16,10 @@ const ALARM_RETRY_MS: i64 = 30_000;
 
 pub struct Shell {
     pub database: Sqlite,
+    /// It has tables of an earlier run, which the rules are not to see before they made them.
+    hides_tables: bool,
+    /// The rules made their tables.
+    opened: bool,
     policy: Rc<Policy>,
     /// In memory: lost by a crash and by an eviction.
     actor: Option<Actor>,
@@ -48,11 +52,18 @@ pub struct Done<T> {
 }
 
 impl Shell {
-    pub fn new(policy: Rc<Policy>) -> Self {
-        let mut database = Sqlite::in_memory().expect("a database in memory");
-        // Databases are small and many: small pages are cheaper to make, and to keep for a rollback.
-        database.execute("PRAGMA page_size = 1024", &[]).expect("the size of pages");
-        Self { database, policy, actor: None, armed_at_ms: None, alarm_at_ms: None, retries: false }
+    /// `new`: over a database that was never used, not even by another run.
+    pub fn new(policy: Rc<Policy>, new: bool) -> Self {
+        let (database, hides_tables) = pool::take(new);
+        let (actor, armed_at_ms, alarm_at_ms) = (None, None, None);
+        Self { database, hides_tables, opened: false, policy, actor, armed_at_ms, alarm_at_ms, retries: false }
+    }
+
+    /// The end of the run: the database may be used again, if it has its tables.
+    pub fn close(self) {
+        if self.opened {
+            pool::give_back(self.database);
+        }
     }
 
     pub fn evict(&mut self) {
@@ -69,8 +80,9 @@ impl Shell {
         let policy = self.policy.clone();
         let (statement, mut unopened) = (statement_of(*fault), None);
         let (mut hit, mut statements) = (false, 0);
+        let hides_tables = self.hides_tables;
         let woken = self.database.transaction(|sql| {
-            let mut sql = Faulty::new(sql, statement);
+            let mut sql = Faulty::hiding_tables(sql, statement, hides_tables);
             let woken = wake(&mut sql, call, &policy, now_ms, &mut unopened);
             (hit, statements) = (sql.hit, sql.statements);
             woken
@@ -82,6 +94,7 @@ impl Shell {
             Err(Refusal::Storage { detail }) if hit && detail == INJECTED => Ok(Woken::Failed),
             Ok(Some((actor, due_at_ms))) if !hit => {
                 self.actor = Some(actor);
+                (self.hides_tables, self.opened) = (false, true);
                 self.retries = false;
                 due_at_ms.into_iter().for_each(|at_ms| self.arm(at_ms));
                 Ok(Woken::Opened)
@@ -172,8 +185,9 @@ impl Shell {
     ) -> Done<T> {
         let (statement, mut hit) = (statement_of(fault), false);
         let before_commit = fault == Fault::CrashBeforeCommit;
+        let hides_tables = self.hides_tables;
         let said = self.database.transaction(|sql| {
-            let mut sql = Faulty::new(sql, statement);
+            let mut sql = Faulty::hiding_tables(sql, statement, hides_tables);
             let said = command(&mut sql);
             hit = sql.hit;
             if before_commit { Err(storage(INJECTED)) } else { said }

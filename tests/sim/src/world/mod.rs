@@ -25,6 +25,8 @@ pub use clients::Request;
 const FULL_CHECK_STEPS: u32 = 50;
 /// Of the steps that committed nothing, so that the database is what it was, one in this many is looked at too.
 const IDLE_CHECK_STEPS: u32 = 8;
+/// Of how many seeds one begins with a database that no run used before.
+const NEW_DATABASE_EVERY: u64 = 16;
 /// Of how many seeds one ends in quarantine.
 const QUARANTINE_EVERY: u64 = 16;
 
@@ -63,7 +65,7 @@ impl<'a> World<'a> {
                 id: id.clone(),
                 walked: Walked::start(&model),
                 model,
-                shell: Shell::new(scenario.policy.clone()),
+                shell: Shell::new(scenario.policy.clone(), scenario.seed.is_multiple_of(NEW_DATABASE_EVERY)),
                 live: Vec::new(),
                 unanswered: Vec::new(),
                 sent: Vec::new(),
@@ -81,6 +83,12 @@ impl<'a> World<'a> {
             serial: 0,
             committed: false,
         }
+    }
+
+    /// The run is over, and nothing broke: its databases may be used again.
+    pub fn close(self) -> Tally {
+        self.tenants.into_iter().for_each(|tenant| tenant.shell.close());
+        self.tally
     }
 
     /// One step, and every invariant after it.
