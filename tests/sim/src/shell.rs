@@ -7,8 +7,8 @@ use actors::shared::{Refusal, TenantId};
 use actors::sqlite::Sqlite;
 use actors::tenant::{self, Actor, Call, Command, Effect, Outcome, Policy, Reply, Rung};
 
-use crate::pool;
 use crate::fault::{Faulty, INJECTED, StatementFault};
+use crate::pool;
 use crate::step::Fault;
 
 /// How long after a failed alarm the next one rings.
@@ -56,7 +56,16 @@ impl Shell {
     pub fn new(policy: Rc<Policy>, new: bool) -> Self {
         let (database, hides_tables) = pool::take(new);
         let (actor, armed_at_ms, alarm_at_ms) = (None, None, None);
-        Self { database, hides_tables, opened: false, policy, actor, armed_at_ms, alarm_at_ms, retries: false }
+        Self {
+            database,
+            hides_tables,
+            opened: false,
+            policy,
+            actor,
+            armed_at_ms,
+            alarm_at_ms,
+            retries: false,
+        }
     }
 
     /// The end of the run: the database may be used again, if it has its tables.

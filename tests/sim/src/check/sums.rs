@@ -9,7 +9,8 @@ use crate::model::{Grant, Model};
 
 /// Ended holds, keys and notices are looked at row by row every few steps; here only how many there are.
 /// Numbers with commas between them, then texts, with bars between all: read without a parser.
-const SUMS: &str = "SELECT a.available_micro || ',' || a.held_micro || ',' || a.granted_micro || ',' || a.settled_micro
+const SUMS: &str =
+    "SELECT a.available_micro || ',' || a.held_micro || ',' || a.granted_micro || ',' || a.settled_micro
   || ',' || a.holds_open || ',' || a.next_seq || ',' || a.updated_at_ms || '|' ||
   (SELECT COUNT(*) FROM entries) || ',' || (SELECT COUNT(*) FROM holds) || ',' ||
   (SELECT COUNT(*) FROM idempotency) || ',' || (SELECT COUNT(*) FROM notices) || ',' ||
