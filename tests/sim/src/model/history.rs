@@ -31,7 +31,7 @@ pub const SCOPES: usize = 1 + API_KEYS.len();
 #[derive(Default)]
 pub struct History {
     pub admissions: Vec<Admission>,
-    /// Latest time at which each budget of each scope counted something: the clock may have stepped back since.
+    /// The latest time that each meter had seen by then: the clock may have stepped back since.
     pub stamps: Vec<[[i64; 3]; SCOPES]>,
     /// From which admission on a budget is what it is now.
     pub since: [[usize; 3]; SCOPES],
@@ -48,15 +48,11 @@ impl History {
             }
         }
         for admission in state.admitted.drain(..) {
-            let mut stamps = self.stamps.last().copied().unwrap_or([[0; 3]; SCOPES]);
-            for (scope, stamps) in stamps.iter_mut().enumerate() {
-                let of_scope =
-                    scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
-                for (at, (stamp, budget)) in stamps.iter_mut().zip(&self.budgets[scope]).enumerate() {
-                    // A report counts as a request, and as nothing else.
-                    let counted = of_scope && budget.is_some() && (at == 0 || admission.hold.is_some());
-                    *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
-                }
+            // Time as each meter saw it: also what became known of a request later told it the time.
+            let clocks = state.meters.map(|meters| meters.map(|meter| meter.clock_ms));
+            let mut stamps = self.stamps.last().copied().unwrap_or(clocks);
+            for (stamp, clock_ms) in stamps.iter_mut().flatten().zip(clocks.into_iter().flatten()) {
+                *stamp = (*stamp).max(clock_ms);
             }
             self.stamps.push(stamps);
             self.admissions.push(admission);
