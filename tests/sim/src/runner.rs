@@ -19,6 +19,9 @@ pub struct Found {
     pub shrunk: Failure,
 }
 
+/// A long run says now and then how far it is.
+const PROGRESS_EVERY: u64 = 10_000;
+
 /// Carries out `seeds` on every core until one fails; what happened in all of them together.
 pub fn run_seeds(seeds: impl Iterator<Item = u64> + Send, steps: u32) -> (Tally, Option<(u64, Failure)>) {
     let (seeds, total) = (Mutex::new(seeds), Mutex::new(Tally::default()));
@@ -30,6 +33,9 @@ pub fn run_seeds(seeds: impl Iterator<Item = u64> + Send, steps: u32) -> (Tally,
                 let mut own = Tally::default();
                 while !failed.load(Ordering::Relaxed) {
                     let Some(seed) = seeds.lock().unwrap().next() else { break };
+                    if seed > 0 && seed.is_multiple_of(PROGRESS_EVERY) {
+                        println!("seed {seed}");
+                    }
                     let scenario = scenario(seed, steps);
                     let (tally, failure) = run(&scenario, &scenario.steps, false);
                     own.add(&tally);

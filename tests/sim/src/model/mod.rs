@@ -143,7 +143,7 @@ impl Model {
                         held: 0,
                     };
                     seen.grants.extend((amount > 0).then_some(expiry));
-                    seen.account.next_seq = 1;
+                    (seen.account.next_seq, seen.account.updated_at_ms) = (1, now_ms);
                 }
                 let over = |grant: &Grant| grant.expires_at_ms.is_some_and(|at| at <= now_ms);
                 let expired: i64 =
