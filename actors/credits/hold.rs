@@ -180,12 +180,7 @@ pub(super) fn insert(
 }
 
 /// Writes what a command did to an open hold that stays open.
-pub(super) fn update(
-    sql: &mut impl Sql,
-    id: &str,
-    hold: &HoldRow,
-    parts: &[Part],
-) -> Result<(), Refusal> {
+pub(super) fn update(sql: &mut impl Sql, id: &str, hold: &HoldRow, parts: &[Part]) -> Result<(), Refusal> {
     sql.execute(
         "UPDATE holds SET amount_micro = ?2, charged_micro = ?3, parts = ?4, usage = ?5, deadline_ms = ?6
          WHERE id = ?1",

@@ -19,7 +19,9 @@ mod tests;
 pub use account::{Account, Opening, open, unopened};
 pub use adjust::{Adjusted, Adjustment, Cause, adjust};
 pub use entries::{Books, Entry, EntryPage, Kind, at as entry_at, list as list_entries};
-pub use grant::{GRANTS_LIVE_MAX, Grant, GrantKind, GrantTerms, Grants, PRIORITY_DEFAULT, PRIORITY_MAX, Part};
+pub use grant::{
+    GRANTS_LIVE_MAX, Grant, GrantKind, GrantTerms, Grants, PRIORITY_DEFAULT, PRIORITY_MAX, Part,
+};
 pub use hold::{
     EXPIRED_HISTORY_MS, EndedHold, HOLD_HISTORY_MS, HOLDS_OPEN_MAX, HoldChange, HoldEnd, HoldPage, HoldState,
     ListedHold, Owner, is_open, list as list_holds, open_amounts, open_of_key,

@@ -161,8 +161,7 @@ pub fn release(
     }
     let change = give_back(sql, account, id, hold, HoldEnd::Released, now_ms)?;
     let (charged, available) = (change.1, account.available);
-    let ended =
-        EndedHold { end: HoldEnd::Released, charged, shortfall: Micro::ZERO, available, first: true };
+    let ended = EndedHold { end: HoldEnd::Released, charged, shortfall: Micro::ZERO, available, first: true };
     Ok((ended, Some(change.0)))
 }
 

@@ -121,17 +121,17 @@ fn check_account(
         found.expect(!hold.id.is_empty(), "a hold has no id");
     }
     found.expect(held == account.held, "what is held is not the sum of the open holds");
-    found.expect(holds.len() == usize::try_from(account.holds_open).unwrap_or(usize::MAX), "holds are miscounted");
+    found.expect(
+        holds.len() == usize::try_from(account.holds_open).unwrap_or(usize::MAX),
+        "holds are miscounted",
+    );
     for grant in account.live_grants() {
         let of_grant = holds.iter().flat_map(|hold| &hold.parts).filter(|part| part.0 == grant.id);
         let of_grant = total(&of_grant.copied().collect::<Vec<_>>())?;
         found.expect(of_grant == grant.held, "what is held of a grant is not what its holds say");
     }
-    let costs: Option<i64> = row(
-        sql,
-        "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE by_client = 0",
-        &[],
-    )?;
+    let costs: Option<i64> =
+        row(sql, "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE by_client = 0", &[])?;
     let explained = charged_open.plus(Micro(costs.unwrap_or(0)));
     found.expect(explained == Some(account.settled), "the usage events do not explain the charges");
     for cap in caps {

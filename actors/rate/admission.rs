@@ -84,7 +84,12 @@ pub fn admit(
     if let Some(limit) = limits.in_flight.filter(|limit| *limit > 0) {
         let policy = meter_name(IN_FLIGHT, key);
         if in_flight >= limit {
-            return Err(Refusal::RateLimited { policy, limit, window_ms: 0, retry_after_ms: IN_FLIGHT_WAIT_MS });
+            return Err(Refusal::RateLimited {
+                policy,
+                limit,
+                window_ms: 0,
+                retry_after_ms: IN_FLIGHT_WAIT_MS,
+            });
         }
         let remaining = limit.saturating_sub(in_flight).saturating_sub(1);
         left.push(BudgetLeft { policy, limit, remaining, window_ms: 0, reset_ms: 0 });

@@ -12,6 +12,4 @@ mod tests;
 
 pub use admission::{BudgetLeft, Meters, Weight, admit, reconcile};
 pub use meter::{Allowance, Denied, Left, Meter};
-pub use plan::{
-    Budget, CREDITS_PER_DAY, IN_FLIGHT, Limits, MINUTE_MS, Plans, REQUESTS, TIERS_MAX, TOKENS,
-};
+pub use plan::{Budget, CREDITS_PER_DAY, IN_FLIGHT, Limits, MINUTE_MS, Plans, REQUESTS, TIERS_MAX, TOKENS};

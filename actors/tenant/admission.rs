@@ -32,7 +32,10 @@ pub(super) fn admit(
     let mut account = Account::load_at(sql, now_ms)?;
     let counted = match count(sql, actor, policy, &mut limits, &account, &asked, now_ms) {
         // The alarm may be late: what is over must refuse nobody.
-        Err(refusal) if waits_for_holds(&refusal) && super::alarm::expire(sql, actor, policy, &mut limits, &mut account, now_ms)? => {
+        Err(refusal)
+            if waits_for_holds(&refusal)
+                && super::alarm::expire(sql, actor, policy, &mut limits, &mut account, now_ms)? =>
+        {
             count(sql, actor, policy, &mut limits, &account, &asked, now_ms)?
         }
         other => other?,
@@ -120,7 +123,9 @@ fn count(
 /// Whether the end of a hold could change this answer.
 fn waits_for_holds(refusal: &Refusal) -> bool {
     match refusal {
-        Refusal::InsufficientCredits { .. } | Refusal::TooManyHolds { .. } | Refusal::CapReached { .. } => true,
+        Refusal::InsufficientCredits { .. } | Refusal::TooManyHolds { .. } | Refusal::CapReached { .. } => {
+            true
+        }
         Refusal::RateLimited { window_ms, .. } => *window_ms == 0,
         _ => false,
     }

@@ -48,7 +48,8 @@ pub fn handle(
         Command::Settle { hold, charge, usage, reply } => at.settle(sql, &hold, charge, &usage, reply),
         Command::Release { hold } => at.release(sql, &hold),
         Command::Adjust { operation, adjustment, reason, reference, idempotency } => {
-            let (operation, reason, reference) = (operation.as_str(), reason.as_deref(), reference.as_deref());
+            let (operation, reason, reference) =
+                (operation.as_str(), reason.as_deref(), reference.as_deref());
             let run = |sql: &mut _| {
                 let cause = Cause { operation, reason, reference };
                 let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
@@ -112,15 +113,9 @@ fn answer(
     Ok(Outcome { reply, effects: Vec::new() })
 }
 
-fn report(
-    sql: &mut impl Sql,
-    actor: &Actor,
-    policy: &Policy,
-    now_ms: i64,
-) -> Result<LimitsReport, Refusal> {
+fn report(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<LimitsReport, Refusal> {
     let LimitsRow { settings, counters, .. } = &LimitsRow::load(sql)?;
-    let effective =
-        policy.plan(&actor.tenant, settings.plan.as_deref()).overridden_by(&settings.limits);
+    let effective = policy.plan(&actor.tenant, settings.plan.as_deref()).overridden_by(&settings.limits);
     let budgets = effective.budgets().into_iter().map(|budget| {
         let meter = counters.meters.get(budget.name).copied().unwrap_or_default();
         let left = meter.left(budget.allowance, now_ms);

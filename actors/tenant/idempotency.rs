@@ -187,4 +187,3 @@ pub(super) fn forget_expired(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refu
     )?;
     Ok(())
 }
-

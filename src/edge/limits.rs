@@ -33,5 +33,7 @@ pub const USAGE_TOKENS_MAX: u64 = 10_000_000;
 /// A usage event's `meta`, in bytes, and its `id` and `route`.
 pub const USAGE_META_BYTES_MAX: usize = 4_096;
 pub const USAGE_TEXT_BYTES_MAX: usize = 255;
-/// A reason for an adjustment, in bytes.
+/// Pages of a ledger that one audit walks, at `VERIFY_ENTRIES_MAX` entries each: 100,000 entries.
+pub const VERIFY_PAGES_MAX: u32 = 50;
+/// A reason or a reference of an adjustment, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;

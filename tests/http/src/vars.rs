@@ -19,7 +19,7 @@ pub const LOCAL_MODEL: &str = "smollm2-135m-instruct";
 pub const CF_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
 
 /// What a new guest has, and what a thousand tokens cost.
-pub const GUEST_CREDITS: f64 = 0.5;
+pub const GUEST_GRANT_CREDITS: f64 = 0.5;
 pub const CREDIT_PER_1K: f64 = 0.05;
 
 pub const APP_ORIGIN: &str = "https://app.cognomega.com";
@@ -61,7 +61,7 @@ impl Vars {
             "CF_AI_MODEL": CF_AI_MODEL,
             "CREDIT_PER_1K": CREDIT_PER_1K.to_string(),
             "MODEL_PRICES": "{}",
-            "GUEST_CREDITS": GUEST_CREDITS.to_string(),
+            "GUEST_GRANT_CREDITS": GUEST_CREDITS.to_string(),
             "REQUESTS_PER_MINUTE": "100000",
             "DEFAULT_MAX_TOKENS": "256",
             "MAX_OUTPUT_TOKENS": "4096",
