@@ -47,7 +47,10 @@ fn a_notice_is_tried_until_it_is_delivered() {
     assert_eq!((second.attempt, &second.id), (2, &first.id));
     note_attempt(&mut sql, second.seq, 2, true, "204", due_ms).unwrap();
     let notice = only(&mut sql);
-    assert_eq!((notice.state.as_str(), notice.attempts, notice.delivered_at_ms), ("delivered", 2, Some(due_ms)));
+    assert_eq!(
+        (notice.state.as_str(), notice.attempts, notice.delivered_at_ms),
+        ("delivered", 2, Some(due_ms))
+    );
     assert_eq!(due_at_ms(&mut sql).unwrap(), None);
 }
 
@@ -58,7 +61,11 @@ fn an_attempt_nobody_heard_of_is_made_again_and_its_late_report_is_harmless() {
     let seq = take(&mut sql, NOW_MS).remove(0).seq;
     assert_eq!(take(&mut sql, NOW_MS + LEASE_MS).remove(0).attempt, 2);
     note_attempt(&mut sql, seq, 1, false, "timeout", NOW_MS + LEASE_MS).unwrap();
-    assert_eq!(due_at_ms(&mut sql).unwrap(), Some(NOW_MS + 2 * LEASE_MS), "the second attempt's lease stands");
+    assert_eq!(
+        due_at_ms(&mut sql).unwrap(),
+        Some(NOW_MS + 2 * LEASE_MS),
+        "the second attempt's lease stands"
+    );
     note_attempt(&mut sql, seq, 1, true, "200", NOW_MS + LEASE_MS + 1).unwrap();
     note_attempt(&mut sql, seq, 2, false, "500", NOW_MS + LEASE_MS + 2).unwrap();
     assert_eq!(only(&mut sql).state, "delivered");
