@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use serde_json::value::RawValue;
 
 use super::*;
-use crate::credits::{HoldEnd, Usage};
-use crate::shared::{Micro, Refusal, TenantId};
-use crate::sqlite::Sqlite;
 
-const START_MS: i64 = 5_000_000;
-const HOLD_TTL_MS: i64 = 1_000;
-const POLICY: Policy = Policy { requests_per_minute: 0, guest_grant: Micro(1_000_000) };
+/// Credit enough, and no budget.
+fn generous() -> Policy {
+    Policy { guest_grant: Micro(1_000_000), guest_grant_ttl_ms: GUEST_GRANT_TTL_MS, ..Policy::default() }
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -41,8 +38,7 @@ struct Asked {
 }
 
 struct World {
-    sql: Sqlite,
-    actor: Actor,
+    shell: Shell,
     now_ms: i64,
     asked: Vec<Asked>,
     /// Body and reply of each key that was charged.
@@ -51,35 +47,27 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let tenant = TenantId::Guest("guest:1".to_owned());
-        let mut sql = Sqlite::in_memory().unwrap();
-        let actor = sql.transaction(|sql| open(sql, &tenant, POLICY, START_MS)).unwrap();
-        Self { sql, actor, now_ms: START_MS, asked: Vec::new(), charged: HashMap::new() }
+        let (mut sql, policy) = (Sqlite::in_memory().unwrap(), generous());
+        let actor = sql.transaction(|sql| open(sql, &guest(), &policy, NOW_MS)).unwrap();
+        let shell = Shell { sql, actor, policy };
+        Self { shell, now_ms: NOW_MS, asked: Vec::new(), charged: HashMap::new() }
     }
 
     fn run(&mut self, command: Command) -> Result<Reply, Refusal> {
-        let call = Call { tenant: self.actor.tenant.clone(), command };
-        let (sql, actor, now_ms) = (&mut self.sql, &self.actor, self.now_ms);
-        sql.transaction(|sql| handle(sql, actor, POLICY, call, now_ms)).map(|outcome| outcome.reply)
+        self.shell.run(command, self.now_ms).map(|outcome| outcome.reply)
     }
 
     fn ask(&mut self, key: u8, body: u8) {
         let key = Idempotency { key: format!("k{key}"), body_hash: format!("b{body}") };
         let hold = format!("h{}", self.asked.len());
-        let answer = self.run(Command::Admit {
-            hold: hold.clone(),
-            amount: Micro(1_000),
-            ttl_ms: HOLD_TTL_MS,
-            route: "r".to_owned(),
-            idempotency: Some(key.clone()),
-        });
+        let answer = self.run(admit(&hold, 1_000, Some(key.clone())));
         match (self.charged.get(&key.key), answer) {
             (Some((body, reply)), Ok(Reply::Replay(stored))) => {
                 assert_eq!((body, reply.as_str()), (&key.body_hash, stored.reply.get()));
             }
             (Some((body, _)), Err(Refusal::IdempotencyConflict)) => assert_ne!(body, &key.body_hash),
             (Some(_), other) => panic!("a charged key ran again: {other:?}"),
-            (None, Ok(Reply::Admitted { .. })) => self.asked.push(Asked { hold, key }),
+            (None, Ok(Reply::Admitted(_))) => self.asked.push(Asked { hold, key }),
             (None, Err(Refusal::IdempotencyInProgress | Refusal::IdempotencyConflict)) => {}
             (None, other) => panic!("{other:?}"),
         }
@@ -89,13 +77,7 @@ impl World {
         let Some(Asked { hold, key }) = self.asked.get(n) else { return };
         let (hold, key) = (hold.clone(), key.clone());
         let reply = format!("\"reply of {hold}\"");
-        let ended = self.run(Command::Settle {
-            hold,
-            charge: Micro(700),
-            usage: Usage::default(),
-            reply: RawValue::from_string(reply.clone()).ok(),
-            idempotency: Some(key.clone()),
-        });
+        let ended = self.run(settle(&hold, 700));
         let Ok(Reply::Ended(ended)) = ended else { panic!("{ended:?}") };
         if ended.first && ended.end == HoldEnd::Settled {
             let before = self.charged.insert(key.key.clone(), (key.body_hash, reply));
@@ -104,8 +86,8 @@ impl World {
     }
 
     fn release(&mut self, n: usize) {
-        let Some(Asked { hold, key }) = self.asked.get(n) else { return };
-        let command = Command::Release { hold: hold.clone(), idempotency: Some(key.clone()) };
+        let Some(Asked { hold, .. }) = self.asked.get(n) else { return };
+        let command = Command::Release { hold: hold.clone() };
         assert!(matches!(self.run(command), Ok(Reply::Ended(_))));
     }
 }
@@ -123,7 +105,7 @@ proptest! {
                     world.now_ms += ms;
                     let now_ms = world.now_ms;
                     if rings {
-                        world.sql.transaction(|sql| alarm(sql, now_ms)).unwrap();
+                        world.shell.ring(now_ms);
                     }
                 }
             }
