@@ -50,18 +50,20 @@ pub fn handle(
         Command::Adjust { operation, adjustment, reason, reference, idempotency } => {
             let (operation, reason, reference) =
                 (operation.as_str(), reason.as_deref(), reference.as_deref());
+            let mut delivery_ms = i64::MAX;
             let run = |sql: &mut _| {
                 let cause = Cause { operation, reason, reference };
                 let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
                 let mut limits = LimitsRow::load(sql)?;
                 limits.watch_balance(sql, &adjusted.account, now_ms)?;
                 limits.store(sql)?;
+                delivery_ms = limits.delivery_ms;
                 Ok(adjusted)
             };
             let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
             let expiry_ms = adjusted.account.grants.next_expiry_ms().unwrap_or(i64::MAX);
-            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms);
-            at.told(sql, Reply::Adjusted { adjusted, replayed }, due_ms)
+            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms).min(delivery_ms);
+            woken(Reply::Adjusted { adjusted, replayed }, due_ms)
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
             let at_ms = created_at_ms.unwrap_or(now_ms);
@@ -152,13 +154,13 @@ impl At<'_> {
         let (reply, due_ms) = match progressed {
             Err(ended) => (Reply::Ended(ended), i64::MAX),
             Ok((progressed, change)) => {
-                self.count(sql, &account, &change, usage, None)?;
-                let due_ms = progressed.deadline_ms;
+                let delivery_ms = self.count(sql, &account, &change, usage, None)?;
+                let due_ms = progressed.deadline_ms.min(delivery_ms);
                 (Reply::Progressed(progressed), due_ms)
             }
         };
         account.store(sql)?;
-        self.told(sql, reply, due_ms)
+        woken(reply, due_ms)
     }
 
     fn settle(
@@ -171,10 +173,11 @@ impl At<'_> {
     ) -> Result<Outcome, Refusal> {
         let mut account = Account::load_at(sql, self.now_ms)?;
         let (ended, change) = credits::settle(sql, &mut account, hold, charge, usage, self.now_ms)?;
+        let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
             let tokens = usage.tokens_in.unwrap_or(0).saturating_add(usage.tokens_out.unwrap_or(0));
             let actual = Weight { requests: 0, tokens, micro: ended.charged };
-            self.count(sql, &account, change, usage, Some(actual))?;
+            due_ms = due_ms.min(self.count(sql, &account, change, usage, Some(actual))?);
             if let Some(key) = &change.owner.idempotency_key {
                 // Charged is charged: without a reply to give again, the key is used all the same.
                 let reply = reply.unwrap_or_else(|| RawValue::NULL.to_owned());
@@ -183,24 +186,25 @@ impl At<'_> {
             }
         }
         account.store(sql)?;
-        self.told(sql, Reply::Ended(ended), self.now_ms.saturating_add(HOLD_HISTORY_MS))
+        woken(Reply::Ended(ended), due_ms)
     }
 
     fn release(self, sql: &mut impl Sql, hold: &str) -> Result<Outcome, Refusal> {
         let mut account = Account::load_at(sql, self.now_ms)?;
         let (ended, change) = credits::release(sql, &mut account, hold, self.now_ms)?;
+        let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
             let nothing = Weight { micro: ended.charged, ..Weight::default() };
-            self.count(sql, &account, change, &Usage::default(), Some(nothing))?;
+            due_ms = due_ms.min(self.count(sql, &account, change, &Usage::default(), Some(nothing))?);
             if let Some(key) = &change.owner.idempotency_key {
                 idempotency::free(sql, key, hold)?;
             }
         }
         account.store(sql)?;
-        self.told(sql, Reply::Ended(ended), self.now_ms.saturating_add(HOLD_HISTORY_MS))
+        woken(Reply::Ended(ended), due_ms)
     }
 
-    /// Has caps, meters and thresholds take notice of what became of a hold.
+    /// Has caps, meters and thresholds take notice of what became of a hold; when a notice is to be delivered.
     fn count(
         self,
         sql: &mut impl Sql,
@@ -208,12 +212,13 @@ impl At<'_> {
         change: &HoldChange,
         usage: &Usage,
         actual: Option<Weight>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<i64, Refusal> {
         let mut limits = LimitsRow::load(sql)?;
         let model = usage.model.as_deref();
         limits.apply(sql, (self.policy, &self.actor.tenant), change, (model, actual), self.now_ms)?;
         limits.watch_balance(sql, account, self.now_ms)?;
-        limits.store(sql)
+        limits.store(sql)?;
+        Ok(limits.delivery_ms)
     }
 
     /// Counts one request that needs no hold.
@@ -247,13 +252,7 @@ impl At<'_> {
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;
-        self.told(sql, Reply::Limits(Box::new(report)), i64::MAX)
-    }
-
-    /// A reply after which the alarm must ring by `at_ms`, or at once when a notice waits to be delivered.
-    fn told(self, sql: &mut impl Sql, reply: Reply, at_ms: i64) -> Result<Outcome, Refusal> {
-        let delivery_ms = notices::due_at_ms(sql)?.unwrap_or(i64::MAX);
-        woken(reply, at_ms.min(delivery_ms))
+        woken(Reply::Limits(Box::new(report)), limits.delivery_ms)
     }
 }
 

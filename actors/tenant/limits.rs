@@ -28,6 +28,8 @@ pub(super) struct Counters {
 pub(super) struct LimitsRow {
     pub settings: Settings,
     pub counters: Counters,
+    /// When a notice that was recorded here is to be delivered; never, when there is none.
+    pub delivery_ms: i64,
     loaded: Counters,
 }
 
@@ -56,7 +58,7 @@ impl LimitsRow {
         )?;
         let Stored { settings, counters } =
             stored.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
-        Ok(Self { settings, loaded: counters.clone(), counters })
+        Ok(Self { settings, loaded: counters.clone(), counters, delivery_ms: i64::MAX })
     }
 
     /// Writes what was counted, when it changed.
@@ -175,12 +177,16 @@ impl LimitsRow {
     }
 
     fn tell(
-        &self,
+        &mut self,
         sql: &mut impl Sql,
         kind: NoticeKind,
         body: &serde_json::Value,
         now_ms: i64,
     ) -> Result<(), Refusal> {
-        notices::record(sql, kind, body, self.settings.webhook.is_some(), now_ms)
+        let deliver = self.settings.webhook.is_some();
+        if deliver {
+            self.delivery_ms = now_ms;
+        }
+        notices::record(sql, kind, body, deliver, now_ms)
     }
 }

@@ -1,6 +1,6 @@
 //! Whose actor it is, how its database comes to be, and what it does when it is broken.
 
-use super::super::schema::migrate;
+use super::super::schema::{Step, migrate};
 use super::*;
 
 #[test]
@@ -118,13 +118,60 @@ fn an_audit_that_finds_something_asks_for_quarantine_once() {
 #[test]
 fn migrations_run_once_in_order_and_refuse_the_future() {
     let mut shell = Shell::with_balance(0);
-    let steps = ["CREATE TABLE two (x)", "ALTER TABLE two ADD COLUMN y"];
+    let tenant = me();
+    let steps: [Step<Sqlite>; 2] = [
+        |sql, _| sql.execute("CREATE TABLE two (x)", &[]).map_err(Refusal::from),
+        |sql, _| sql.execute("ALTER TABLE two ADD COLUMN y", &[]).map_err(Refusal::from),
+    ];
     let version =
         |shell: &mut Shell| shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap();
     assert_eq!(version(&mut shell), SCHEMA_VERSION.to_string());
-    migrate(&mut shell.sql, 1, &steps).unwrap();
+    migrate(&mut shell.sql, &tenant, 1, &steps).unwrap();
     assert_eq!(version(&mut shell), "3");
-    migrate(&mut shell.sql, 3, &steps).unwrap();
-    assert!(matches!(migrate(&mut shell.sql, 4, &steps), Err(Refusal::Storage { .. })));
-    assert!(matches!(migrate(&mut shell.sql, 0, &steps), Err(Refusal::Broken { .. })));
+    migrate(&mut shell.sql, &tenant, 3, &steps).unwrap();
+    assert!(matches!(migrate(&mut shell.sql, &tenant, 4, &steps), Err(Refusal::Storage { .. })));
+    assert!(matches!(migrate(&mut shell.sql, &tenant, 0, &steps), Err(Refusal::Broken { .. })));
+}
+
+/// A database as version 1 left it: a balance, a charge, a correction, an open hold, keys and reported usage.
+#[test]
+fn a_database_of_version_1_is_carried_over_with_all_its_books() {
+    let mut sql = Sqlite::in_memory().unwrap();
+    sql.execute(include_str!("schema_1.sql"), &[]).unwrap();
+    let tenant = serde_json::to_string(&me()).unwrap();
+    sql.execute("INSERT INTO actor VALUES (1, 1, ?1, 5, NULL)", &[tenant.into()]).unwrap();
+    sql.execute(
+        r#"INSERT INTO account VALUES (1, 5000, 2000, 8000, 1000, 1, 6, 77);
+           INSERT INTO entries VALUES (1, 10, 'set', 9000, 9000, 0, 0, 'op1', 'first'),
+             (2, 11, 'charge', -1000, 6000, 2000, 0, 'h1', NULL), (4, 12, 'delta', -1000, 5000, 2000, 5, 'op2', NULL);
+           INSERT INTO holds VALUES ('h2', 'open', 2000, '/api/si/ask', 12, 99, NULL, NULL, NULL);
+           INSERT INTO usage_events VALUES (11, 3, 'h1', '/api/si/ask', 4, 5, 1000, '{"basis":"counted"}'),
+             (13, 5, 'own', NULL, NULL, NULL, 400, NULL);
+           INSERT INTO usage_client_ids VALUES ('own', 13, 5);
+           INSERT INTO idempotency VALUES
+             ('asked', 'b', 'h1', '{"reply":"x","charged":1000,"available":6000}', 9000000000),
+             ('adjusted', 'b', NULL, '{}', 9000000000), ('running', 'b', 'h2', NULL, 9000000000);"#,
+        &[],
+    )
+    .unwrap();
+    let actor = sql.transaction(reopen).unwrap().unwrap();
+    let mut shell = Shell { sql, actor, policy: policy() };
+    assert_eq!(shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap(), "2");
+    assert_eq!(shell.available(), 7_000, "what was held came back");
+    let Reply::Verified(found) = shell.run(Command::Verify { from: 0, limit: 100 }, NOW_MS).unwrap().reply
+    else {
+        panic!("no audit")
+    };
+    assert_eq!((found.problems, found.entries, found.complete), (Vec::new(), 3, true));
+    let kept = |key: &str| Some(Idempotency { key: key.to_owned(), body_hash: "b".to_owned() });
+    let mut again = |key: &str, hold: &str| {
+        let asked = Admission { idempotency: kept(key), ..request(hold, 1_000) };
+        shell.run(Command::Admit(Box::new(asked)), NOW_MS).unwrap().reply
+    };
+    let Reply::Replay(stored) = again("asked", "a") else { panic!("the reply was lost") };
+    assert_eq!((stored.reply.get(), stored.charged), ("\"x\"", Micro(1_000)));
+    assert!(matches!(again("running", "b"), Reply::Admitted(_)));
+    let late = shell.run(settle("h2", 500), NOW_MS);
+    assert!(matches!(late, Err(Refusal::UnknownHold)), "{late:?}");
+    assert!(reopen(&mut shell.sql).unwrap().is_some(), "and it opens again");
 }
