@@ -53,11 +53,11 @@ impl Entry {
         Self {
             seq: item.get("seq").and_then(Value::as_i64).unwrap_or_else(|| panic!("no seq in {item}")),
             kind: text(item, "kind"),
-            amount_milli: amount(item, "amount"),
+            amount_milli: item.get("amount").and_then(Value::as_f64).map_or(0, milli),
             balance_milli: amount(item, "balance"),
             held_milli: amount(item, "held"),
             shortfall_milli: item.get("shortfall").and_then(Value::as_f64).map_or(0, milli),
-            operation: text(item, "operation"),
+            operation: item.get("operation").and_then(Value::as_str).unwrap_or_default().to_owned(),
             reason: item.get("reason").and_then(Value::as_str).map(str::to_owned),
         }
     }

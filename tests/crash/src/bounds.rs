@@ -9,10 +9,11 @@ pub const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether the runtime is back: the error of a measured restart.
 pub const RESTART_POLL: Duration = Duration::from_millis(10);
 
-/// Longer than any scripted answer takes, and short, because a hold that a kill left lasts longer still.
+/// Longer than any scripted answer takes, and short, because a hold that a kill left lasts longer still. The
+/// difference to `HOLD_TTL_MS` is what a loaded machine may stand still without a hold ending before its work.
 pub const ASK_TIMEOUT_MS: u64 = 2_000;
 pub const PROVIDER_TIMEOUT_MS: u64 = 1_000;
-pub const HOLD_TTL_MS: u64 = 3_000;
+pub const HOLD_TTL_MS: u64 = 4_000;
 /// The alarm that ends a hold may be late, above all on a machine that has just started the runtime again.
 pub const ALARM_LATENESS_MS: u64 = 8_000;
 
@@ -25,6 +26,8 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Attempts of one operation. A slow ask may meet several kills in a row; two hundred it may not.
 pub const ATTEMPTS_MAX: usize = 200;
 
+/// Between two looks at what must come.
+pub const POLL: Duration = Duration::from_millis(5);
 /// How long the load may take to bring the acknowledgements of one round.
 pub const ROUND_BOUND: Duration = Duration::from_secs(60);
 /// The last of the random wait before a kill, so that kills do not follow acknowledgements in step.

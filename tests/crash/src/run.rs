@@ -3,7 +3,7 @@
 use crate::audit::{self, audit};
 use crate::books::Books;
 use crate::bounds::{
-    ALARM_LATENESS_MS, ASK_TIMEOUT_MS, HOLD_TTL_MS, KILL_JITTER_MS_MAX, PROVIDER_TIMEOUT_MS,
+    ALARM_LATENESS_MS, ASK_TIMEOUT_MS, HOLD_TTL_MS, KILL_JITTER_MS_MAX, POLL, PROVIDER_TIMEOUT_MS,
     REPLAYS_A_KILL_MAX, RESTART_BOUND_MS, ROUND_BOUND,
 };
 use crate::load::{Load, Shared};
@@ -13,7 +13,6 @@ use crate::settings::Settings;
 use crate::violation::{Fault, Violation};
 use crate::{party, reader, replay, scenario, worker_log};
 use fastrand::Rng;
-use http_tests::poll::eventually;
 use http_tests::world::World;
 use serde_json::json;
 use std::sync::Arc;
@@ -97,13 +96,17 @@ fn quota(rng: &mut Rng, settings: &Settings) -> usize {
     rng.usize(0..=share * 2)
 }
 
+/// Waits until the journal has `wanted` acknowledgements.
 async fn acknowledged(shared: &Shared, load: &mut Load, wanted: usize) {
     let began = Instant::now();
     while shared.journal.acknowledged() < wanted {
         load.must_be_well();
-        let done = shared.journal.acknowledged();
-        assert!(began.elapsed() < ROUND_BOUND, "{done} of {wanted} acknowledged within {ROUND_BOUND:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        if began.elapsed() > ROUND_BOUND {
+            let done = shared.journal.acknowledged();
+            let detail = format!("{done} of {wanted} acknowledged within {ROUND_BOUND:?}");
+            return shared.journal.accuse(Violation::new(Fault::Stuck, detail));
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 
@@ -138,14 +141,23 @@ fn done_unheard(shared: &Shared, books: &[Books]) -> usize {
     tenants.map(|(tenant, books)| audit::done_unheard(&shared.journal.of_tenant(tenant), books)).sum()
 }
 
+/// Nothing is asked any more, so every hold must end by its deadline.
 async fn holds_end(shared: &Shared) {
     let bound = Duration::from_millis(HOLD_TTL_MS + ALARM_LATENESS_MS);
+    let began = Instant::now();
     for party in &shared.parties {
-        eventually(bound, "every hold has ended by its deadline", || async {
+        loop {
             let holds = party.tenant.open_holds().await;
-            if holds.is_empty() { Ok(()) } else { Err(holds) }
-        })
-        .await;
+            if holds.is_empty() {
+                break;
+            }
+            if began.elapsed() > bound {
+                let detail = format!("after {bound:?} at rest: {holds:?}");
+                shared.journal.accuse(Violation::new(Fault::HoldLeft, detail));
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 
