@@ -10,7 +10,7 @@ NODE := node_modules/.bin/node
 RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http check fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http test-crash crash check fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -18,13 +18,20 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-http ## every test: the rules on SQLite, then the release bundle on workerd
+test: test-native test-http test-crash ## every test: the rules on SQLite, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests
+
+test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
+	cargo test --locked -p crash-tests
+
+crash: build ## the same as long as you like: make crash KILLS=200 OPERATIONS=5000 SEED=7 REPORT=report.md
+	CRASH_KILLS="$(KILLS)" CRASH_OPERATIONS="$(OPERATIONS)" CRASH_SEED="$(SEED)" CRASH_REPORT="$(abspath $(REPORT))" \
+	  cargo test --locked -p crash-tests --test kills -- --nocapture
 
 check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of dependencies, licences, deployability
 	@ops/setup/cargo-tools.sh cargo-deny
