@@ -111,7 +111,7 @@ pub fn progress(
 ///
 /// More than is set aside is drawn from the available balance; what is not there is `shortfall`. A hold that
 /// expired before is not charged: the house pays. The event is written all the same, with a cost of zero, and
-/// what the house paid is the hold's `shortfall`.
+/// what the house paid is the hold's `shortfall`; the change that is returned then counts nothing.
 ///
 /// # Errors
 /// `UnknownHold`, or what the database refused.
@@ -126,7 +126,11 @@ pub fn settle(
     let hold = hold::load(sql, id)?;
     if !hold.is_open() {
         note_late(sql, account, id, &hold, charge_total, usage, now_ms)?;
-        return Ok((hold.ended(account), None));
+        let ended = hold.ended(account);
+        // The work was done all the same, so its owner hears of it: its key must give this answer again.
+        let late = ended.end == HoldEnd::Expired;
+        let change = late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, HoldEnd::Expired));
+        return Ok((ended, change));
     }
     let held = total(&hold.parts)?;
     let due = within(charge_total.minus(hold.charged_micro))?.max(Micro::ZERO);

@@ -249,3 +249,20 @@ fn a_request_alike_that_runs_longer_than_the_window_is_still_one() {
     let again = shell.admit(printed("i", "x"), NOW_MS + TTL_MS - 1);
     assert!(matches!(again, Err(Refusal::IdempotencyInProgress)), "{again:?}");
 }
+
+/// A worker that was held up for longer than its hold lived: it answers its client, at the house's cost, and a
+/// retry must get that answer and no second, charged one.
+#[test]
+fn a_late_settle_keeps_its_reply_for_its_key() {
+    let mut shell = Shell::with_balance(10_000);
+    shell.run(admit("h", 6_000, key("a")), NOW_MS).unwrap();
+    shell.ring(NOW_MS + TTL_MS);
+    let late = shell.settle("h", 2_000, NOW_MS + TTL_MS + 1);
+    assert_eq!((late.end, late.charged), (HoldEnd::Expired, Micro::ZERO));
+    let Reply::Replay(stored) = shell.run(admit("i", 6_000, key("a")), NOW_MS + TTL_MS + 2).unwrap().reply
+    else {
+        panic!("the request ran again")
+    };
+    assert_eq!((stored.reply.get(), stored.charged), ("\"reply of h\"", Micro::ZERO));
+    assert_eq!(shell.available(), 10_000);
+}
