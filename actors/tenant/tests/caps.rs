@@ -153,3 +153,21 @@ fn soft_limit_and_limit_are_told_once_with_what_was_spent() {
     };
     assert_eq!(bodies, [body(400), body(1_000)]);
 }
+
+#[test]
+fn a_cap_that_is_set_again_as_it_was_tells_nothing_twice() {
+    let soft = |limit| CapTerms { soft: Some(Micro(300)), ..cap("all", limit) };
+    let mut shell = Shell::with_settings(100_000, with(&[soft(1_000)]));
+    let spend = |shell: &mut Shell, id: &str| {
+        shell.admit(request(id, 300), NOW_MS).unwrap();
+        shell.settle(id, 300, NOW_MS);
+        shell.told().len()
+    };
+    assert_eq!(spend(&mut shell, "a"), 1);
+    shell.set_limits(with(&[soft(1_000)]), NOW_MS).unwrap();
+    assert_eq!(spend(&mut shell, "b"), 1);
+    shell.set_limits(with(&[soft(2_000)]), NOW_MS).unwrap();
+    assert_eq!(spend(&mut shell, "c"), 2, "another limit");
+    shell.set_limits(Settings { webhook: hook("s"), ..with(&[soft(2_000)]) }, NOW_MS).unwrap();
+    assert_eq!(spend(&mut shell, "d"), 3, "nobody was told before");
+}
