@@ -171,3 +171,13 @@ fn a_cap_that_is_set_again_as_it_was_tells_nothing_twice() {
     shell.set_limits(Settings { webhook: hook("s"), ..with(&[soft(2_000)]) }, NOW_MS).unwrap();
     assert_eq!(spend(&mut shell, "d"), 3, "nobody was told before");
 }
+
+#[test]
+fn a_new_day_is_seen_as_one_without_a_charge_in_it() {
+    let mut shell = Shell::with_settings(100_000, with(&[cap("all", 1_000)]));
+    shell.admit(request("h", 1_000), NOW_MS).unwrap();
+    shell.settle("h", 1_000, NOW_MS);
+    assert_eq!(shell.counted(DAY_MS - 1), [(1_000, 0)]);
+    assert_eq!(shell.counted(DAY_MS), [(0, 0)]);
+    assert_eq!(shell.limits(DAY_MS).caps[0].period_start_ms, DAY_MS);
+}
