@@ -181,3 +181,21 @@ fn a_new_day_is_seen_as_one_without_a_charge_in_it() {
     assert_eq!(shell.counted(DAY_MS), [(0, 0)]);
     assert_eq!(shell.limits(DAY_MS).caps[0].period_start_ms, DAY_MS);
 }
+
+#[test]
+fn a_new_cap_counts_what_open_holds_were_charged_in_parts() {
+    let mut shell = Shell::with_balance(100_000);
+    shell.admit(of_key("k", may_answer(&["small"], request("h", 1_000))), NOW_MS).unwrap();
+    shell.run(progress("h", 300, 0, by_model("small")), NOW_MS).unwrap();
+    let caps = [
+        cap("all", 9_000),
+        CapTerms { api_key: Some("k".to_owned()), ..cap("key", 9_000) },
+        CapTerms { model: Some("small".to_owned()), ..cap("model", 9_000) },
+        CapTerms { api_key: Some("other".to_owned()), ..cap("other key", 9_000) },
+        CapTerms { model: Some("large".to_owned()), ..cap("other model", 9_000) },
+    ];
+    shell.set_limits(with(&caps), NOW_MS).unwrap();
+    assert_eq!(shell.counted(NOW_MS), [(300, 700), (300, 700), (300, 700), (0, 0), (0, 0)]);
+    shell.run(settle_with("h", 800, by_model("small")), NOW_MS).unwrap();
+    assert_eq!(shell.counted(NOW_MS), [(800, 0), (800, 0), (800, 0), (0, 0), (0, 0)]);
+}
