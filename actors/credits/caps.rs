@@ -64,6 +64,13 @@ impl Cap {
         Self { terms, period_start_ms, spent, held, told: Told::Nothing }
     }
 
+    /// The cap as a reader sees it at `now_ms`.
+    #[must_use]
+    pub fn at(mut self, now_ms: i64) -> Self {
+        self.turn(now_ms);
+        self
+    }
+
     /// Begins a new period when `now_ms` is in one. A clock that steps back stays in the period it was in.
     fn turn(&mut self, now_ms: i64) {
         let start_ms = self.terms.period.start_ms(now_ms);

@@ -31,7 +31,7 @@ pub struct Verified {
 
 #[derive(Deserialize)]
 struct OpenHold {
-    id: String,
+    amount_micro: Micro,
     parts: Vec<Part>,
     owner: Owner,
     charged_micro: Micro,
@@ -116,9 +116,11 @@ fn check_account(
     let mut held = Micro::ZERO;
     let mut charged_open = Micro::ZERO;
     for hold in &holds {
-        held = within(held.plus(total(&hold.parts)?))?;
+        let left = total(&hold.parts)?;
+        held = within(held.plus(left))?;
         charged_open = within(charged_open.plus(hold.charged_micro))?;
-        found.expect(!hold.id.is_empty(), "a hold has no id");
+        let made = left.plus(hold.charged_micro) == Some(hold.amount_micro);
+        found.expect(made, "what is held and was charged of a hold is not its amount");
     }
     found.expect(held == account.held, "what is held is not the sum of the open holds");
     found.expect(
@@ -145,7 +147,7 @@ fn check_account(
 fn open_holds(sql: &mut impl Sql) -> Result<Vec<OpenHold>, Refusal> {
     let holds = row(
         sql,
-        "SELECT json_group_array(json_object('id', id, 'parts', json(parts), 'owner', json(owner),
+        "SELECT json_group_array(json_object('amount_micro', amount_micro, 'parts', json(parts), 'owner', json(owner),
            'charged_micro', charged_micro)) FROM holds WHERE state = 'open'",
         &[],
     )?;

@@ -130,7 +130,8 @@ fn report(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Re
         }
     });
     let budgets = budgets.collect();
-    Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps: counters.caps.clone() })
+    let caps = counters.caps.iter().map(|cap| cap.clone().at(now_ms)).collect();
+    Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps })
 }
 
 /// The actor, its policy and the time of one command.

@@ -72,6 +72,8 @@ impl LimitsRow {
     /// Writes settings, and begins to count for caps that are new: from what was charged in their period so far.
     pub fn set(mut self, sql: &mut impl Sql, settings: Settings, now_ms: i64) -> Result<(), Refusal> {
         settings.check()?;
+        // Nobody is told twice of the same, except when nobody could be told before.
+        let heard = self.settings.webhook.is_some() || settings.webhook.is_none();
         let open = credits::open_amounts(sql)?;
         let mut caps = Vec::with_capacity(settings.caps.len());
         for terms in &settings.caps {
@@ -80,7 +82,8 @@ impl LimitsRow {
                 (&a.id, a.period, &a.api_key, &a.model) == (&b.id, b.period, &b.api_key, &b.model)
             };
             if let Some(known) = self.counters.caps.iter().find(|cap| alike(cap)) {
-                caps.push(Cap { terms: terms.clone(), told: Told::Nothing, ..known.clone() });
+                let told = if heard && known.terms == *terms { known.told } else { Told::Nothing };
+                caps.push(Cap { terms: terms.clone(), told, ..known.clone() });
                 continue;
             }
             let since_ms = terms.period.start_ms(now_ms);
@@ -96,8 +99,8 @@ impl LimitsRow {
             caps.push(cap);
         }
         self.counters.caps = caps;
-        self.counters.low_told = false;
-        self.counters.top_up_asked = false;
+        self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
+        self.counters.top_up_asked &= heard && self.settings.top_up == settings.top_up;
         self.settings = settings;
         sql.execute("UPDATE limits SET settings = ?1", &[text(&self.settings)?.into()])?;
         self.store(sql)

@@ -285,6 +285,16 @@ fn lists_of_holds_are_walked_without_gap_or_duplicate() {
 }
 
 #[test]
+fn a_cursor_of_open_holds_is_none_of_expired_ones() {
+    let mut ledger = Ledger::new(10_000);
+    ledger.hold("a", 1_000);
+    ledger.hold("b", 1_000);
+    let page = list_holds(&mut ledger.sql, &me(), HoldState::Open, 1, None).unwrap();
+    let other = list_holds(&mut ledger.sql, &me(), HoldState::Expired, 1, page.next_cursor.as_deref());
+    assert_eq!(other, Err(Refusal::InvalidCursor));
+}
+
+#[test]
 fn holds_of_a_key_are_counted_and_summed_with_their_owners() {
     let mut ledger = Ledger::new(10_000);
     for (id, key) in [("a", "k"), ("b", "k"), ("c", "other"), ("d", "k")] {

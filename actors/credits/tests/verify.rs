@@ -91,6 +91,7 @@ fn a_change_of_the_account_its_holds_or_its_usage_is_found() {
         "UPDATE holds SET parts = '[[1,999]]' WHERE id = 'open'",
         "UPDATE holds SET parts = '[[2,1000]]' WHERE id = 'open'",
         "UPDATE holds SET charged_micro = charged_micro + 1 WHERE id = 'partly'",
+        "UPDATE holds SET amount_micro = amount_micro + 1 WHERE id = 'open'",
         "UPDATE holds SET owner = '{\"route\":\"\",\"api_key\":\"other\"}' WHERE id = 'open'",
         "DELETE FROM holds WHERE id = 'open'",
         "UPDATE usage_events SET cost_micro = cost_micro + 1 WHERE by_client = 0",

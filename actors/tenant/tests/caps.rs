@@ -153,3 +153,49 @@ fn soft_limit_and_limit_are_told_once_with_what_was_spent() {
     };
     assert_eq!(bodies, [body(400), body(1_000)]);
 }
+
+#[test]
+fn a_cap_that_is_set_again_as_it_was_tells_nothing_twice() {
+    let soft = |limit| CapTerms { soft: Some(Micro(300)), ..cap("all", limit) };
+    let mut shell = Shell::with_settings(100_000, with(&[soft(1_000)]));
+    let spend = |shell: &mut Shell, id: &str| {
+        shell.admit(request(id, 300), NOW_MS).unwrap();
+        shell.settle(id, 300, NOW_MS);
+        shell.told().len()
+    };
+    assert_eq!(spend(&mut shell, "a"), 1);
+    shell.set_limits(with(&[soft(1_000)]), NOW_MS).unwrap();
+    assert_eq!(spend(&mut shell, "b"), 1);
+    shell.set_limits(with(&[soft(2_000)]), NOW_MS).unwrap();
+    assert_eq!(spend(&mut shell, "c"), 2, "another limit");
+    shell.set_limits(Settings { webhook: hook("s"), ..with(&[soft(2_000)]) }, NOW_MS).unwrap();
+    assert_eq!(spend(&mut shell, "d"), 3, "nobody was told before");
+}
+
+#[test]
+fn a_new_day_is_seen_as_one_without_a_charge_in_it() {
+    let mut shell = Shell::with_settings(100_000, with(&[cap("all", 1_000)]));
+    shell.admit(request("h", 1_000), NOW_MS).unwrap();
+    shell.settle("h", 1_000, NOW_MS);
+    assert_eq!(shell.counted(DAY_MS - 1), [(1_000, 0)]);
+    assert_eq!(shell.counted(DAY_MS), [(0, 0)]);
+    assert_eq!(shell.limits(DAY_MS).caps[0].period_start_ms, DAY_MS);
+}
+
+#[test]
+fn a_new_cap_counts_what_open_holds_were_charged_in_parts() {
+    let mut shell = Shell::with_balance(100_000);
+    shell.admit(of_key("k", may_answer(&["small"], request("h", 1_000))), NOW_MS).unwrap();
+    shell.run(progress("h", 300, 0, by_model("small")), NOW_MS).unwrap();
+    let caps = [
+        cap("all", 9_000),
+        CapTerms { api_key: Some("k".to_owned()), ..cap("key", 9_000) },
+        CapTerms { model: Some("small".to_owned()), ..cap("model", 9_000) },
+        CapTerms { api_key: Some("other".to_owned()), ..cap("other key", 9_000) },
+        CapTerms { model: Some("large".to_owned()), ..cap("other model", 9_000) },
+    ];
+    shell.set_limits(with(&caps), NOW_MS).unwrap();
+    assert_eq!(shell.counted(NOW_MS), [(300, 700), (300, 700), (300, 700), (0, 0), (0, 0)]);
+    shell.run(settle_with("h", 800, by_model("small")), NOW_MS).unwrap();
+    assert_eq!(shell.counted(NOW_MS), [(800, 0), (800, 0), (800, 0), (0, 0), (0, 0)]);
+}

@@ -106,3 +106,18 @@ fn a_notice_for_a_webhook_is_delivered_at_once_and_its_outcome_noted() {
         assert_ne!(wake(&outcome), Some(NOW_MS), "nothing waits any more");
     }
 }
+
+#[test]
+fn settings_that_do_not_touch_a_threshold_tell_nothing_twice() {
+    let mut shell = Shell::with_settings(100, watched(hook("s")));
+    shell.run(delta(-10), NOW_MS).unwrap();
+    let other = Settings { fingerprint_window_ms: 9, ..watched(hook("s")) };
+    shell.set_limits(other, NOW_MS).unwrap();
+    assert_eq!(shell.told(), ["balance.low", "top_up.requested"], "else billing would top up twice");
+    let higher = Settings { low_balance: Some(Micro(600)), ..watched(hook("s")) };
+    shell.set_limits(higher.clone(), NOW_MS).unwrap();
+    assert_eq!(shell.told()[2..], ["balance.low"], "another threshold");
+    let top_up = Some(TopUp { below: Micro(300), amount: Micro(9_000) });
+    shell.set_limits(Settings { top_up, ..higher }, NOW_MS).unwrap();
+    assert_eq!(shell.told()[3..], ["top_up.requested"], "another amount");
+}
