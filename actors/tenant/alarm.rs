@@ -47,6 +47,7 @@ pub(super) fn expire(
     let ended = credits::expire_due(sql, account, now_ms)?;
     for change in &ended {
         limits.apply(sql, (policy, &actor.tenant), change, (None, None), now_ms)?;
+        idempotency::end(sql, change, account.available, now_ms)?;
     }
     Ok(!ended.is_empty())
 }

@@ -83,6 +83,18 @@ fn tokens_are_estimated_first_and_reconciled_at_the_end() {
 }
 
 #[test]
+fn tokens_of_a_stream_that_was_released_stay_counted() {
+    let mut shell =
+        Shell::with_settings(100_000, limits(Limits { tokens_per_minute: Some(1_000), ..Limits::default() }));
+    shell.admit(weighing(400, request("h", 1_000)), NOW_MS).unwrap();
+    shell.run(progress("h", 300, 0, used(100, 20)), NOW_MS).unwrap();
+    shell.run(progress("h", 400, 0, used(100, 50)), NOW_MS).unwrap();
+    assert_eq!(shell.remaining("tokens", NOW_MS), 100, "the estimate stands while it runs");
+    shell.release("h", NOW_MS);
+    assert_eq!(shell.remaining("tokens", NOW_MS), 350);
+}
+
+#[test]
 fn credits_a_day_are_held_first_and_counted_as_charged() {
     let per_day = Limits { credits_per_day: Some(Micro(10_000)), ..Limits::default() };
     let mut shell = Shell::with_settings(100_000, limits(per_day));
