@@ -99,6 +99,8 @@ impl LimitsRow {
             caps.push(cap);
         }
         self.counters.caps = caps;
+        let keys = &settings.keys;
+        self.counters.meters.retain(|name, _| rate::key_of(name).is_none_or(|key| keys.contains_key(key)));
         self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
         self.counters.top_up_asked &= heard && self.settings.top_up == settings.top_up;
         self.settings = settings;

@@ -250,3 +250,24 @@ fn a_request_that_goes_on_is_charged_and_has_its_deadline_moved() {
     assert!(matches!(outcome.reply, Reply::Ended(EndedHold { first: false, .. })), "{outcome:?}");
     assert_eq!(shell.verified().0.problems, Vec::<String>::new());
 }
+
+#[test]
+fn meters_of_keys_without_limits_of_their_own_are_dropped() {
+    let with_keys = |names: &[&str]| Settings {
+        keys: names
+            .iter()
+            .map(|name| ((*name).to_owned(), Limits { requests_per_minute: Some(4), ..Limits::default() }))
+            .collect(),
+        ..Settings::default()
+    };
+    let mut shell = Shell::with_settings(100_000, with_keys(&["k@1", "k@2"]));
+    for key in ["k@1", "k@2"] {
+        shell.admit(of_key(key, request(key, 10)), NOW_MS).unwrap();
+    }
+    shell.set_limits(with_keys(&["k@2"]), NOW_MS).unwrap();
+    shell.set_limits(with_keys(&["k@1", "k@2"]), NOW_MS).unwrap();
+    shell.admit(of_key("k@1", request("again", 10)), NOW_MS).unwrap();
+    let kept = shell.admit(of_key("k@2", request("more", 10)), NOW_MS);
+    assert!(matches!(kept, Err(Refusal::RateLimited { policy, .. }) if policy == "requests@k@2"));
+    assert_eq!(shell.remaining("requests", NOW_MS), 10, "the tenant's own go on");
+}
