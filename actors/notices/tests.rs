@@ -88,7 +88,8 @@ fn attempts_end_and_waits_are_bounded() {
         }
     }
     assert_eq!(only(&mut sql).state, "failed");
-    assert!(now_ms - NOW_MS > 3_600_000, "the attempts span hours");
+    let hours = (now_ms - NOW_MS) / 3_600_000;
+    assert!((20..30).contains(&hours), "the attempts span about a day: {hours} h");
 }
 
 #[test]
