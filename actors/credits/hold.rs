@@ -79,6 +79,10 @@ pub struct HoldChange {
     pub unheld: Micro,
     /// What this command charged.
     pub charged: Micro,
+    /// All that was charged of the hold.
+    pub charged_total: Micro,
+    /// Tokens of the work so far, as it was last reported before the end.
+    pub tokens: i64,
     /// Set when the hold ended.
     pub end: Option<HoldEnd>,
 }

@@ -101,6 +101,8 @@ pub fn progress(
         created_at_ms: hold.created_at_ms,
         unheld: within(before.minus(held))?,
         charged: due,
+        charged_total: hold.charged_micro,
+        tokens: usage.tokens(),
         end: None,
     };
     Ok(Ok((progressed, change)))
@@ -129,7 +131,8 @@ pub fn settle(
         let ended = hold.ended(account);
         // The work was done all the same, so its owner hears of it: its key must give this answer again.
         let late = ended.end == HoldEnd::Expired;
-        let change = late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, HoldEnd::Expired));
+        let change =
+            late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, HoldEnd::Expired)).transpose()?;
         return Ok((ended, change));
     }
     let held = total(&hold.parts)?;
@@ -144,7 +147,7 @@ pub fn settle(
     charge(sql, account, id, &spent, &drawn, shortfall, now_ms)?;
     let all = within(hold.charged_micro.plus(charged))?;
     end(sql, account, id, &hold, (HoldEnd::Settled, all, shortfall), Some(usage), now_ms)?;
-    let change = changed(id, hold, held, charged, HoldEnd::Settled);
+    let change = changed(id, hold, held, charged, HoldEnd::Settled)?;
     let available = account.available;
     Ok((EndedHold { end: HoldEnd::Settled, charged: all, shortfall, available, first: true }, Some(change)))
 }
@@ -206,12 +209,21 @@ fn give_back(
     account.end_aside(&hold.parts, false)?;
     let charged = hold.charged_micro;
     end(sql, account, id, &hold, (how, charged, Micro::ZERO), None, now_ms)?;
-    Ok((changed(id, hold, held, Micro::ZERO, how), charged))
+    Ok((changed(id, hold, held, Micro::ZERO, how)?, charged))
 }
 
-fn changed(id: &str, hold: HoldRow, unheld: Micro, charged: Micro, how: HoldEnd) -> HoldChange {
-    let HoldRow { owner, created_at_ms, .. } = hold;
-    HoldChange { id: id.to_owned(), owner, created_at_ms, unheld, charged, end: Some(how) }
+fn changed(
+    id: &str,
+    hold: HoldRow,
+    unheld: Micro,
+    charged: Micro,
+    how: HoldEnd,
+) -> Result<HoldChange, Refusal> {
+    let HoldRow { owner, created_at_ms, charged_micro, usage, .. } = hold;
+    let tokens = usage.map_or(Ok(0), |reported| usage::from_raw(&reported).map(|usage| usage.tokens()))?;
+    let charged_total = within(charged_micro.plus(charged))?;
+    let (id, end) = (id.to_owned(), Some(how));
+    Ok(HoldChange { id, owner, created_at_ms, unheld, charged, charged_total, tokens, end })
 }
 
 /// Marks the hold, counts it out, writes its usage, and lets go what was only held together by it.

@@ -20,6 +20,14 @@ pub struct Usage {
     pub meta: Option<Box<RawValue>>,
 }
 
+impl Usage {
+    /// Tokens in and out.
+    #[must_use]
+    pub fn tokens(&self) -> i64 {
+        self.tokens_in.unwrap_or(0).saturating_add(self.tokens_out.unwrap_or(0))
+    }
+}
+
 /// One row of the feed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UsageEvent {

@@ -16,7 +16,7 @@ use crate::sql::{Sql, row};
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// Attempts to deliver one notice. With the waits below they span about a day.
-pub const ATTEMPTS_MAX: u32 = 10;
+pub const ATTEMPTS_MAX: u32 = 15;
 /// Deliveries under way at one time: below the six connections an invocation may have open.
 pub const DELIVERIES_MAX: u32 = 4;
 /// How long an attempt may take before another is made; the shell gives up well before.

@@ -88,7 +88,8 @@ fn attempts_end_and_waits_are_bounded() {
         }
     }
     assert_eq!(only(&mut sql).state, "failed");
-    assert!(now_ms - NOW_MS > 3_600_000, "the attempts span hours");
+    let hours = (now_ms - NOW_MS) / 3_600_000;
+    assert!((20..30).contains(&hours), "the attempts span about a day: {hours} h");
 }
 
 #[test]
@@ -115,4 +116,17 @@ fn few_are_under_way_at_once_and_old_ones_are_forgotten() {
     assert_eq!(forget_at_ms(&mut sql).unwrap(), Some(NOW_MS + HISTORY_MS));
     forget_old(&mut sql, NOW_MS + 4 + HISTORY_MS).unwrap();
     assert_eq!(list(&mut sql, &me(), 10, None).unwrap().items.len(), 5);
+}
+
+#[test]
+fn waits_are_doubled_and_spread_by_up_to_a_quarter() {
+    for (attempt, wait) in [(1, 10_000), (2, 20_000), (3, 40_000), (11, 10_240_000), (13, WAIT_MAX_MS)] {
+        let waits: Vec<_> = (0..400).map(|seq| wait_ms(seq, attempt)).collect();
+        let (min, max) = (*waits.iter().min().unwrap(), *waits.iter().max().unwrap());
+        assert!(min >= wait && min < wait + wait / 40, "{min} for {wait}");
+        assert!(max < wait + wait / 4 && max > wait + wait / 5, "{max} for {wait}");
+    }
+    assert_eq!(wait_ms(7, 60), wait_ms(7, 60), "always the same");
+    assert!(wait_ms(7, u32::MAX) < WAIT_MAX_MS * 5 / 4);
+    assert_ne!(wait_ms(7, 13) % 1_000, wait_ms(7, 14) % 1_000, "attempts are spread too");
 }

@@ -113,6 +113,32 @@ fn all_budgets_are_asked_and_each_refuses_by_its_name() {
 }
 
 #[test]
+fn of_several_refusals_the_longest_wait_is_told() {
+    let limits = |requests, tokens| Limits {
+        requests_per_minute: Some(requests),
+        requests_burst: Some(1),
+        tokens_per_minute: Some(tokens),
+        tokens_burst: Some(1),
+        ..Limits::default()
+    };
+    // The burst is used up, and each minute gives as many back as the limit says.
+    for (limits, by, wait_ms) in [
+        (limits(10, 60), "requests", 6_000),
+        (limits(60, 10), "tokens", 6_000),
+        (limits(20, 20), "requests", 3_000),
+    ] {
+        let mut meters = Meters::new();
+        admit(&mut meters, &limits, None, weight(1, 1, 0), 0, NOW_MS).unwrap();
+        let refused = admit(&mut meters, &limits, None, weight(1, 1, 0), 0, NOW_MS);
+        let Err(Refusal::RateLimited { policy, window_ms, retry_after_ms, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((policy.as_str(), window_ms, retry_after_ms), (by, MINUTE_MS, wait_ms));
+        admit(&mut meters, &limits, None, weight(1, 1, 0), 0, NOW_MS + wait_ms).unwrap();
+    }
+}
+
+#[test]
 fn a_key_has_meters_of_its_own() {
     let mut meters = Meters::new();
     admit(&mut meters, &plan(), Some("k"), weight(10, 1, 1), 0, NOW_MS).unwrap();
@@ -123,7 +149,7 @@ fn a_key_has_meters_of_its_own() {
 
 #[test]
 fn zero_and_absent_switch_a_budget_off() {
-    let off = Limits { requests_per_minute: Some(0), ..Limits::default() };
+    let off = Limits { requests_per_minute: Some(0), in_flight: Some(0), ..Limits::default() };
     let mut meters = Meters::new();
     for _ in 0..100 {
         assert_eq!(admit(&mut meters, &off, None, weight(1, 9_999, 9_999), 500, 1), Ok(Vec::new()));

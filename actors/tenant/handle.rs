@@ -176,8 +176,7 @@ impl At<'_> {
         let (ended, change) = credits::settle(sql, &mut account, hold, charge, usage, self.now_ms)?;
         let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
-            let tokens = usage.tokens_in.unwrap_or(0).saturating_add(usage.tokens_out.unwrap_or(0));
-            let actual = Weight { requests: 0, tokens, micro: ended.charged };
+            let actual = Weight { requests: 0, tokens: usage.tokens(), micro: ended.charged };
             due_ms = due_ms.min(self.count(sql, &account, change, usage, Some(actual))?);
             if let Some(key) = &change.owner.idempotency_key {
                 // Charged is charged: without a reply to give again, the key is used all the same.
@@ -195,11 +194,9 @@ impl At<'_> {
         let (ended, change) = credits::release(sql, &mut account, hold, self.now_ms)?;
         let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
-            let nothing = Weight { micro: ended.charged, ..Weight::default() };
-            due_ms = due_ms.min(self.count(sql, &account, change, &Usage::default(), Some(nothing))?);
-            if let Some(key) = &change.owner.idempotency_key {
-                idempotency::free(sql, key, hold)?;
-            }
+            let so_far = Weight { requests: 0, tokens: change.tokens, micro: ended.charged };
+            due_ms = due_ms.min(self.count(sql, &account, change, &Usage::default(), Some(so_far))?);
+            idempotency::end(sql, change, account.available, self.now_ms)?;
         }
         account.store(sql)?;
         woken(Reply::Ended(ended), due_ms)

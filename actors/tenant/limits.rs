@@ -99,6 +99,8 @@ impl LimitsRow {
             caps.push(cap);
         }
         self.counters.caps = caps;
+        let keys = &settings.keys;
+        self.counters.meters.retain(|name, _| rate::key_of(name).is_none_or(|key| keys.contains_key(key)));
         self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
         self.counters.top_up_asked &= heard && self.settings.top_up == settings.top_up;
         self.settings = settings;
@@ -120,6 +122,11 @@ impl LimitsRow {
         (model, actual): (Option<&str>, Option<Weight>),
         now_ms: i64,
     ) -> Result<(), Refusal> {
+        // Of an open hold, what left it and was not charged is below zero when more was set aside for it.
+        let more = change.charged.minus(change.unheld).filter(|more| *more > Micro::ZERO);
+        if let Some(more) = more.filter(|_| change.end.is_none()) {
+            caps::allow_more(&self.counters.caps, &change.owner, more, model, now_ms)?;
+        }
         let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
         // Of an expired hold nobody knows what was used, so the estimate stands.
         if let Some(actual) = actual.filter(|_| change.end != Some(HoldEnd::Expired)) {

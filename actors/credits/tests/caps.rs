@@ -59,6 +59,8 @@ fn change(key: Option<&str>, names: &[&str], unheld: i64, charged: i64) -> HoldC
         created_at_ms: NOON_MS,
         unheld: Micro(unheld),
         charged: Micro(charged),
+        charged_total: Micro(charged),
+        tokens: 0,
         end: Some(HoldEnd::Settled),
     }
 }

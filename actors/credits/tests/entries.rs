@@ -9,6 +9,8 @@ fn adjustments_set_and_move_and_stop_at_zero() {
     assert_eq!(apply(Adjustment::Set(Micro(5_000))).unwrap().account.available, Micro(5_000));
     let below = apply(Adjustment::Delta(Micro(-7_000))).unwrap();
     assert_eq!((below.account.available, below.shortfall), (Micro::ZERO, Micro(2_000)));
+    let same = apply(Adjustment::Set(Micro::ZERO)).unwrap();
+    assert_eq!((same.account.live_grants().count(), same.shortfall), (0, Micro::ZERO), "nothing is no grant");
     assert_eq!(apply(Adjustment::Set(Micro(-1))), Err(Refusal::InvalidAmount));
     assert_eq!(apply(Adjustment::Set(Micro(0))).unwrap().account.available, Micro(0));
     assert_eq!(apply(Adjustment::Set(Micro::MAX)).unwrap().account.available, Micro::MAX);
@@ -17,6 +19,17 @@ fn adjustments_set_and_move_and_stop_at_zero() {
         apply(Adjustment::Grant(Micro(1), GrantTerms::default())).map(|_| ()),
         Err(Refusal::InvalidAmount)
     );
+}
+
+#[test]
+fn a_correction_that_finds_too_little_says_in_the_ledger_what_was_missing() {
+    let mut ledger = Ledger::new(500);
+    ledger.adjust(Adjustment::Delta(Micro(-700)), NOW_MS).unwrap();
+    ledger.adjust(Adjustment::Set(Micro::ZERO), NOW_MS).unwrap();
+    let entries = ledger.entries();
+    let shown: Vec<_> = entries.iter().map(|entry| (entry.books.owned.0, entry.shortfall_micro.0)).collect();
+    assert_eq!(shown, [(500, 0), (-500, 200), (0, 0)]);
+    assert_eq!((entries[2].terms, entries[2].grants.len()), (None, 0));
 }
 
 #[test]
@@ -141,6 +154,8 @@ fn an_account_that_does_not_balance_is_broken() {
     };
     let mut ledger = Ledger::new(0);
     assert_eq!(balanced().store(&mut ledger.sql), Ok(()));
+    // The rules see it before the checks of the schema do.
+    ledger.tamper("");
     for wrong in [
         Account { available: Micro(701), ..balanced() },
         Account { held: Micro(301), ..balanced() },
@@ -149,6 +164,18 @@ fn an_account_that_does_not_balance_is_broken() {
         Account { available: Micro(1_300), held: Micro(-300), ..balanced() },
         Account { available: Micro(-300), held: Micro(1_300), ..balanced() },
         Account { available: Micro::MAX, held: Micro::MAX, ..balanced() },
+        Account {
+            available: Micro::MAX,
+            held: Micro(1),
+            granted: Micro::MAX,
+            settled: Micro(-1),
+            grants: {
+                let mut grants = grant(1, 1);
+                grants.add(2, terms, Micro::MAX).unwrap();
+                grants
+            },
+            ..balanced()
+        },
         Account { grants: grant(1_000, 299), ..balanced() },
         Account { grants: Grants::default(), ..balanced() },
     ] {

@@ -83,6 +83,18 @@ fn tokens_are_estimated_first_and_reconciled_at_the_end() {
 }
 
 #[test]
+fn tokens_of_a_stream_that_was_released_stay_counted() {
+    let mut shell =
+        Shell::with_settings(100_000, limits(Limits { tokens_per_minute: Some(1_000), ..Limits::default() }));
+    shell.admit(weighing(400, request("h", 1_000)), NOW_MS).unwrap();
+    shell.run(progress("h", 300, 0, used(100, 20)), NOW_MS).unwrap();
+    shell.run(progress("h", 400, 0, used(100, 50)), NOW_MS).unwrap();
+    assert_eq!(shell.remaining("tokens", NOW_MS), 100, "the estimate stands while it runs");
+    shell.release("h", NOW_MS);
+    assert_eq!(shell.remaining("tokens", NOW_MS), 350);
+}
+
+#[test]
 fn credits_a_day_are_held_first_and_counted_as_charged() {
     let per_day = Limits { credits_per_day: Some(Micro(10_000)), ..Limits::default() };
     let mut shell = Shell::with_settings(100_000, limits(per_day));
@@ -237,4 +249,25 @@ fn a_request_that_goes_on_is_charged_and_has_its_deadline_moved() {
     let outcome = shell.run(progress("h", 2_000, 2_000, used(1, 2)), NOW_MS + TTL_MS).unwrap();
     assert!(matches!(outcome.reply, Reply::Ended(EndedHold { first: false, .. })), "{outcome:?}");
     assert_eq!(shell.verified().0.problems, Vec::<String>::new());
+}
+
+#[test]
+fn meters_of_keys_without_limits_of_their_own_are_dropped() {
+    let with_keys = |names: &[&str]| Settings {
+        keys: names
+            .iter()
+            .map(|name| ((*name).to_owned(), Limits { requests_per_minute: Some(4), ..Limits::default() }))
+            .collect(),
+        ..Settings::default()
+    };
+    let mut shell = Shell::with_settings(100_000, with_keys(&["k@1", "k@2"]));
+    for key in ["k@1", "k@2"] {
+        shell.admit(of_key(key, request(key, 10)), NOW_MS).unwrap();
+    }
+    shell.set_limits(with_keys(&["k@2"]), NOW_MS).unwrap();
+    shell.set_limits(with_keys(&["k@1", "k@2"]), NOW_MS).unwrap();
+    shell.admit(of_key("k@1", request("again", 10)), NOW_MS).unwrap();
+    let kept = shell.admit(of_key("k@2", request("more", 10)), NOW_MS);
+    assert!(matches!(kept, Err(Refusal::RateLimited { policy, .. }) if policy == "requests@k@2"));
+    assert_eq!(shell.remaining("requests", NOW_MS), 10, "the tenant's own go on");
 }

@@ -199,3 +199,38 @@ fn a_new_cap_counts_what_open_holds_were_charged_in_parts() {
     shell.run(settle_with("h", 800, by_model("small")), NOW_MS).unwrap();
     assert_eq!(shell.counted(NOW_MS), [(800, 0), (800, 0), (800, 0), (0, 0), (0, 0)]);
 }
+
+#[test]
+fn a_hold_is_not_topped_up_beyond_a_cap() {
+    let of_model = |model: &str, limit| CapTerms { model: Some(model.to_owned()), ..cap(model, limit) };
+    let caps = [cap("all", 1_000), of_model("small", 800), of_model("large", 500)];
+    let mut shell = Shell::with_settings(100_000, with(&caps));
+    shell.admit(may_answer(&["small", "large"], request("h", 400)), NOW_MS).unwrap();
+    let mut top_up = |charge, hold, model: &str, now_ms| {
+        let outcome = shell.run(progress("h", charge, hold, by_model(model)), now_ms);
+        outcome.map(|_| shell.counted(now_ms).iter().map(|(spent, held)| spent + held).collect::<Vec<_>>())
+    };
+    let refused = top_up(100, 501, "large", NOW_MS);
+    assert!(
+        matches!(refused, Err(Refusal::CapReached { cap, .. }) if cap == "large"),
+        "of the one that answers"
+    );
+    assert_eq!(
+        top_up(100, 801, "small", NOW_MS).map_err(|refusal| refusal.to_string()),
+        Err("the cap `small` of 0.000 does not cover the hold".to_owned())
+    );
+    assert_eq!(top_up(100, 800, "small", NOW_MS), Ok(vec![800, 800, 700]));
+    assert_eq!(
+        top_up(800, 800, "small", NOW_MS),
+        Ok(vec![800, 800, 0]),
+        "no more is set aside, so none refuses"
+    );
+    let refused = top_up(800, 1_001, "free", NOW_MS);
+    assert!(matches!(refused, Err(Refusal::CapReached { cap, .. }) if cap == "all"));
+    let never = top_up(800, 1_801, "free", NOW_MS);
+    assert!(matches!(never, Err(Refusal::ExceedsBudget { policy, .. }) if policy == "cap:all"));
+    assert_eq!(top_up(800, 1_800, "free", DAY_MS), Ok(vec![1_000, 1_000, 1_000]), "a new day");
+    // The end is charged whatever the caps say: the work was done.
+    assert_eq!(shell.settle("h", 5_000, DAY_MS).charged, Micro(5_000));
+    assert_eq!(shell.verified().0.problems, Vec::<String>::new());
+}

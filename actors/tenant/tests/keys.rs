@@ -98,6 +98,26 @@ fn a_request_that_came_to_nothing_frees_its_key() {
 }
 
 #[test]
+fn a_request_that_was_charged_in_part_keeps_its_key_whatever_its_end() {
+    for expires in [false, true] {
+        let mut shell = Shell::with_balance(10_000);
+        let asks = |hold| Admission { idempotency: key("a"), ..request(hold, 1_000) };
+        shell.admit(asks("h"), NOW_MS).unwrap();
+        shell.run(progress("h", 300, 0, Usage::default()), NOW_MS).unwrap();
+        let end_ms = if expires { NOW_MS + TTL_MS } else { NOW_MS };
+        if expires {
+            shell.ring(end_ms);
+        } else {
+            shell.release("h", end_ms);
+        }
+        let stored = shell.replayed(asks("i"), end_ms + KEY_TTL_MS - 1);
+        assert_eq!((stored.reply.get(), stored.charged), ("null", Micro(300)));
+        assert_eq!((stored.available, shell.available()), (Micro(9_700), 9_700));
+        shell.admit(asks("i"), end_ms + KEY_TTL_MS).unwrap();
+    }
+}
+
+#[test]
 fn a_key_is_finished_and_freed_only_by_the_hold_that_owns_it() {
     use super::super::idempotency;
     let mut shell = Shell::with_balance(10_000);
