@@ -29,6 +29,8 @@ pub struct Ticket {
     pub held: Micro,
     /// The most that may be set aside for it.
     pub hold_max: Micro,
+    /// The most that the client lets it cost; `None` when it did not say.
+    pub cost_max: Option<Micro>,
     pub available: Micro,
     pub granted: Micro,
     pub budgets: Vec<BudgetLeft>,
@@ -158,10 +160,10 @@ fn owner(context: &Context, offer: &Offer) -> Owner {
 
 fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms: i64) -> Ticket {
     let Admitted { held, available, granted, models, budgets, .. } = admitted;
-    let Offer { mut providers, tier, hold_max, .. } = offer;
+    let Offer { mut providers, tier, hold_max, cost_max, .. } = offer;
     // A model whose cap is used up does not answer.
     providers.retain(|provider| models.contains(&provider.model));
-    Ticket { hold, held, hold_max, available, granted, budgets, tier, providers, has_key, end_ms }
+    Ticket { hold, held, hold_max, cost_max, available, granted, budgets, tier, providers, has_key, end_ms }
 }
 
 /// Sets more aside for a stream, and charges what it has delivered so far; what is then set aside in all.
@@ -210,6 +212,9 @@ pub async fn settle(
     if work.end == WorkEnd::HoldUsedUp {
         // It was cut so that it costs no more.
         charge = charge.min(work.held);
+    }
+    if let Some(limit) = ticket.cost_max {
+        charge = charge.min(limit);
     }
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage: usage(context, work), reply };
     end(context, caller, command).await

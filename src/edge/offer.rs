@@ -17,6 +17,8 @@ pub struct Offer {
     pub hold: Micro,
     /// What it could cost at most, with everything it asked for.
     pub hold_max: Micro,
+    /// The client's own limit: no more is charged, whatever a provider reports. `None` without one.
+    pub cost_max: Option<Micro>,
     pub weight: Weight,
 }
 
@@ -47,12 +49,17 @@ pub fn make(context: &Context, question: &mut Question) -> Result<Offer, ApiErro
     let tokens = prompt.saturating_add(u64::from(question.chat.max_tokens));
     let hold_max = price.hold(tokens);
     let hold = question.max_credits.map_or(hold_max, |limit| limit.min(hold_max));
+    let cost_max = question.max_credits.map(|limit| match question.on_hold_used {
+        OnHoldUsed::Cut => limit,
+        OnHoldUsed::TopUp => limit.max(hold_max),
+    });
     let weight = Weight {
         requests: tier.map_or(1, |tier| tier.weight),
         tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
         micro: hold,
     };
-    Ok(Offer { providers, tier: tier.map(|tier| tier.name.clone()), hold, hold_max, weight })
+    let tier = tier.map(|tier| tier.name.clone());
+    Ok(Offer { providers, tier, hold, hold_max, cost_max, weight })
 }
 
 fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier>, ApiError> {
