@@ -148,7 +148,8 @@ impl Window {
         let seconds = span.as_secs_f64().max(f64::EPSILON);
         #[allow(clippy::cast_precision_loss)]
         let answers = self.answers as f64;
-        let spent = |from: Option<Duration>, to: Option<Duration>| Some(to?.saturating_sub(from?).as_secs_f64());
+        let spent =
+            |from: Option<Duration>, to: Option<Duration>| Some(to?.saturating_sub(from?).as_secs_f64());
         Measured {
             per_second: answers / seconds,
             answers: self.answers,

@@ -57,8 +57,9 @@ pub fn run(folder: &str, seconds: &str) -> Fallible<()> {
 /// Reads the balance, writes it less one, notes the entry, and waits until that is on disk.
 fn debit(connection: &mut Connection, nth: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let balance: i64 =
-        transaction.prepare_cached("SELECT balance FROM account WHERE id = 1")?.query_row([], |row| row.get(0))?;
+    let balance: i64 = transaction
+        .prepare_cached("SELECT balance FROM account WHERE id = 1")?
+        .query_row([], |row| row.get(0))?;
     let left = balance.saturating_sub(1);
     transaction.prepare_cached("UPDATE account SET balance = ?1 WHERE id = 1")?.execute([left])?;
     transaction
