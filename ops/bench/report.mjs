@@ -95,10 +95,12 @@ function plain(columns, rows) {
 export function publish(folder, run, scenarios) {
   const rows = scenarios.flatMap((scenario) => scenario.rows.map((row) => judge(row, scenario.records)));
   const notes = scenarios.flatMap((scenario) => scenario.notes ?? []);
+  const loads = scenarios.flatMap(({ records }) => records.map((record) => record.load_average));
+  const busy = `load average ${median(loads).toFixed(1)} (at most ${Math.max(...loads).toFixed(1)}); alone, 1 to 2`;
   const text = `# Results
 
 Commit \`${run.commit}\`, ${run.date}, ${run.cores} cores, workerd ${run.workerd}; ${run.rounds} rounds of `
-    + `${run.seconds_each} s; ${run.pinned}. How to read it: [README](README.md).
+    + `${run.seconds_each} s; ${run.pinned}; ${busy}. How to read it: [README](README.md).
 
 ${markdown(COLUMNS, rows)}
 
