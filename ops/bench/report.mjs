@@ -11,6 +11,10 @@ export function median(numbers) {
   return list.length % 2 === 1 ? list[middle] : (list[middle - 1] + list[middle]) / 2;
 }
 
+// A steady rate that was not reached has a queue that only grows: its latencies then say how long the run was.
+const RATE_HELD_LEAST = 0.9;
+const fellBehind = ({ intended_per_second: intended, per_second: reached }) => reached < intended * RATE_HELD_LEAST;
+
 // One row of the table out of the records of one scenario.
 export function judge(row, records) {
   const { ours: our = 'ours', other, of, target, missing } = row;
@@ -19,6 +23,7 @@ export function judge(row, records) {
   const [mine, theirs] = [by(our), by(other)];
   const ratios = mine.map((record, at) => record[of] / theirs[at][of]);
   const failed = [...mine, ...theirs].find(({ check }) => check && !check.ok);
+  const late = [...mine, ...theirs].find(fellBehind);
   const middle = (list, figure) => {
     const figures = list.map((one) => one[figure]);
     return figures.every((one) => Number.isFinite(one)) ? median(figures) : null;
@@ -36,11 +41,12 @@ export function judge(row, records) {
     server_cpu_us: [middle(mine, 'server_cpu_us'), middle(theirs, 'server_cpu_us')],
     load_core_share: middle(mine, 'load_core_share'),
     checked: mine.some(({ check }) => check) ? !failed : null,
-    met: failed ? `does not count: ${failed.check.text}` : verdict(target, ratio),
+    met: failed ? `does not count: ${failed.check.text}` : verdict(target, ratio, late),
   };
 }
 
-function verdict(target, ratio) {
+function verdict(target, ratio, late) {
+  if (late) return `does not count: ${Math.round(late.per_second)} of ${late.intended_per_second} a second reached`;
   if (!target) return '–';
   const met = target.least === undefined ? ratio <= target.most : ratio >= target.least;
   return `${met ? 'yes' : 'no'}${target.informative ? ' (informative)' : ''}`;

@@ -14,10 +14,13 @@ const NORMAL_WARMUP_REQUESTS = 10;
 // Room for one run of the normal tenant, which is a new one each time.
 const requestsPerMinute = Math.ceil(NORMAL_ASKS_PER_SECOND * (settings.secondsEach + 1)) + 100;
 
-const normal = (server, request) => sendLoad(server, {
-  connections: NORMAL_CONNECTIONS, order: 'cycle', warmup_requests: NORMAL_WARMUP_REQUESTS,
-  rate_per_second: NORMAL_ASKS_PER_SECOND, requests: [request],
-});
+async function normal(server, request) {
+  const result = await sendLoad(server, {
+    connections: NORMAL_CONNECTIONS, order: 'cycle', warmup_requests: NORMAL_WARMUP_REQUESTS,
+    rate_per_second: NORMAL_ASKS_PER_SECOND, requests: [request],
+  });
+  return { ...result, intended_per_second: NORMAL_ASKS_PER_SECOND };
+}
 
 async function beside(server, flood, request) {
   const flooding = sendLoad(server, {
