@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::identity::Caller;
-use super::offer::Offer;
+use super::offer::{self, Offer};
 use super::refusals;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
@@ -86,6 +86,19 @@ pub struct Work<'a> {
     pub end: WorkEnd,
 }
 
+/// Repeats a refusal that is remembered for this tenant, whatever the request asks.
+///
+/// # Errors
+/// `RateLimited`; `UnknownTier`.
+pub fn refused_before(context: &Context, caller: &Caller) -> Result<(), ApiError> {
+    let weight = offer::tier(context, &context.config)?.map_or(1, |tier| tier.weight);
+    let has_key = context.inbound.header("idempotency-key").is_some();
+    match refusals::recall(&caller.tenant, weight, has_key, now_ms()) {
+        Some(refusal) => Err(ApiError::from(refusal)),
+        None => Ok(()),
+    }
+}
+
 /// Has the ask admitted. A request whose key is under way waits for the first one's reply.
 ///
 /// # Errors
@@ -99,9 +112,6 @@ pub async fn admit(
 ) -> Result<Admission, ApiError> {
     let (tenant, weight) = (&caller.tenant, offer.weight.requests);
     let has_key = idempotency.is_some();
-    if let Some(refusal) = refusals::recall(tenant, weight, has_key, now_ms()) {
-        return Err(ApiError::from(refusal));
-    }
     let deadlines = context.config.deadlines;
     let end_ms = now_ms().saturating_add(deadlines.total_ms);
     let mut waits = SAME_KEY_WAITS_MS.into_iter();
