@@ -10,7 +10,7 @@ NODE := node_modules/.bin/node
 RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http test-crash crash check fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http test-crash crash mutants check fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -22,6 +22,10 @@ test: test-native test-http test-crash ## every test: the rules on SQLite, then 
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
+
+mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
+	@ops/setup/cargo-tools.sh cargo-mutants
+	@ops/setup/mutants.sh $(FOLDERS)
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests
