@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.tom
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http test-crash crash check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-sim test-http test-crash sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -23,6 +23,10 @@ test: test-native test-http test-crash ## every test: the rules on SQLite, then 
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
+
+mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
+	@ops/setup/cargo-tools.sh cargo-mutants
+	@ops/setup/mutants.sh $(FOLDERS)
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests

@@ -68,7 +68,10 @@ pub fn verify(
     }
     found.complete = page.len() < usize::try_from(limit).unwrap_or(usize::MAX);
     if found.complete {
-        check_account(sql, &mut found, &hash, owned, caps)?;
+        match check_account(sql, &mut found, &hash, owned, caps) {
+            Err(Refusal::Broken { detail }) => found.note(detail),
+            checked => checked?,
+        }
     }
     found.last_hash = hash;
     Ok(found)
@@ -96,14 +99,7 @@ fn check_account(
     owned: Micro,
     caps: &[Cap],
 ) -> Result<(), Refusal> {
-    let account = match Account::load(sql) {
-        Ok(account) => account,
-        Err(Refusal::Broken { detail }) => {
-            found.note(detail);
-            return Ok(());
-        }
-        Err(refusal) => return Err(refusal),
-    };
+    let account = Account::load(sql)?;
     found.expect(account.head == head, "the account does not end the chain");
     found.expect(account.owned()? == owned, "the account owns another balance than the last entry says");
     let books = entries::sums(sql, account.next_seq)?;

@@ -148,6 +148,12 @@ pub fn take_due(
         sql.execute("UPDATE notices SET state = 'recorded', next_at_ms = NULL WHERE state = 'pending'", &[])?;
         return Ok(Vec::new());
     };
+    // Attempts that nobody reports are attempts all the same.
+    sql.execute(
+        "UPDATE notices SET state = 'failed', next_at_ms = NULL
+         WHERE state = 'pending' AND next_at_ms <= ?1 AND attempts >= ?2",
+        &[now_ms.into(), i64::from(ATTEMPTS_MAX).into()],
+    )?;
     let due: Vec<DueRow> = row(
         sql,
         "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body),

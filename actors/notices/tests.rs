@@ -93,6 +93,24 @@ fn attempts_end_and_waits_are_bounded() {
 }
 
 #[test]
+fn attempts_end_also_when_nobody_reports_them() {
+    let mut sql = database();
+    record(&mut sql, NoticeKind::BalanceLow, &json!({}), true, NOW_MS).unwrap();
+    let mut now_ms = NOW_MS;
+    for attempt in 1..=ATTEMPTS_MAX {
+        assert_eq!(take(&mut sql, now_ms).remove(0).attempt, attempt);
+        now_ms += LEASE_MS;
+    }
+    assert!(take(&mut sql, now_ms - 1).is_empty());
+    assert_eq!(only(&mut sql).state, "pending", "the last one may still be reported");
+    assert!(take(&mut sql, now_ms).is_empty());
+    let notice = only(&mut sql);
+    assert_eq!((notice.state.as_str(), notice.attempts, notice.next_at_ms), ("failed", ATTEMPTS_MAX, None));
+    note_attempt(&mut sql, 1, ATTEMPTS_MAX, true, "200", now_ms).unwrap();
+    assert_eq!(only(&mut sql).state, "delivered", "a late report of success counts");
+}
+
+#[test]
 fn without_a_webhook_notices_are_only_recorded() {
     let mut sql = database();
     record(&mut sql, NoticeKind::CapReached, &json!({}), false, NOW_MS).unwrap();

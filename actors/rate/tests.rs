@@ -184,6 +184,7 @@ fn overrides_replace_what_they_name_and_bursts_have_defaults() {
 #[test]
 fn absurd_limits_are_refused() {
     assert_eq!(plan().check(), Ok(()));
+    assert_eq!(Limits { tiers: Some(vec![String::new(); TIERS_MAX]), ..plan() }.check(), Ok(()));
     for (limits, field) in [
         (Limits { requests_per_minute: Some(-1), ..plan() }, "requests_per_minute"),
         (Limits { requests_burst: Some(0), ..plan() }, "requests_burst"),

@@ -224,8 +224,8 @@ impl At<'_> {
         let mut limits = LimitsRow::load(sql)?;
         let own = limits.effective(self.policy, &self.actor.tenant);
         let weight = Weight { requests: 1, ..Weight::default() };
-        let requests_only = rate::Limits { in_flight: None, ..own };
-        rate::admit(&mut limits.counters.meters, &requests_only, None, weight, 0, self.now_ms)?;
+        // It is none of those in flight: it ends here.
+        rate::admit(&mut limits.counters.meters, &own, None, weight, 0, self.now_ms)?;
         limits.store(sql)
     }
 

@@ -93,6 +93,8 @@ fn what_a_cap_could_never_cover_is_told_apart() {
     let never = Refusal::ExceedsBudget { policy: "cap:/".to_owned(), limit: 1_000 };
     assert_eq!(admit(&mut caps, 1_001, None, &[]), Err(never));
     assert_eq!(admit(&mut caps, 1_000, None, &[]), Ok(Vec::new()));
+    let full = admit(&mut caps, 1_000, None, &[]);
+    assert!(matches!(full, Err(Refusal::CapReached { .. })), "as much as the limit fits on another day");
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn every_kind_of_entry_posts_to_its_books_and_says_the_balance_after_it() {
     let causes: Vec<_> =
         entries.iter().map(|entry| (entry.reason.as_deref(), entry.reference.as_deref())).collect();
     assert_eq!(causes[0], (Some("opening grant"), None));
+    assert_eq!(entries[0].grants, [Part(OPENING_SEQ, Micro(10_000))]);
     assert_eq!(causes[1], (Some("why"), Some("invoice-7")));
     assert_eq!(causes[5], (None, None));
     assert_eq!(ledger.account().head, entries[5].hash);

@@ -85,10 +85,16 @@ fn a_charge_takes_of_the_grants_in_the_order_they_were_held() {
     let first = ledger.grant(1_000, until(NOW_MS + 500));
     let second = ledger.grant(1_000, GrantTerms::default());
     ledger.hold("h", 1_600);
+    let parts = |ledger: &mut Ledger| ledger.sql.text("SELECT parts FROM holds", &[]).unwrap().unwrap();
+    assert_eq!(parts(&mut ledger), format!("[[{first},1000],[{second},600]]"));
+    ledger.step(total(400), &Usage::default(), NOW_MS);
+    assert_eq!(ledger.entries().pop().unwrap().grants, [Part(first, Micro(400))]);
+    assert_eq!(parts(&mut ledger), format!("[[{first},600],[{second},600]]"));
     ledger.step(total(1_200), &Usage::default(), NOW_MS);
     assert_eq!(ledger.grants(), [(second, 400, 400)]);
     let entry = ledger.entries().pop().unwrap();
-    assert_eq!(entry.grants, [Part(first, Micro(1_000)), Part(second, Micro(200))]);
+    assert_eq!(entry.grants, [Part(first, Micro(600)), Part(second, Micro(200))]);
+    assert_eq!(parts(&mut ledger), format!("[[{second},400]]"));
     ledger.release("h", NOW_MS);
     assert_eq!(ledger.grants(), [(second, 800, 0)]);
 }

@@ -175,3 +175,19 @@ fn a_database_of_version_1_is_carried_over_with_all_its_books() {
     assert!(matches!(late, Err(Refusal::UnknownHold)), "{late:?}");
     assert!(reopen(&mut shell.sql).unwrap().is_some(), "and it opens again");
 }
+
+#[test]
+fn an_empty_database_of_version_1_is_one_never_used() {
+    let mut sql = Sqlite::in_memory().unwrap();
+    sql.execute(include_str!("schema_1.sql"), &[]).unwrap();
+    let tenant = serde_json::to_string(&me()).unwrap();
+    sql.execute("INSERT INTO actor VALUES (1, 1, ?1, 5, NULL)", &[tenant.into()]).unwrap();
+    sql.execute("INSERT INTO account VALUES (1, 0, 0, 0, 0, 0, 1, 77)", &[]).unwrap();
+    let actor = sql.transaction(reopen).unwrap().unwrap();
+    let mut shell = Shell { sql, actor, policy: policy() };
+    let Reply::Balance(account) = shell.run(Command::Balance, NOW_MS).unwrap().reply else {
+        panic!("no balance")
+    };
+    assert_eq!(account, crate::credits::unopened(&genesis(&me()), 77));
+    assert_eq!(shell.verified().0.problems, Vec::<String>::new());
+}

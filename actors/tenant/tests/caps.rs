@@ -234,3 +234,13 @@ fn a_hold_is_not_topped_up_beyond_a_cap() {
     assert_eq!(shell.settle("h", 5_000, DAY_MS).charged, Micro(5_000));
     assert_eq!(shell.verified().0.problems, Vec::<String>::new());
 }
+
+#[test]
+fn a_hold_that_wants_no_more_goes_on_although_its_cap_was_passed() {
+    let mut shell = Shell::with_settings(100_000, with(&[cap("all", 1_000)]));
+    shell.admit(request("h", 400), NOW_MS).unwrap();
+    shell.admit(request("i", 400), NOW_MS).unwrap();
+    shell.settle("i", 5_000, NOW_MS);
+    shell.run(progress("h", 300, 400, Usage::default()), NOW_MS).unwrap();
+    assert_eq!(shell.counted(NOW_MS), [(5_300, 100)]);
+}
