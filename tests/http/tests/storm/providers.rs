@@ -56,12 +56,12 @@ fn usage() -> Usage {
 }
 
 fn fair() -> Behaviour {
-    let words = Completion::numbered(20, Duration::from_millis(10)).usage(usage());
+    let words = Completion::numbered(8, Duration::from_millis(20)).usage(usage());
     Behaviour::late(Duration::from_millis(150), Behaviour::Complete(words))
 }
 
 fn ending(ending: Ending) -> Behaviour {
-    Behaviour::Complete(Completion::numbered(12, Duration::from_millis(15)).ending(ending))
+    Behaviour::Complete(Completion::numbered(6, Duration::from_millis(20)).ending(ending))
 }
 
 /// Tells every provider of `world` what to do with the markers of this run.
