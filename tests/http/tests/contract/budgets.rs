@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(10);
-const ANSWER_DELAY: Duration = Duration::from_millis(1_500);
+const ANSWER_DELAY: Duration = Duration::from_millis(1_200);
 const DAY_S: i64 = 86_400;
 
 /// A tenant with credit and these limits.
