@@ -1,6 +1,6 @@
 //! Metering one ask: the hold before it, the settle or release after it, each tried until it is known.
 
-use actors::credits::{EndedHold, Owner, Progressed, Usage};
+use actors::credits::{EndedHold, Owner, Usage};
 use actors::rate::BudgetLeft;
 use actors::shared::{Micro, Refusal};
 use actors::tenant::{
@@ -176,15 +176,17 @@ fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms:
     Ticket { hold, held, hold_max, cost_max, available, granted, budgets, tier, providers, has_key, end_ms }
 }
 
-/// Sets more aside for a stream, and charges what it has delivered so far; what is then set aside in all.
-/// `None` when there is no more to be had, or the actor could not be reached.
+/// Sets more aside for a stream, and charges what it has delivered so far.
+///
+/// # Errors
+/// What is available instead, when that is less than was wanted; zero when the actor could not be reached.
 pub async fn top_up(
     context: &Context,
     caller: &Caller,
     ticket: &Ticket,
     (charge_total, hold_total): (Micro, Micro),
     work: &Work<'_>,
-) -> Option<Progressed> {
+) -> Result<(), Micro> {
     let command = Command::Progress {
         hold: ticket.hold.clone(),
         charge_total,
@@ -193,8 +195,9 @@ pub async fn top_up(
         usage: usage(context, work),
     };
     match tenant_stub::send(&context.env, &caller.tenant, command).await {
-        Ok(ActorReply::Progressed(progressed)) => Some(progressed),
-        Ok(_) | Err(_) => None,
+        Ok(ActorReply::Progressed(_)) => Ok(()),
+        Err(Refusal::InsufficientCredits { available, .. }) => Err(available),
+        Ok(_) | Err(_) => Err(Micro::ZERO),
     }
 }
 
