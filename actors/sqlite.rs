@@ -17,6 +17,8 @@ impl Sqlite {
     /// What SQLite refused.
     pub fn in_memory() -> Result<Self, SqlError> {
         let connection = Connection::open_in_memory().map_err(refused)?;
+        // More than the rules have, so that each is prepared once.
+        connection.set_prepared_statement_cache_capacity(256);
         Ok(Self { connection })
     }
 

@@ -169,6 +169,13 @@ impl Account {
         Ok(())
     }
 
+    /// When the next grant ends that has something left; the end of time when none does. What a hold gives back may
+    /// be of a grant that ends before everything the alarm was set for.
+    #[must_use]
+    pub fn next_expiry_ms(&self) -> i64 {
+        self.grants.next_expiry_ms().unwrap_or(i64::MAX)
+    }
+
     /// The live grants, in the order they are spent.
     pub fn live_grants(&self) -> impl Iterator<Item = &Grant> {
         self.grants.iter()

@@ -96,6 +96,12 @@ impl Cap {
         self.is_of_key(api_key) && of_model
     }
 
+    /// Whether a charge that this model caused counts here.
+    #[must_use]
+    pub fn counts_charge(&self, api_key: Option<&str>, model: Option<&str>) -> bool {
+        self.is_of_key(api_key) && (self.terms.model.is_none() || self.terms.model.as_deref() == model)
+    }
+
     fn covers(&self, amount: Micro) -> bool {
         let taken = self.spent.plus(self.held).and_then(|taken| taken.plus(amount));
         taken.is_some_and(|taken| taken <= self.terms.limit)
@@ -198,7 +204,7 @@ pub fn apply(
                 return Err(broken("a cap counted less than is given back to it"));
             }
         }
-        if cap.terms.model.is_none() || cap.terms.model.as_deref() == model {
+        if cap.counts_charge(api_key, model) {
             cap.spent = within(cap.spent.plus(change.charged))?;
         }
         let reached = if cap.spent >= cap.terms.limit {

@@ -304,22 +304,38 @@ pub fn open_of_key(sql: &mut impl Sql, key: &str) -> Result<i64, Refusal> {
     Ok(count.unwrap_or(0))
 }
 
-/// Owners of the open holds, and what is set aside for each.
+/// An open hold, as caps count it.
+#[derive(Debug, Deserialize)]
+pub struct OpenAmounts {
+    pub owner: Owner,
+    parts: Vec<Part>,
+    /// What partial settles charged, and for which model: its usage event is yet to come.
+    #[serde(rename = "charged_micro")]
+    pub charged: Micro,
+    pub model: Option<String>,
+}
+
+impl OpenAmounts {
+    /// What is set aside.
+    ///
+    /// # Errors
+    /// `Broken` beyond the bounds of money.
+    pub fn held(&self) -> Result<Micro, Refusal> {
+        total(&self.parts)
+    }
+}
+
+/// All open holds, as caps count them.
 ///
 /// # Errors
 /// What the database refused.
-pub fn open_amounts(sql: &mut impl Sql) -> Result<Vec<(Owner, Micro)>, Refusal> {
-    #[derive(Deserialize)]
-    struct Open {
-        owner: Owner,
-        parts: Vec<Part>,
-    }
-    let open: Vec<Open> = row(
+pub fn open_amounts(sql: &mut impl Sql) -> Result<Vec<OpenAmounts>, Refusal> {
+    let open = row(
         sql,
-        "SELECT json_group_array(json_object('owner', json(owner), 'parts', json(parts)))
+        "SELECT json_group_array(json_object('owner', json(owner), 'parts', json(parts),
+           'charged_micro', charged_micro, 'model', usage ->> '$.model'))
          FROM holds WHERE state = 'open'",
         &[],
-    )?
-    .unwrap_or_default();
-    open.into_iter().map(|hold| Ok((hold.owner, total(&hold.parts)?))).collect()
+    )?;
+    Ok(open.unwrap_or_default())
 }

@@ -26,7 +26,7 @@ pub use grant::{
 };
 pub use hold::{
     EXPIRED_HISTORY_MS, EndedHold, HOLD_HISTORY_MS, HOLDS_OPEN_MAX, HoldChange, HoldEnd, HoldPage, HoldState,
-    ListedHold, Owner, is_open, list as list_holds, open_amounts, open_of_key,
+    ListedHold, OpenAmounts, Owner, is_open, list as list_holds, open_amounts, open_of_key,
 };
 pub use settle::{
     Progress, Progressed, admit, due_at_ms, expire_due, forget_at_ms, forget_ended, progress, release, settle,

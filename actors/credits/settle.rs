@@ -125,9 +125,9 @@ pub fn settle(
     usage: &Usage,
     now_ms: i64,
 ) -> Result<(EndedHold, Option<HoldChange>), Refusal> {
-    let hold = hold::load(sql, id)?;
+    let mut hold = hold::load(sql, id)?;
     if !hold.is_open() {
-        note_late(sql, account, id, &hold, charge_total, usage, now_ms)?;
+        note_late(sql, account, id, &mut hold, charge_total, usage, now_ms)?;
         let ended = hold.ended(account);
         // The work was done all the same, so its owner hears of it: its key must give this answer again.
         let late = ended.end == HoldEnd::Expired;
@@ -279,7 +279,7 @@ fn note_late(
     sql: &mut impl Sql,
     account: &mut Account,
     id: &str,
-    hold: &HoldRow,
+    hold: &mut HoldRow,
     charge_total: Micro,
     usage: &Usage,
     now_ms: i64,
@@ -292,6 +292,8 @@ fn note_late(
     let api_key = hold.owner.api_key.as_deref();
     usage::record(sql, account, id, (usage, api_key), Micro::ZERO, now_ms)?;
     sql.execute("UPDATE holds SET shortfall_micro = ?2 WHERE id = ?1", &[id.into(), unpaid.0.into()])?;
+    // The first answer says it too: every repetition gives the same one.
+    hold.shortfall_micro = unpaid;
     Ok(())
 }
 

@@ -172,8 +172,8 @@ fn insert(
     Ok(())
 }
 
-/// What was charged since `since_ms` for a key and a model, where they are given. A charge counts when its hold
-/// ends, as its event does; what open holds were charged so far counts now.
+/// What the usage events since `since_ms` cost, of a key and a model where they are given. What an open hold was
+/// charged so far has no event yet.
 ///
 /// # Errors
 /// What the database refused.
@@ -185,11 +185,8 @@ pub fn spent_since(
 ) -> Result<Micro, Refusal> {
     let spent: Option<i64> = row(
         sql,
-        "SELECT (SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events
-                 WHERE created_at_ms >= ?1 AND by_client = 0
-                   AND (?2 IS NULL OR api_key = ?2) AND (?3 IS NULL OR model = ?3))
-              + (SELECT COALESCE(SUM(charged_micro), 0) FROM holds WHERE state = 'open'
-                   AND (?2 IS NULL OR api_key = ?2) AND (?3 IS NULL OR json_extract(usage, '$.model') = ?3))",
+        "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE created_at_ms >= ?1 AND by_client = 0
+           AND (?2 IS NULL OR api_key = ?2) AND (?3 IS NULL OR model = ?3)",
         &[since_ms.into(), api_key.into(), model.into()],
     )?;
     Ok(Micro(spent.unwrap_or(0)))

@@ -1,6 +1,7 @@
 -- What the owner of a tenant is told: events, and the log of their delivery to the tenant's webhook.
 CREATE TABLE notices (
-  seq              INTEGER PRIMARY KEY,
+  -- Never given twice, also after all were forgotten: a delivery's id is made of it, and receivers tell by that id.
+  seq              INTEGER PRIMARY KEY AUTOINCREMENT,
   at_ms            INTEGER NOT NULL,
   kind             TEXT NOT NULL,
   body             TEXT NOT NULL,

@@ -97,6 +97,26 @@ pub fn admit(
     Ok(left)
 }
 
+/// What the tenant's and the key's budgets say together. Of two waits the longer is the true one; what can never
+/// fit is said before any wait.
+///
+/// # Errors
+/// The refusal of either.
+pub fn both(
+    own: Result<Vec<BudgetLeft>, Refusal>,
+    of_key: Result<Vec<BudgetLeft>, Refusal>,
+) -> Result<Vec<BudgetLeft>, Refusal> {
+    let wait_ms = |refusal: &Refusal| match refusal {
+        Refusal::RateLimited { retry_after_ms, .. } => *retry_after_ms,
+        _ => i64::MAX,
+    };
+    match (own, of_key) {
+        (Ok(own), Ok(of_key)) => Ok(own.into_iter().chain(of_key).collect()),
+        (Err(own), Err(of_key)) => Err(if wait_ms(&of_key) > wait_ms(&own) { of_key } else { own }),
+        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+    }
+}
+
 /// When to look again after too many at once: nobody knows when the first of them ends, so this is a hint.
 const IN_FLIGHT_WAIT_MS: i64 = 1_000;
 

@@ -57,7 +57,8 @@ pub(super) fn admit(
         models: counted.models,
         budgets: counted.budgets,
     };
-    Ok((Reply::Admitted(admitted), deadline_ms))
+    // A hold that ended here may have given back what is left of a grant that ends sooner.
+    Ok((Reply::Admitted(admitted), deadline_ms.min(account.next_expiry_ms())))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how
@@ -99,12 +100,13 @@ fn count(
     }
     let mut counters = limits.counters.clone();
     let in_flight = i64::from(account.holds_open);
-    let mut budgets = rate::admit(&mut counters.meters, &own, None, weight, in_flight, now_ms)?;
+    let mut budgets = rate::admit(&mut counters.meters, &own, None, weight, in_flight, now_ms);
     if let Some((key, limits)) = of_key {
         let in_flight = if limits.in_flight.is_some() { credits::open_of_key(sql, key)? } else { 0 };
-        let more = rate::admit(&mut counters.meters, limits, Some(key), weight, in_flight, now_ms)?;
-        budgets.extend(more);
+        let more = rate::admit(&mut counters.meters, limits, Some(key), weight, in_flight, now_ms);
+        budgets = rate::both(budgets, more);
     }
+    let budgets = budgets?;
     let models = caps::admit(&mut counters.caps, amount, key, &asked.owner.models, now_ms)?;
     if account.available < amount {
         return Err(Refusal::InsufficientCredits {

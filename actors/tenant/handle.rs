@@ -61,7 +61,7 @@ pub fn handle(
                 Ok(adjusted)
             };
             let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
-            let expiry_ms = adjusted.account.grants.next_expiry_ms().unwrap_or(i64::MAX);
+            let expiry_ms = adjusted.account.next_expiry_ms();
             let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms).min(delivery_ms);
             woken(Reply::Adjusted { adjusted, replayed }, due_ms)
         }
@@ -161,7 +161,7 @@ impl At<'_> {
             }
         };
         account.store(sql)?;
-        woken(reply, due_ms)
+        woken(reply, due_ms.min(account.next_expiry_ms()))
     }
 
     fn settle(
@@ -186,7 +186,7 @@ impl At<'_> {
             }
         }
         account.store(sql)?;
-        woken(Reply::Ended(ended), due_ms)
+        woken(Reply::Ended(ended), due_ms.min(account.next_expiry_ms()))
     }
 
     fn release(self, sql: &mut impl Sql, hold: &str) -> Result<Outcome, Refusal> {
@@ -194,12 +194,13 @@ impl At<'_> {
         let (ended, change) = credits::release(sql, &mut account, hold, self.now_ms)?;
         let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
+            // What was reported on the way was used, whatever came of the request.
             let so_far = Weight { requests: 0, tokens: change.tokens, micro: ended.charged };
             due_ms = due_ms.min(self.count(sql, &account, change, &Usage::default(), Some(so_far))?);
             idempotency::end(sql, change, account.available, self.now_ms)?;
         }
         account.store(sql)?;
-        woken(Reply::Ended(ended), due_ms)
+        woken(Reply::Ended(ended), due_ms.min(account.next_expiry_ms()))
     }
 
     /// Has caps, meters and thresholds take notice of what became of a hold; when a notice is to be delivered.
@@ -244,9 +245,10 @@ impl At<'_> {
             let expected = "the name of a plan that is configured".to_owned();
             return Err(Refusal::InvalidSetting { field: "plan".to_owned(), expected });
         }
-        limits.set(sql, settings, self.now_ms)?;
-        let mut limits = LimitsRow::load(sql)?;
         let account = Account::view_at(sql, self.now_ms)?;
+        // A clock that stepped back must not have a new cap begin in a period that is over.
+        limits.set(sql, settings, self.now_ms.max(account.updated_at_ms))?;
+        let mut limits = LimitsRow::load(sql)?;
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;

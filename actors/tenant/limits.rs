@@ -90,10 +90,14 @@ impl LimitsRow {
             let (key, model) = (terms.api_key.as_deref(), terms.model.as_deref());
             let spent = credits::spent_since(sql, since_ms, key, model)?;
             let mut cap = Cap::new(terms.clone(), spent, Micro::ZERO, now_ms);
-            for (owner, held) in &open {
-                if cap.counts(owner.api_key.as_deref(), &owner.models) {
-                    let sum = cap.held.plus(*held);
-                    cap.held = sum.ok_or(Refusal::InvalidAmount)?;
+            for hold in &open {
+                let key = hold.owner.api_key.as_deref();
+                if cap.counts(key, &hold.owner.models) {
+                    cap.held = cap.held.plus(hold.held()?).ok_or(Refusal::InvalidAmount)?;
+                }
+                // Partial settles have no usage event yet. One from before the period counts too: never too little.
+                if cap.counts_charge(key, hold.model.as_deref()) {
+                    cap.spent = cap.spent.plus(hold.charged).ok_or(Refusal::InvalidAmount)?;
                 }
             }
             caps.push(cap);

@@ -307,7 +307,7 @@ fn holds_of_a_key_are_counted_and_summed_with_their_owners() {
     let mut open: Vec<_> = open_amounts(&mut ledger.sql)
         .unwrap()
         .into_iter()
-        .map(|(owner, held)| (owner.api_key.unwrap(), held.0))
+        .map(|hold| (hold.owner.api_key.clone().unwrap(), hold.held().unwrap().0))
         .collect();
     open.sort();
     assert_eq!(open, [("k".to_owned(), 700), ("k".to_owned(), 1_000), ("other".to_owned(), 1_000)]);

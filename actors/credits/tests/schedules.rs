@@ -93,7 +93,7 @@ proptest! {
             take(&mut ledger, step, now_ms);
             // `load` itself checks conservation and signs; the audit compares with holds, entries and usage.
             let account = ledger.account();
-            let open: Vec<_> = open_amounts(&mut ledger.sql).unwrap().into_iter().map(|(_, held)| held.0).collect();
+            let open: Vec<_> = open_amounts(&mut ledger.sql).unwrap().into_iter().map(|hold| hold.held().unwrap().0).collect();
             prop_assert_eq!(account.held.0, open.iter().sum::<i64>(), "held is the sum of open holds");
             if nth % AUDIT_EVERY == 0 {
                 let owned = ledger.number("SELECT COALESCE(SUM(owned_micro), 0) FROM entries");

@@ -1,0 +1,92 @@
+//! What happened, in the order of real time: what the sums over sliding windows and periods are taken from.
+
+use super::{Budget, Model, State, budgets};
+use crate::command::{API_KEYS, Admit};
+use actors::rate::Limits;
+
+/// A request that was admitted, with the weights that are known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission {
+    /// `None` for a client's report.
+    pub hold: Option<u32>,
+    pub api_key: Option<u8>,
+    pub at_ms: i64,
+    /// Requests, tokens, credits.
+    pub weights: [i64; 3],
+}
+
+/// A charge, at the time that the clock showed.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge {
+    pub hold: u32,
+    pub at_ms: i64,
+    pub api_key: Option<u8>,
+    pub model: Option<u8>,
+    pub amount: i64,
+}
+
+/// Whose budgets: the tenant's, then each key's.
+pub const SCOPES: usize = 1 + API_KEYS.len();
+
+#[derive(Default)]
+pub struct History {
+    pub admissions: Vec<Admission>,
+    /// Latest time at which a budget of the scope counted something: the clock may have stepped back since.
+    pub stamps: Vec<[i64; SCOPES]>,
+    /// From which admission on a budget is what it is now.
+    pub since: [[usize; 3]; SCOPES],
+    pub budgets: [[Option<Budget>; 3]; SCOPES],
+}
+
+impl History {
+    /// Takes over what a command that landed did.
+    pub fn follow(&mut self, state: &mut State) {
+        for (hold, tokens, micro) in state.weighed.drain(..) {
+            if let Some(known) = self.admissions.iter_mut().rev().find(|known| known.hold == Some(hold)) {
+                known.weights[1] = tokens;
+                known.weights[2] = micro;
+            }
+        }
+        for admission in state.admitted.drain(..) {
+            let mut stamps = self.stamps.last().copied().unwrap_or([i64::MIN; SCOPES]);
+            for (scope, stamp) in stamps.iter_mut().enumerate() {
+                let counted =
+                    scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
+                *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
+            }
+            self.stamps.push(stamps);
+            self.admissions.push(admission);
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn note_admitted(&mut self, asked: &Admit, now_ms: i64) {
+        let weights = [asked.requests, asked.tokens, asked.amount];
+        let (hold, api_key) = (Some(asked.hold), asked.api_key);
+        self.state.admitted.push(Admission { hold, api_key, at_ms: now_ms, weights });
+    }
+
+    pub(super) fn note_reported(&mut self, now_ms: i64) {
+        self.state.admitted.push(Admission { hold: None, api_key: None, at_ms: now_ms, weights: [1, 0, 0] });
+    }
+
+    /// Notes from when on budgets are what they are: to be called after settings changed.
+    pub fn note_budgets(&mut self) {
+        let policy = self.policy.clone();
+        let settings = self.state.settings.clone();
+        let own = budgets(&settings.limits, self.plan(&policy));
+        let of_key =
+            |key: &str| settings.keys.get(key).map_or([None; 3], |own| budgets(own, &Limits::default()));
+        let now: [[Option<Budget>; 3]; SCOPES] =
+            std::array::from_fn(|scope| if scope == 0 { own } else { of_key(API_KEYS[scope - 1]) });
+        for scope in 0..SCOPES {
+            for at in 0..3 {
+                if self.history.budgets[scope][at] != now[scope][at] {
+                    self.history.since[scope][at] = self.history.admissions.len();
+                }
+            }
+        }
+        self.history.budgets = now;
+    }
+}

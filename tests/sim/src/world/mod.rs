@@ -1,0 +1,175 @@
+//! The world of one run: tenants with their actors and models, the clock, the clients, and what is on its way.
+
+mod alarm;
+mod clients;
+mod send;
+
+use std::collections::HashMap;
+
+use actors::shared::TenantId;
+
+use crate::check;
+use crate::check::entries::Walked;
+use crate::command::Cmd;
+use crate::model::Model;
+use crate::scenario::Scenario;
+use crate::shell::Shell;
+use crate::step::{Action, Step};
+use crate::tally::Tally;
+
+pub use alarm::Handed;
+pub use clients::Request;
+
+/// Steps between two looks at every row.
+const FULL_CHECK_STEPS: u32 = 32;
+
+pub struct Tenant {
+    pub id: TenantId,
+    pub model: Model,
+    pub shell: Shell,
+    walked: Walked,
+    /// Requests whose clients do not know that they ended.
+    pub live: Vec<Request>,
+    /// Commands that nobody heard an answer to, and all that were sent, with their steps.
+    pub unanswered: Vec<Cmd>,
+    pub sent: Vec<(u32, Cmd)>,
+    /// Deliveries that were handed out, and which notice each id stands for.
+    pub handed: Vec<Handed>,
+    pub message_bodies: HashMap<String, String>,
+}
+
+pub struct World<'a> {
+    scenario: &'a Scenario,
+    pub now_ms: i64,
+    pub tenants: Vec<Tenant>,
+    pub tally: Tally,
+    trace: bool,
+    /// The step under way: ids come of it.
+    serial: u32,
+}
+
+impl<'a> World<'a> {
+    pub fn new(scenario: &'a Scenario, trace: bool) -> Self {
+        let tenants = scenario.tenants.iter().map(|id| {
+            let model = Model::new(id.clone(), scenario.policy.clone());
+            Tenant {
+                id: id.clone(),
+                walked: Walked::start(&model),
+                model,
+                shell: Shell::new(scenario.policy.clone()),
+                live: Vec::new(),
+                unanswered: Vec::new(),
+                sent: Vec::new(),
+                handed: Vec::new(),
+                message_bodies: HashMap::new(),
+            }
+        });
+        let tenants = tenants.collect();
+        Self { scenario, now_ms: scenario.start_ms, tenants, tally: Tally::default(), trace, serial: 0 }
+    }
+
+    /// One step, and every invariant after it.
+    pub fn carry_out(&mut self, step: &Step) -> Result<(), String> {
+        self.serial = step.serial;
+        // No time before the year in which the calendar of the model begins.
+        self.now_ms = (self.now_ms + step.clock_ms).max(self.scenario.start_ms - 400 * crate::model::DAY_MS);
+        if step.clock_ms < 0 {
+            self.tally.fault("clock stepped back");
+        } else if step.clock_ms >= 60_000 {
+            self.tally.fault("clock leapt ahead");
+        }
+        let at = usize::from(step.tenant);
+        self.say(|| step.to_string());
+        self.act(at, step)?;
+        // By the step's own number: a shrunk list is looked at as the whole one was.
+        self.check(at, step.serial % FULL_CHECK_STEPS == 0)
+    }
+
+    fn act(&mut self, at: usize, step: &Step) -> Result<(), String> {
+        let fault = step.fault;
+        match &step.action {
+            Action::Admit(pick) => self.ask_admission(at, pick, fault),
+            Action::Progress { request, charge_percent, more, ttl_ms, tokens_percent } => {
+                self.report_progress(at, *request, (*charge_percent, *tokens_percent), *more, *ttl_ms, fault)
+            }
+            Action::Settle { request, charge_percent, tokens_percent, reply } => {
+                self.report_end(at, *request, (*charge_percent, *tokens_percent), *reply, fault)
+            }
+            Action::Release { request } => self.report_failure(at, *request, fault),
+            Action::Retry { back } => self.ask_again(at, *back, fault),
+            Action::Adjust { change, key, expires_in_ms } => {
+                self.ask_adjustment(at, *change, *key, *expires_in_ms, fault)
+            }
+            Action::Record { id, cost, created_ago_ms, key } => {
+                self.report_usage(at, *id, *cost, *created_ago_ms, *key, fault)
+            }
+            Action::SetLimits { settings, secret } => {
+                let (settings, secret) = (settings.clone(), *secret);
+                self.send(at, Cmd::SetLimits { settings, secret }, fault).map(drop)
+            }
+            Action::Ask(question) => self.send(at, Cmd::Ask(*question), fault).map(drop),
+            Action::Ring(ring) => self.ring_as(at, *ring, fault),
+            Action::Deliver { delivery, delivered, again } => {
+                self.deliver(at, *delivery, *delivered, *again, fault)
+            }
+            Action::Evict => {
+                self.tenants[at].shell.evict();
+                self.tally.fault("evicted");
+                Ok(())
+            }
+            Action::WrongTenant { request } => self.ask_as_stranger(at, *request),
+            Action::Wait => Ok(()),
+        }
+    }
+
+    /// The invariants, in the database of the tenant that was touched.
+    fn check(&mut self, at: usize, fully: bool) -> Result<(), String> {
+        let tenant = &mut self.tenants[at];
+        if !tenant.model.state.opened {
+            return Ok(());
+        }
+        let database = &mut tenant.shell.database;
+        check::sums::check(database, &tenant.model)?;
+        check::entries::walk(database, &tenant.model, &mut tenant.walked)?;
+        self.tally.check("sums and new entries");
+        if fully {
+            check::full::check(database, &tenant.model)?;
+            self.tally.check("every row");
+        }
+        if tenant.shell.is_awake() && !tenant.shell.retries {
+            let (armed_ms, due_ms) = (tenant.shell.alarm_at_ms, tenant.model.happens_at_ms());
+            let in_time = due_ms.is_none_or(|due_ms| armed_ms.is_some_and(|armed_ms| armed_ms <= due_ms));
+            check::holds(in_time, || format!("due at {due_ms:?}, but the alarm is at {armed_ms:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Faults are over: every actor wakes once, then only its alarm rings, when it asked for it. By then, every
+    /// hold ends by its deadline, and every notice is delivered.
+    pub fn end(&mut self) -> Result<(), String> {
+        for at in 0..self.tenants.len() {
+            if !self.tenants[at].model.state.opened {
+                continue;
+            }
+            self.tenants[at].shell.evict();
+            self.verify(at)?;
+            self.check(at, true)?;
+            self.tenants[at].walked = Walked::start(&self.tenants[at].model);
+            self.drain(at)?;
+            self.verify(at)?;
+            self.check(at, true)?;
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, at: usize) -> Result<(), String> {
+        let question = Cmd::Ask(crate::command::Question::Verify);
+        self.send(at, question, crate::step::Fault::None).map(drop)
+    }
+
+    fn say(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{}", line());
+        }
+    }
+}
