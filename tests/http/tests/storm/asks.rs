@@ -14,6 +14,10 @@ const KEYED: usize = 30;
 const LEAVERS: usize = 15;
 /// Keys are shared by about two asks each, whose bodies are the same.
 const KEYS: usize = 150;
+/// Of a hundred: do not take a refusal for want of credit for the last word, because a failure may give some back.
+const STUBBORN: usize = 12;
+const STUBBORN_TRIES: usize = 10;
+const STUBBORN_WAIT: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// One ask to be.
@@ -21,6 +25,8 @@ pub struct Planned {
     body: Value,
     stream: bool,
     key: Option<String>,
+    /// How often it asks at most, while it is refused for want of credit.
+    tries: usize,
     /// Leaves after this time.
     patience: Option<Duration>,
 }
@@ -84,18 +90,35 @@ pub fn plan(random: &mut Seeded, run: &Run, index: usize) -> Planned {
     }
     let stream = weather == Weather::Endless || random.percent(STREAMS);
     let patience = random.percent(LEAVERS).then(|| random.duration_below(PATIENCE_MAX));
-    Planned { body, stream, key: key.map(|key| format!("storm-{key}")), patience }
+    let tries = if random.percent(STUBBORN) { STUBBORN_TRIES } else { 1 };
+    Planned { body, stream, key: key.map(|key| format!("storm-{key}")), tries, patience }
 }
 
 pub async fn perform(tenant: &Tenant, ask: &Planned) -> Outcome {
-    let call = tenant.post("/api/si/ask?events=1").json(&ask.body);
-    let call = ask.key.iter().fold(call, |call, key| call.idempotency_key(key));
-    let ends = async { if ask.stream { streamed(call).await } else { whole(call).await } };
     match ask.patience {
         // Dropping it closes its connection.
-        Some(patience) => tokio::time::timeout(patience, ends).await.unwrap_or_else(|_| just(Fate::Left)),
-        None => ends.await,
+        Some(patience) => {
+            let ends = tokio::time::timeout(patience, perform_with_patience(tenant, ask)).await;
+            ends.unwrap_or_else(|_| just(Fate::Left))
+        }
+        None => perform_with_patience(tenant, ask).await,
     }
+}
+
+async fn perform_with_patience(tenant: &Tenant, ask: &Planned) -> Outcome {
+    let once = async || {
+        let call = tenant.post("/api/si/ask?events=1").json(&ask.body);
+        let call = ask.key.iter().fold(call, |call, key| call.idempotency_key(key));
+        if ask.stream { streamed(call).await } else { whole(call).await }
+    };
+    for _ in 1..ask.tries {
+        let outcome = once().await;
+        if outcome.fate != Fate::Refused {
+            return outcome;
+        }
+        tokio::time::sleep(STUBBORN_WAIT).await;
+    }
+    once().await
 }
 
 fn just(fate: Fate) -> Outcome {
