@@ -313,6 +313,7 @@ pub struct OpenAmounts {
     #[serde(rename = "charged_micro")]
     pub charged: Micro,
     pub model: Option<String>,
+    pub created_at_ms: i64,
 }
 
 impl OpenAmounts {
@@ -333,7 +334,7 @@ pub fn open_amounts(sql: &mut impl Sql) -> Result<Vec<OpenAmounts>, Refusal> {
     let open = row(
         sql,
         "SELECT json_group_array(json_object('owner', json(owner), 'parts', json(parts),
-           'charged_micro', charged_micro, 'model', usage ->> '$.model'))
+           'charged_micro', charged_micro, 'model', usage ->> '$.model', 'created_at_ms', created_at_ms))
          FROM holds WHERE state = 'open'",
         &[],
     )?;

@@ -23,6 +23,16 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// The larger of each.
+    #[must_use]
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.max(other.requests),
+            tokens: self.tokens.max(other.tokens),
+            micro: self.micro.max(other.micro),
+        }
+    }
+
     fn of(self, budget: &Budget) -> i64 {
         match budget.name {
             REQUESTS => self.requests,

@@ -176,8 +176,11 @@ impl At<'_> {
         let (ended, change) = credits::settle(sql, &mut account, hold, charge, usage, self.now_ms)?;
         let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
-            let actual = Weight { requests: 0, tokens: usage.tokens(), micro: ended.charged };
-            due_ms = due_ms.min(self.count(sql, &account, change, usage, Some(actual))?);
+            // What ended late was counted when its hold expired.
+            if ended.first {
+                let actual = Weight { requests: 0, tokens: usage.tokens(), micro: ended.charged };
+                due_ms = due_ms.min(self.count(sql, &account, change, usage, Some(actual))?);
+            }
             if let Some(key) = &change.owner.idempotency_key {
                 // Charged is charged: without a reply to give again, the key is used all the same.
                 let reply = reply.unwrap_or_else(|| RawValue::NULL.to_owned());

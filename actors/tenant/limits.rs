@@ -22,6 +22,9 @@ pub(super) struct Counters {
     pub low_told: bool,
     #[serde(default)]
     pub top_up_asked: bool,
+    /// When settings changed last, and no earlier than any request that was under way then.
+    #[serde(default)]
+    pub set_at_ms: i64,
 }
 
 /// The row as it was loaded, and as it is.
@@ -102,6 +105,8 @@ impl LimitsRow {
             }
             caps.push(cap);
         }
+        let newest_ms = open.iter().map(|hold| hold.created_at_ms).max().unwrap_or(now_ms);
+        self.counters.set_at_ms = self.counters.set_at_ms.max(now_ms).max(newest_ms);
         self.counters.caps = caps;
         let keys = &settings.keys;
         self.counters.meters.retain(|name, _| rate::key_of(name).is_none_or(|key| keys.contains_key(key)));
@@ -136,6 +141,9 @@ impl LimitsRow {
         if let Some(actual) = actual.filter(|_| change.end != Some(HoldEnd::Expired)) {
             let estimated = change.owner.weight;
             let since_ms = change.created_at_ms;
+            // Budgets that were set since may not have counted the estimate, so they give nothing of it back.
+            let counted = since_ms > self.counters.set_at_ms;
+            let actual = if counted { actual } else { actual.at_least(estimated) };
             let limits = self.effective(policy, tenant);
             let meters = &mut self.counters.meters;
             rate::reconcile(meters, &limits, None, estimated, actual, since_ms, now_ms);

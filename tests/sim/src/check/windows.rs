@@ -17,10 +17,10 @@ pub fn check_window(model: &Model) -> Result<(), String> {
         }
         for (at, budget) in budgets.iter().enumerate() {
             let Some(budget) = budget else { continue };
-            let after_ms = stamps[scope] - budget.window_ms;
+            let after_ms = stamps[scope][at] - budget.window_ms;
             let from = history.since[scope][at];
             let inside = history.admissions.iter().zip(&history.stamps).skip(from).rev();
-            let inside = inside.take_while(|(_, stamps)| stamps[scope] > after_ms);
+            let inside = inside.take_while(|(_, stamps)| stamps[scope][at] > after_ms);
             let inside = inside.filter(|(admission, _)| of_scope(admission.api_key));
             let sum: i64 = inside.map(|(admission, _)| admission.weights[at]).sum();
             let limit = budget.limit;

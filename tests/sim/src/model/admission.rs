@@ -196,6 +196,10 @@ impl Model {
             Some((1 + usize::from(key), budgets(limits, &Limits::default())))
         });
         for (scope, budgets) in [Some((0, own)), of_key].into_iter().flatten() {
+            // What budgets of other settings counted is theirs: these give nothing of it back.
+            let least =
+                |estimated: i64| if hold.created_at_ms > self.state.set_at_ms { 0 } else { estimated };
+            let (tokens, micro) = (tokens.max(least(hold.tokens)), micro.max(least(hold.weight_micro)));
             let weights = [(hold.requests, hold.requests), (hold.tokens, tokens), (hold.weight_micro, micro)];
             for (at, (estimated, actual)) in weights.into_iter().enumerate() {
                 if let Some(budget) = budgets[at].filter(|_| estimated != actual) {

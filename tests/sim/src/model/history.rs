@@ -31,8 +31,8 @@ pub const SCOPES: usize = 1 + API_KEYS.len();
 #[derive(Default)]
 pub struct History {
     pub admissions: Vec<Admission>,
-    /// Latest time at which a budget of the scope counted something: the clock may have stepped back since.
-    pub stamps: Vec<[i64; SCOPES]>,
+    /// Latest time at which each budget of each scope counted something: the clock may have stepped back since.
+    pub stamps: Vec<[[i64; 3]; SCOPES]>,
     /// From which admission on a budget is what it is now.
     pub since: [[usize; 3]; SCOPES],
     pub budgets: [[Option<Budget>; 3]; SCOPES],
@@ -48,11 +48,14 @@ impl History {
             }
         }
         for admission in state.admitted.drain(..) {
-            let mut stamps = self.stamps.last().copied().unwrap_or([i64::MIN; SCOPES]);
-            for (scope, stamp) in stamps.iter_mut().enumerate() {
-                let counted =
+            let mut stamps = self.stamps.last().copied().unwrap_or([[0; 3]; SCOPES]);
+            for (scope, stamps) in stamps.iter_mut().enumerate() {
+                let of_scope =
                     scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
-                *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
+                for (stamp, budget) in stamps.iter_mut().zip(&self.budgets[scope]) {
+                    let counted = of_scope && budget.is_some();
+                    *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
+                }
             }
             self.stamps.push(stamps);
             self.admissions.push(admission);

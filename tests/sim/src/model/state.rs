@@ -20,6 +20,8 @@ pub struct State {
     pub meters: [[Meter; 3]; 1 + API_KEYS.len()],
     pub caps: Vec<CapCount>,
     pub settings: Rc<Settings>,
+    /// Requests admitted until then may not be counted by the budgets there are now.
+    pub set_at_ms: i64,
     pub low_told: bool,
     pub top_up_asked: bool,
     pub notices: Vec<Notice>,
@@ -43,6 +45,7 @@ impl Default for State {
             meters: Default::default(),
             caps: Vec::new(),
             settings: Rc::new(Settings::default()),
+            set_at_ms: 0,
             low_told: false,
             top_up_asked: false,
             notices: Vec::new(),
