@@ -52,7 +52,8 @@ fn bound(args: &[SqlValue]) -> impl Iterator<Item = Value> + '_ {
 
 impl Sql for Sqlite {
     fn execute(&mut self, sql: &str, args: &[SqlValue]) -> Result<(), SqlError> {
-        if args.is_empty() {
+        // Several statements at once cannot be prepared as one.
+        if args.is_empty() && sql.contains(';') {
             return self.connection.execute_batch(sql).map_err(refused);
         }
         let mut statement = self.connection.prepare_cached(sql).map_err(refused)?;

@@ -83,6 +83,9 @@ impl Model {
             return Ok(ended);
         }
         let more = (asked.hold_total - self.state.holds[at].amount).max(0);
+        if more > 0 && more <= self.state.account.available {
+            self.allow_more(&self.state.holds[at], more, asked.used.model, now_ms)?;
+        }
         let added = self.set_aside(more)?;
         let hold = &mut self.state.holds[at];
         let before = hold.held();

@@ -10,7 +10,7 @@ use actors::tenant::{Policy, Settings};
 use super::caps::{charges, counts, period_bounds};
 use super::meter::NAMES;
 use super::{Answer, BudgetShown, CapCount, Model, budgets};
-use crate::settings::API_KEYS;
+use crate::command::API_KEYS;
 
 impl Model {
     /// The plan that is in force: the one set, else the usual one of guests or of others.

@@ -66,6 +66,7 @@ impl World<'_> {
             }
             (None, None) => return Ok(()),
             (Some(said), predicted) => {
+                self.committed = true;
                 predicted.into_iter().for_each(|predicted| tenant.model.commit(predicted));
                 said
             }
@@ -152,6 +153,7 @@ impl World<'_> {
         }
         let Some(said) = done.said else { return Ok(()) };
         holds(!done.hit, || format!("an injected fault came out as {said:?}"))?;
+        self.committed = true;
         let due_ms = said.map_err(|refusal| format!("the report was refused: {refusal:?}"))?;
         if fault == Fault::CommitReportedFailed {
             tenant.shell.evict();

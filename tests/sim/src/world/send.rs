@@ -19,8 +19,9 @@ pub enum Heard {
     Nothing,
 }
 
-/// Of how many refusals one is compared byte by byte.
-const DUMP_EVERY: u32 = 16;
+/// Of how many refusals one is compared byte by byte, and of how many waits one is tried out.
+const DUMP_EVERY: u32 = 64;
+const PROBE_EVERY: u32 = 4;
 
 impl World<'_> {
     pub(super) fn send(&mut self, at: usize, cmd: Cmd, mut fault: Fault) -> Result<Heard, String> {
@@ -80,6 +81,7 @@ impl World<'_> {
             // The platform starts an object anew whose storage failed.
             tenant.shell.evict();
         }
+        self.committed |= done.landed;
         if done.landed {
             self.after(at, cmd, &answer)?;
         }
@@ -125,6 +127,7 @@ impl World<'_> {
             }
             Woken::Opened => {
                 if !tenant.model.state.opened {
+                    self.committed = true;
                     let predicted = tenant.model.predict_open(cmd, now_ms);
                     let expected = &predicted.answer;
                     check::holds(expected.is_ok(), || format!("opened, expected {expected:?}"))?;
@@ -145,6 +148,7 @@ impl World<'_> {
             }
             // What new caps begin with is seen in the rows alone.
             (Cmd::SetLimits { .. }, Ok(_)) => {
+                self.tally.check("every row");
                 let tenant = &mut self.tenants[at];
                 check::full::check(&mut tenant.shell.database, &tenant.model)?;
             }
@@ -167,7 +171,7 @@ impl World<'_> {
             return Ok(());
         };
         let tenant = &mut self.tenants[at];
-        if *window_ms == 0 || !tenant.shell.is_awake() {
+        if *window_ms == 0 || !tenant.shell.is_awake() || self.serial % PROBE_EVERY != 0 {
             return Ok(());
         }
         let later_ms = self.now_ms + retry_after_ms;
