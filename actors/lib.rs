@@ -16,6 +16,7 @@
 
 pub mod credits;
 pub mod notices;
+pub mod planted;
 pub mod rate;
 pub mod shared;
 pub mod sql;

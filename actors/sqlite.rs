@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, types::Value};
 
+use crate::planted::{self, Bug};
 use crate::shared::Refusal;
 use crate::sql::{Sql, SqlError, SqlValue};
 
@@ -32,7 +33,7 @@ impl Sqlite {
     ) -> Result<T, Refusal> {
         self.execute("BEGIN IMMEDIATE", &[])?;
         let outcome = command(self);
-        let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let end = if outcome.is_ok() || planted::on(Bug::RefusalCommitted) { "COMMIT" } else { "ROLLBACK" };
         self.execute(end, &[])?;
         outcome
     }

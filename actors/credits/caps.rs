@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{broken, within};
 use super::hold::{HoldChange, Owner};
+use crate::planted::{self, Bug};
 use crate::shared::{Micro, Period, Refusal};
 
 /// Caps of one tenant. All are looked at for every request.
@@ -74,7 +75,8 @@ impl Cap {
     /// Begins a new period when `now_ms` is in one. A clock that steps back stays in the period it was in.
     fn turn(&mut self, now_ms: i64) {
         let start_ms = self.terms.period.start_ms(now_ms);
-        if start_ms > self.period_start_ms {
+        let back = planted::on(Bug::CapResetByStepBack) && start_ms < self.period_start_ms;
+        if (start_ms > self.period_start_ms && !planted::on(Bug::CapNotReset)) || back {
             self.period_start_ms = start_ms;
             self.spent = Micro::ZERO;
             self.told = Told::Nothing;
@@ -103,7 +105,8 @@ impl Cap {
     }
 
     fn covers(&self, amount: Micro) -> bool {
-        let taken = self.spent.plus(self.held).and_then(|taken| taken.plus(amount));
+        let held = if planted::on(Bug::CapIgnoresHeld) { Micro::ZERO } else { self.held };
+        let taken = self.spent.plus(held).and_then(|taken| taken.plus(amount));
         taken.is_some_and(|taken| taken <= self.terms.limit)
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{broken, within};
+use crate::planted::{self, Bug};
 use crate::shared::{Micro, Refusal};
 
 /// Live grants of one tenant. Credit without an expiry is one grant for each kind and priority, so a tenant
@@ -129,7 +130,8 @@ impl Grants {
         self.0.push(Grant { id, terms, left: amount, held: Micro::ZERO });
         self.0.sort_by_key(|grant| {
             let GrantTerms { kind, priority, expires_at_ms } = grant.terms;
-            (priority, expires_at_ms.unwrap_or(i64::MAX), kind, grant.id)
+            let ends_at_ms = if planted::on(Bug::WrongSpendingOrder) { None } else { expires_at_ms };
+            (priority, ends_at_ms.unwrap_or(i64::MAX), kind, grant.id)
         });
         Ok(Part(id, amount))
     }

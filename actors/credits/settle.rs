@@ -8,6 +8,7 @@ use super::entries::{Books, Kind, NewEntry, append};
 use super::grant::{Part, split, total};
 use super::hold::{self, EndedHold, HOLDS_OPEN_MAX, HoldChange, HoldEnd, HoldRow, Owner};
 use super::usage::{self, Usage};
+use crate::planted::{self, Bug};
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
@@ -81,7 +82,8 @@ pub fn progress(
     parts.extend(account.set_aside(more)?);
     hold.amount_micro = within(hold.amount_micro.plus(more))?;
     let held = within(before.plus(more))?;
-    let due = within(asked.charge_total.minus(hold.charged_micro))?.clamp(Micro::ZERO, held);
+    let before_micro = if planted::on(Bug::PartialChargedTwice) { Micro::ZERO } else { hold.charged_micro };
+    let due = within(asked.charge_total.minus(before_micro))?.clamp(Micro::ZERO, held);
     let (spent, rest) = split(&parts, due)?;
     charge(sql, account, id, &spent, &[], Micro::ZERO, now_ms)?;
     hold.charged_micro = within(hold.charged_micro.plus(due))?;
@@ -126,7 +128,9 @@ pub fn settle(
     now_ms: i64,
 ) -> Result<(EndedHold, Option<HoldChange>), Refusal> {
     let mut hold = hold::load(sql, id)?;
-    if !hold.is_open() {
+    let again = (planted::on(Bug::DoubleSettle) && hold.state == HoldEnd::Settled.name())
+        || (planted::on(Bug::ExpiredHoldCharged) && hold.state == HoldEnd::Expired.name());
+    if !hold.is_open() && !again {
         note_late(sql, account, id, &mut hold, charge_total, usage, now_ms)?;
         let ended = hold.ended(account);
         // The work was done all the same, so its owner hears of it: its key must give this answer again.
@@ -138,11 +142,16 @@ pub fn settle(
     let held = total(&hold.parts)?;
     let due = within(charge_total.minus(hold.charged_micro))?.max(Micro::ZERO);
     let (spent, rest) = split(&hold.parts, due)?;
-    let beyond = within(due.minus(total(&spent)?))?.min(account.available);
+    let beyond = within(due.minus(total(&spent)?))?.min(if planted::on(Bug::OverdrawBeyondAvailable) {
+        Micro::MAX
+    } else {
+        account.available
+    });
     let drawn = account.grants.draw(beyond)?;
     account.available = within(account.available.minus(beyond))?;
     let charged = within(total(&spent)?.plus(beyond))?;
-    let shortfall = within(due.minus(charged))?;
+    let shortfall =
+        if planted::on(Bug::ShortfallNotRecorded) { Micro::ZERO } else { within(due.minus(charged))? };
     account.end_aside(&rest, false)?;
     charge(sql, account, id, &spent, &drawn, shortfall, now_ms)?;
     let all = within(hold.charged_micro.plus(charged))?;
@@ -163,7 +172,8 @@ pub fn release(
     now_ms: i64,
 ) -> Result<(EndedHold, Option<HoldChange>), Refusal> {
     let hold = hold::load(sql, id)?;
-    if !hold.is_open() {
+    let again = planted::on(Bug::HoldReleasedTwice) && hold.state == HoldEnd::Released.name();
+    if !hold.is_open() && !again {
         return Ok((hold.ended(account), None));
     }
     let change = give_back(sql, account, id, hold, HoldEnd::Released, now_ms)?;
@@ -185,7 +195,10 @@ pub fn expire_due(
         sql,
         "SELECT json_group_array(id) FROM (SELECT id FROM holds
            WHERE state = 'open' AND deadline_ms <= ?1 ORDER BY deadline_ms LIMIT ?2)",
-        &[now_ms.into(), SWEEP_ROWS_MAX.into()],
+        &[
+            now_ms.saturating_sub(i64::from(planted::on(Bug::AlarmSkipsDueHolds))).into(),
+            SWEEP_ROWS_MAX.into(),
+        ],
     )?
     .unwrap_or_default();
     let mut ended = Vec::with_capacity(due.len());
@@ -206,7 +219,9 @@ fn give_back(
     now_ms: i64,
 ) -> Result<(HoldChange, Micro), Refusal> {
     let held = total(&hold.parts)?;
-    account.end_aside(&hold.parts, false)?;
+    if !planted::on(Bug::LostRelease) {
+        account.end_aside(&hold.parts, false)?;
+    }
     let charged = hold.charged_micro;
     end(sql, account, id, &hold, (how, charged, Micro::ZERO), None, now_ms)?;
     Ok((changed(id, hold, held, Micro::ZERO, how)?, charged))
@@ -285,7 +300,7 @@ fn note_late(
     now_ms: i64,
 ) -> Result<(), Refusal> {
     let unpaid = within(charge_total.minus(hold.charged_micro))?;
-    let noted = hold.shortfall_micro > Micro::ZERO;
+    let noted = hold.shortfall_micro > Micro::ZERO && !planted::on(Bug::LateWorkNotedTwice);
     if hold.state != HoldEnd::Expired.name() || noted || unpaid <= Micro::ZERO {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::planted::{self, Bug};
 use crate::shared::{Cursor, Refusal, TenantId};
 use crate::sql::{Sql, row};
 
@@ -203,6 +204,9 @@ pub fn note_attempt(
             &[seq.into(), now_ms.into(), outcome.into()],
         )?;
         return Ok(());
+    }
+    if planted::on(Bug::DeliveredGoesOutAgain) {
+        sql.execute("UPDATE notices SET state = 'pending', next_at_ms = 0 WHERE seq = ?1", &[seq.into()])?;
     }
     let last = attempt >= ATTEMPTS_MAX;
     let state = if last { "failed" } else { "pending" };

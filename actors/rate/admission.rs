@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::meter::{Allowance, Denied, Left, Meter};
 use super::plan::{Budget, CREDITS_PER_DAY, IN_FLIGHT, Limits, REQUESTS, TOKENS};
+use crate::planted::{self, Bug};
 use crate::shared::{Micro, Refusal};
 
 /// Meters by name: `requests`, or `requests@<key>` for those of an API key.
@@ -93,7 +94,7 @@ pub fn admit(
     }
     if let Some(limit) = limits.in_flight.filter(|limit| *limit > 0) {
         let policy = meter_name(IN_FLIGHT, key);
-        if in_flight >= limit {
+        if in_flight >= limit.saturating_add(i64::from(planted::on(Bug::InFlightOffByOne))) {
             return Err(Refusal::RateLimited {
                 policy,
                 limit,

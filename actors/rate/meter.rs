@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::planted::{self, Bug};
+
 /// What a budget allows: at most `limit` units in any sliding window, `burst` of them at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
@@ -70,7 +72,8 @@ impl Meter {
             return Err(Denied::Never);
         }
         let level = self.level_at(allowance, now_ms).saturating_add(allowance.scaled(weight));
-        let excess = level.saturating_sub(allowance.scaled(allowance.burst));
+        let burst = allowance.burst.saturating_add(i64::from(planted::on(Bug::GcraOffByOne)));
+        let excess = level.saturating_sub(allowance.scaled(burst));
         if excess > 0 {
             let behind_ms = self.clock_ms.saturating_sub(now_ms).max(0);
             let wait_ms = time(div_ceil(excess, allowance.refill()));
@@ -112,13 +115,16 @@ impl Meter {
             let unused = allowance.scaled(estimated.saturating_sub(actual));
             let now_ms = now_ms.max(self.clock_ms);
             let leaked = allowance.leaked(now_ms.saturating_sub(admitted_ms).max(0));
+            let leaked = if planted::on(Bug::TokensOverRefunded) { 0 } else { leaked };
             level.saturating_sub(unused.saturating_sub(leaked).max(0)).max(0)
         };
         self.set(allowance, level, now_ms);
     }
 
     fn level_at(&self, allowance: Allowance, now_ms: i64) -> i128 {
-        let elapsed_ms = now_ms.saturating_sub(self.clock_ms).max(0);
+        let elapsed_ms = now_ms.saturating_sub(self.clock_ms);
+        let elapsed_ms =
+            if planted::on(Bug::ClockStepBackGivesAllowance) { elapsed_ms.abs() } else { elapsed_ms.max(0) };
         let stored = allowance.scaled(self.level).saturating_add(i128::from(self.rest));
         stored.saturating_sub(allowance.leaked(elapsed_ms)).max(0)
     }
@@ -127,7 +133,8 @@ impl Meter {
         let window = i128::from(allowance.window_ms);
         self.level = i64::try_from(level.checked_div(window).unwrap_or(0)).unwrap_or(i64::MAX);
         self.rest = i64::try_from(level.checked_rem(window).unwrap_or(0)).unwrap_or(0);
-        self.clock_ms = self.clock_ms.max(now_ms);
+        self.clock_ms =
+            if planted::on(Bug::MeterFollowsClockBack) { now_ms } else { self.clock_ms.max(now_ms) };
     }
 }
 

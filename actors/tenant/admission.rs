@@ -5,6 +5,7 @@ use super::idempotency::{self, KEY_TTL_MS, Keeping, Seen};
 use super::limits::LimitsRow;
 use super::{Actor, Idempotency, Policy, Reply};
 use crate::credits::{self, Account, caps};
+use crate::planted::{self, Bug};
 use crate::rate::{self, BudgetLeft};
 use crate::shared::Refusal;
 use crate::sql::Sql;
@@ -22,7 +23,9 @@ pub(super) fn admit(
 ) -> Result<(Reply, i64), Refusal> {
     let mut limits = LimitsRow::load(sql)?;
     let key = key_of(&asked, &limits);
-    if let Some((asked, _)) = &key {
+    if let Some((asked, _)) = &key
+        && !planted::on(Bug::KeyNotLookedUp)
+    {
         match idempotency::look_up(sql, asked, now_ms)? {
             Seen::Done(stored) => return Ok((Reply::Replay(stored), i64::MAX)),
             Seen::Free => idempotency::make_room(sql)?,
@@ -44,7 +47,11 @@ pub(super) fn admit(
     let deadline_ms = now_ms.saturating_add(asked.ttl_ms);
     credits::admit(sql, &mut account, &asked.hold, asked.amount, &asked.owner, deadline_ms, now_ms)?;
     account.store(sql)?;
-    limits.store(sql)?;
+    if let Err(refusal) = limits.store(sql)
+        && !planted::on(Bug::HalfCommitted)
+    {
+        return Err(refusal);
+    }
     if let Some((key, ttl_ms)) = &key {
         let keeping = Keeping { ttl_ms: *ttl_ms, under_way_ms: asked.ttl_ms };
         idempotency::take(sql, key, &asked.hold, keeping, now_ms)?;
@@ -58,7 +65,8 @@ pub(super) fn admit(
         budgets: counted.budgets,
     };
     // A hold that ended here may have given back what is left of a grant that ends sooner.
-    Ok((Reply::Admitted(admitted), deadline_ms.min(account.next_expiry_ms())))
+    let due_ms = if planted::on(Bug::AlarmNotAskedFor) { i64::MAX } else { deadline_ms };
+    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms())))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how

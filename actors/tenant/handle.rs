@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::{Actor, Call, Command, Effect, Idempotency, Outcome, Policy, Reply, Stored, admission, genesis};
 use crate::credits::{self, Account, Cause, HOLD_HISTORY_MS, HoldChange, Progress, Usage};
 use crate::notices;
+use crate::planted::{self, Bug};
 use crate::rate::{self, BudgetLeft, Weight};
 use crate::shared::{Micro, Refusal};
 use crate::sql::Sql;
@@ -26,7 +27,7 @@ pub fn handle(
     call: Call,
     now_ms: i64,
 ) -> Result<Outcome, Refusal> {
-    if call.tenant != actor.tenant {
+    if call.tenant != actor.tenant && !planted::on(Bug::WrongTenantAccepted) {
         return Err(Refusal::TenantMismatch);
     }
     if !call.command.changes() {

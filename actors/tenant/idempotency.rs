@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Idempotency, Stored};
 use crate::credits::{self, HoldChange};
+use crate::planted::{self, Bug};
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
@@ -45,7 +46,10 @@ pub(super) fn look_up(sql: &mut impl Sql, asked: &Idempotency, now_ms: i64) -> R
         sql,
         "SELECT json_object('body_hash', body_hash, 'hold', hold, 'reply', reply) FROM idempotency
          WHERE key = ?1 AND expires_at_ms > ?2",
-        &[asked.key.as_str().into(), now_ms.into()],
+        &[
+            asked.key.as_str().into(),
+            if planted::on(Bug::FingerprintNeverExpires) { 0 } else { now_ms }.into(),
+        ],
     )?;
     let Some(found) = found else {
         return Ok(Seen::Free);
@@ -58,7 +62,7 @@ pub(super) fn look_up(sql: &mut impl Sql, asked: &Idempotency, now_ms: i64) -> R
     if found.reply.is_none() && !under_way {
         return Ok(Seen::Free);
     }
-    if found.body_hash != asked.body_hash {
+    if found.body_hash != asked.body_hash && !planted::on(Bug::OtherBodyAccepted) {
         return Err(Refusal::IdempotencyConflict);
     }
     match found.reply {
@@ -181,6 +185,9 @@ pub(super) fn end(
 
 /// Frees the key of a request that came to nothing; only if `hold` still owns it.
 pub(super) fn free(sql: &mut impl Sql, key: &str, hold: &str) -> Result<(), Refusal> {
+    if planted::on(Bug::ReleaseKeepsKey) {
+        return Ok(());
+    }
     sql.execute(
         "DELETE FROM idempotency WHERE key = ?1 AND hold = ?2 AND reply IS NULL",
         &[key.into(), hold.into()],

@@ -8,6 +8,7 @@ use super::settings::Settings;
 use crate::credits::caps::{self, Cap, CapTold, Told};
 use crate::credits::{self, Account, HoldChange, HoldEnd};
 use crate::notices::{self, NoticeKind};
+use crate::planted::{self, Bug};
 use crate::rate::{self, Limits, Meters, Weight};
 use crate::shared::{Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
@@ -138,7 +139,9 @@ impl LimitsRow {
         }
         let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
         // Of an expired hold nobody knows what was used, so the estimate stands.
-        if let Some(actual) = actual.filter(|_| change.end != Some(HoldEnd::Expired)) {
+        if let Some(actual) =
+            actual.filter(|_| change.end != Some(HoldEnd::Expired) && !planted::on(Bug::TokensNotReconciled))
+        {
             let estimated = change.owner.weight;
             let since_ms = change.created_at_ms;
             // Budgets that were set since may not have counted the estimate, so they give nothing of it back.
@@ -176,7 +179,7 @@ impl LimitsRow {
         let owned = account.owned()?;
         if let Some(threshold) = self.settings.low_balance {
             let low = owned < threshold;
-            if low && !self.counters.low_told {
+            if low && (!self.counters.low_told || planted::on(Bug::LowBalanceToldAgain)) {
                 let body = json!({ "balance_micro": owned, "threshold_micro": threshold });
                 self.tell(sql, NoticeKind::BalanceLow, &body, now_ms)?;
             }

@@ -33,6 +33,8 @@ pub struct History {
     pub admissions: Vec<Admission>,
     /// Latest time at which each budget of each scope counted something: the clock may have stepped back since.
     pub stamps: Vec<[[i64; 3]; SCOPES]>,
+    /// The same, now. What a key's budgets saw is forgotten with its limits.
+    seen: [[i64; 3]; SCOPES],
     /// From which admission on a budget is what it is now.
     pub since: [[usize; 3]; SCOPES],
     pub budgets: [[Option<Budget>; 3]; SCOPES],
@@ -48,8 +50,7 @@ impl History {
             }
         }
         for admission in state.admitted.drain(..) {
-            let mut stamps = self.stamps.last().copied().unwrap_or([[0; 3]; SCOPES]);
-            for (scope, stamps) in stamps.iter_mut().enumerate() {
+            for (scope, stamps) in self.seen.iter_mut().enumerate() {
                 let of_scope =
                     scope == 0 || admission.api_key.is_some_and(|key| usize::from(key) + 1 == scope);
                 for (stamp, budget) in stamps.iter_mut().zip(&self.budgets[scope]) {
@@ -57,7 +58,7 @@ impl History {
                     *stamp = if counted { (*stamp).max(admission.at_ms) } else { *stamp };
                 }
             }
-            self.stamps.push(stamps);
+            self.stamps.push(self.seen);
             self.admissions.push(admission);
         }
     }
@@ -88,6 +89,11 @@ impl Model {
                 if self.history.budgets[scope][at] != now[scope][at] {
                     self.history.since[scope][at] = self.history.admissions.len();
                 }
+            }
+        }
+        for (seen, key) in self.history.seen.iter_mut().skip(1).zip(API_KEYS) {
+            if !settings.keys.contains_key(key) {
+                *seen = [0; 3];
             }
         }
         self.history.budgets = now;

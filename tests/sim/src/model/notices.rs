@@ -52,7 +52,8 @@ impl Model {
             pending.filter(|notice| notice.next_at_ms.is_some_and(|at| at <= now_ms)).collect();
         due.sort_by_key(|notice| (notice.next_at_ms, notice.seq));
         // Attempts that nobody reports are attempts all the same.
-        let (over, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|notice| notice.attempts >= ATTEMPTS_MAX);
+        let (over, due): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|notice| notice.attempts >= ATTEMPTS_MAX);
         over.into_iter().for_each(|notice| (notice.state, notice.next_at_ms) = (NoticeState::Failed, None));
         for notice in due.into_iter().take(DELIVERIES_MAX) {
             notice.attempts += 1;
