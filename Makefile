@@ -8,9 +8,10 @@ SHELL := bash
 export CARGO_TERM_COLOR ?= auto
 NODE := node_modules/.bin/node
 RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
+BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-http test-crash crash mutants check fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-sim test-http test-crash sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +49,13 @@ build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/versions.env packag
 
 target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js
 	@ops/setup/build.sh tests/transaction target/transaction-probe
+
+bench: build target/release/bench-load ## the money path against its baselines; ROUNDS, SECONDS_EACH, ONLY=<scenario>
+	@exec $(NODE) ops/bench/bench.mjs
+
+target/release/bench-load: $(BENCH_SOURCES) | setup-rust
+	cargo build --locked --release --package bench-load --target-dir target
+	@touch $@
 
 deploy-dry-run: build ## what `wrangler deploy` would upload, without uploading
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" WRANGLER_SEND_METRICS=false wrangler deploy --dry-run --env="" --outdir .cognomega/dry-run

@@ -20,6 +20,8 @@ use actors::tenant::Stored;
 
 pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
+    // Before the body is read: a flood that is refused anyway should cost as little as it can.
+    meter::refused_before(context, &caller)?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&bytes)?;
     let mut question = question::parse(context, &bytes)?;

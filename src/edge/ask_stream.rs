@@ -181,13 +181,24 @@ impl Delivery<'_> {
         let wanted = wanted.max(allowance.spent()).min(self.ticket.hold_max);
         let usage = TokenUsage::counted(&self.question.chat, text);
         let work = self.work(usage, WorkEnd::Complete, allowance.held);
-        let totals = (allowance.held, wanted);
-        match meter::top_up(self.context, self.caller, self.ticket, totals, &work).await {
-            Some(_) => {
-                allowance.held = wanted;
-                allowance.spent() <= wanted
+        let top_up = async |hold_total: Micro| {
+            let totals = (work.held, hold_total);
+            meter::top_up(self.context, self.caller, self.ticket, totals, &work).await.map(|()| hold_total)
+        };
+        let held = match top_up(wanted).await {
+            // The balance pays for a part of it.
+            Err(available) if available > Micro::ZERO => {
+                let rest = work.held.plus(available).unwrap_or(wanted).min(wanted);
+                top_up(rest).await
             }
-            None => false,
+            other => other,
+        };
+        match held {
+            Ok(held) => {
+                allowance.held = held;
+                allowance.spent() <= held
+            }
+            Err(_) => false,
         }
     }
 

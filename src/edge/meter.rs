@@ -1,6 +1,6 @@
 //! Metering one ask: the hold before it, the settle or release after it, each tried until it is known.
 
-use actors::credits::{EndedHold, Owner, Progressed, Usage};
+use actors::credits::{EndedHold, Owner, Usage};
 use actors::rate::BudgetLeft;
 use actors::shared::{Micro, Refusal};
 use actors::tenant::{
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::identity::Caller;
-use super::offer::Offer;
+use super::offer::{self, Offer};
 use super::refusals;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
@@ -86,6 +86,19 @@ pub struct Work<'a> {
     pub end: WorkEnd,
 }
 
+/// Repeats a refusal that is remembered for this tenant, whatever the request asks.
+///
+/// # Errors
+/// `RateLimited`; `UnknownTier`.
+pub fn refused_before(context: &Context, caller: &Caller) -> Result<(), ApiError> {
+    let weight = offer::tier(context, &context.config)?.map_or(1, |tier| tier.weight);
+    let has_key = context.inbound.header("idempotency-key").is_some();
+    match refusals::recall(&caller.tenant, weight, has_key, now_ms()) {
+        Some(refusal) => Err(ApiError::from(refusal)),
+        None => Ok(()),
+    }
+}
+
 /// Has the ask admitted. A request whose key is under way waits for the first one's reply.
 ///
 /// # Errors
@@ -99,9 +112,6 @@ pub async fn admit(
 ) -> Result<Admission, ApiError> {
     let (tenant, weight) = (&caller.tenant, offer.weight.requests);
     let has_key = idempotency.is_some();
-    if let Some(refusal) = refusals::recall(tenant, weight, has_key, now_ms()) {
-        return Err(ApiError::from(refusal));
-    }
     let deadlines = context.config.deadlines;
     let end_ms = now_ms().saturating_add(deadlines.total_ms);
     let mut waits = SAME_KEY_WAITS_MS.into_iter();
@@ -166,15 +176,17 @@ fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms:
     Ticket { hold, held, hold_max, cost_max, available, granted, budgets, tier, providers, has_key, end_ms }
 }
 
-/// Sets more aside for a stream, and charges what it has delivered so far; what is then set aside in all.
-/// `None` when there is no more to be had, or the actor could not be reached.
+/// Sets more aside for a stream, and charges what it has delivered so far.
+///
+/// # Errors
+/// What is available instead, when that is less than was wanted; zero when the actor could not be reached.
 pub async fn top_up(
     context: &Context,
     caller: &Caller,
     ticket: &Ticket,
     (charge_total, hold_total): (Micro, Micro),
     work: &Work<'_>,
-) -> Option<Progressed> {
+) -> Result<(), Micro> {
     let command = Command::Progress {
         hold: ticket.hold.clone(),
         charge_total,
@@ -183,8 +195,9 @@ pub async fn top_up(
         usage: usage(context, work),
     };
     match tenant_stub::send(&context.env, &caller.tenant, command).await {
-        Ok(ActorReply::Progressed(progressed)) => Some(progressed),
-        Ok(_) | Err(_) => None,
+        Ok(ActorReply::Progressed(_)) => Ok(()),
+        Err(Refusal::InsufficientCredits { available, .. }) => Err(available),
+        Ok(_) | Err(_) => Err(Micro::ZERO),
     }
 }
 

@@ -62,7 +62,11 @@ pub fn make(context: &Context, question: &mut Question) -> Result<Offer, ApiErro
     Ok(Offer { providers, tier, hold, hold_max, cost_max, weight })
 }
 
-fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier>, ApiError> {
+/// The tier a request asks for, when it does.
+///
+/// # Errors
+/// `UnknownTier`.
+pub fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier>, ApiError> {
     let Some(name) = context.inbound.header_filled("x-intelligence-tier") else {
         return Ok(None);
     };

@@ -3,9 +3,9 @@
 use actors::rate::{BudgetLeft, CREDITS_PER_DAY, IN_FLIGHT, TOKENS};
 use actors::shared::Micro;
 use futures::channel::oneshot;
-use serde_json::Value;
-use wasm_bindgen::JsValue;
-use web_sys::{Headers, ReadableStream, Response, ResponseInit};
+use serde_json::{Map, Value, json};
+use wasm_bindgen::JsCast;
+use web_sys::{ReadableStream, Response, ResponseInit};
 
 use super::error::ApiError;
 
@@ -105,13 +105,12 @@ impl Reply {
 
     /// The platform's response. `None` only when the platform refuses a header or the status.
     pub fn into_response(self) -> Option<Response> {
-        let headers = Headers::new().ok()?;
-        for (name, value) in &self.headers {
-            headers.set(name, &header_safe(value)).ok()?;
-        }
-        let init = ResponseInit::new();
-        init.set_status(self.status);
-        init.set_headers(&JsValue::from(headers));
+        let headers =
+            self.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(header_safe(value))));
+        let headers: Map<String, Value> = headers.collect();
+        let init = json!({ "status": self.status, "headers": headers }).to_string();
+        // One crossing for all of it, where a call for each header would be a dozen.
+        let init: ResponseInit = js_sys::JSON::parse(&init).ok()?.unchecked_into();
         match &self.body {
             Body::Empty => Response::new_with_opt_str_and_init(None, &init).ok(),
             Body::Text(text) => Response::new_with_opt_str_and_init(Some(text), &init).ok(),

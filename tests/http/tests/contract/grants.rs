@@ -121,8 +121,8 @@ async fn what_was_set_aside_before_its_time_was_over_still_pays() {
     let tenant = world.tenant("held-over", 0.0).await;
     let marker = unique_marker();
     let answer = Behaviour::answer("in time", Usage::new(52, 192));
-    world.groq.script(&marker, [Behaviour::late(Duration::from_millis(1_800), answer)]);
-    tenant.adjust(json!({"delta": 0.1, "expires_at": ahead(1_200)})).await.expect(200);
+    world.groq.script(&marker, [Behaviour::late(Duration::from_millis(1_400), answer)]);
+    tenant.adjust(json!({"delta": 0.1, "expires_at": ahead(900)})).await.expect(200);
     let reply = tenant.ask(&json!({"input": marker})).send().await.expect(200);
     assert_eq!(reply.must_header("x-credits-used"), "0.012");
     assert_eq!(reply.must_header("x-credits-balance"), "0.000", "what the hold gave back is over");

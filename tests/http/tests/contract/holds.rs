@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(10);
 /// Long enough to look at the holds meanwhile, on a busy machine too, and below the providers' deadline.
-const ANSWER_DELAY: Duration = Duration::from_millis(1_500);
+const ANSWER_DELAY: Duration = Duration::from_millis(1_200);
 /// As the shared stack is configured.
 const HOLD_TTL_MS: i64 = 60_000;
 

@@ -116,6 +116,24 @@ async fn the_audit_can_begin_after_any_entry() {
     }
 }
 
+/// More entries than one command of the audit walks: the parts are put together.
+#[tokio::test]
+async fn a_long_ledger_is_audited_whole() {
+    const ENTRIES: usize = 2_050;
+    const AT_ONCE: usize = 205;
+    let world = World::verified().await;
+    let tenant = world.tenant("long-ledger", 0.0).await;
+    for _ in 0..ENTRIES / AT_ONCE {
+        let changes = (0..AT_ONCE).map(|_| tenant.adjust(json!({"delta": 0.001})));
+        futures::future::join_all(changes).await.into_iter().for_each(|reply| drop(reply.expect(200)));
+    }
+    let found = tenant.verified().await;
+    assert_eq!(usize::try_from(whole(&found, "entries")), Ok(ENTRIES));
+    let newest = tenant.items("/api/credits/ledger?limit=1").await.remove(0);
+    assert_eq!(text(&found, "head"), text(&newest, "hash"));
+    assert_credits(number(&newest, "balance"), 2.05, "all of them");
+}
+
 #[tokio::test]
 async fn a_tenant_that_never_did_anything_has_a_sound_empty_ledger() {
     let world = World::verified().await;
