@@ -19,7 +19,7 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-http test-crash ## every test: the rules on SQLite, then the release bundle on workerd
+test: test-native test-sim test-http test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
@@ -27,6 +27,13 @@ test-native: setup-rust ## the rules and the pure parts of the Worker
 mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
 	@ops/setup/cargo-tools.sh cargo-mutants
 	@ops/setup/mutants.sh $(FOLDERS)
+
+test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
+	cargo test --locked --profile sim -p sim -- --nocapture
+	cargo test --locked --profile sim -p sim --features planted --test planted -- --nocapture
+
+sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0; SEED=7 replays one with a trace
+	@cargo run --quiet --locked --profile sim -p sim
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests

@@ -1,6 +1,7 @@
 //! [`Sql`] over SQLite in memory or a file: what native tests and the simulator run the shipped SQL on.
 
-use rusqlite::{Connection, types::Value};
+use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use crate::planted::{self, Bug};
 use crate::shared::Refusal;
@@ -43,12 +44,13 @@ fn refused(error: rusqlite::Error) -> SqlError {
     SqlError::from_message(error.to_string())
 }
 
-fn bound(args: &[SqlValue]) -> impl Iterator<Item = Value> + '_ {
-    args.iter().map(|arg| match arg {
-        SqlValue::Null => Value::Null,
-        SqlValue::Integer(number) => Value::Integer(*number),
-        SqlValue::Text(text) => Value::Text(text.clone()),
-    })
+fn bound(args: &[SqlValue]) -> impl Iterator<Item = ToSqlOutput<'_>> {
+    let borrowed = args.iter().map(|arg| match arg {
+        SqlValue::Null => ValueRef::Null,
+        SqlValue::Integer(number) => ValueRef::Integer(*number),
+        SqlValue::Text(text) => ValueRef::Text(text.as_bytes()),
+    });
+    borrowed.map(ToSqlOutput::Borrowed)
 }
 
 impl Sql for Sqlite {

@@ -44,7 +44,7 @@ const START_MS: i64 = 1_796_083_080_000;
 impl Temper {
     fn draw(rng: &mut Rng) -> Self {
         // Admit, progress, settle, release, retry, adjust, record, limits, ask, ring, deliver, evict, stranger, wait.
-        let usual: [u16; ACTIONS] = [60, 16, 40, 8, 16, 14, 8, 6, 8, 18, 8, 3, 1, 3];
+        let usual: [u16; ACTIONS] = [60, 16, 40, 8, 16, 14, 8, 6, 8, 13, 8, 3, 1, 3];
         let weights = usual.map(|weight| match rng.u8(..6) {
             0 => weight / 4,
             1 => weight * 3,

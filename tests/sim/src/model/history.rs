@@ -84,11 +84,11 @@ impl Model {
             |key: &str| settings.keys.get(key).map_or([None; 3], |own| budgets(own, &Limits::default()));
         let now: [[Option<Budget>; 3]; SCOPES] =
             std::array::from_fn(|scope| if scope == 0 { own } else { of_key(API_KEYS[scope - 1]) });
-        for scope in 0..SCOPES {
-            for at in 0..3 {
-                if self.history.budgets[scope][at] != now[scope][at] {
-                    self.history.since[scope][at] = self.history.admissions.len();
-                }
+        let (before, since) =
+            (self.history.budgets.iter().flatten(), self.history.since.iter_mut().flatten());
+        for ((before, now), since) in before.zip(now.iter().flatten()).zip(since) {
+            if before != now {
+                *since = self.history.admissions.len();
             }
         }
         for (seen, key) in self.history.seen.iter_mut().skip(1).zip(API_KEYS) {

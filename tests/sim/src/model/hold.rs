@@ -48,8 +48,11 @@ impl Hold {
     }
 }
 
+/// Amounts by grant.
+type Parts = Vec<(i64, i64)>;
+
 /// Splits `amount` off the front of `parts`.
-fn split(parts: &[(i64, i64)], amount: i64) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+fn split(parts: &[(i64, i64)], amount: i64) -> (Parts, Parts) {
     let (mut missing, mut front, mut rest) = (amount, Vec::new(), Vec::new());
     for (grant, there) in parts {
         let taken = missing.min(*there);

@@ -61,7 +61,7 @@ impl World<'_> {
     /// One of the requests under way, mostly a recent one. By ids, so that it stays the same one when steps before
     /// it are left out.
     fn pick(&self, at: usize, request: u32) -> Option<usize> {
-        let back = if request % 10 == 0 { request } else { request % RECENT };
+        let back = if request.is_multiple_of(10) { request } else { request % RECENT };
         let live = &self.tenants[at].live;
         let before = live.iter().rposition(|known| known.admit.hold + back < self.serial);
         before.or((!live.is_empty()).then_some(0))
@@ -163,10 +163,10 @@ impl World<'_> {
     /// for long.
     pub(super) fn ask_again(&mut self, at: usize, back: u32, fault: Fault) -> Result<(), String> {
         let tenant = &mut self.tenants[at];
-        let cmd = if back % 3 != 0 && !tenant.unanswered.is_empty() {
+        let cmd = if !back.is_multiple_of(3) && !tenant.unanswered.is_empty() {
             tenant.unanswered.pop()
         } else {
-            let far = if back % 2 == 0 { back / 3 % RECENT } else { back };
+            let far = if back.is_multiple_of(2) { back / 3 % RECENT } else { back };
             let before = tenant.sent.iter().rfind(|(serial, _)| serial + far < self.serial);
             before.or(tenant.sent.first()).map(|(_, cmd)| cmd.clone())
         };

@@ -95,8 +95,12 @@ impl<'a> World<'a> {
         self.committed = false;
         self.act(at, step)?;
         // By the step's own number: a shrunk list is looked at as the whole one was.
-        let fully = step.serial % FULL_CHECK_STEPS == 0;
-        if self.committed || step.serial % IDLE_CHECK_STEPS == 0 { self.check(at, fully) } else { Ok(()) }
+        let fully = step.serial.is_multiple_of(FULL_CHECK_STEPS);
+        if self.committed || step.serial.is_multiple_of(IDLE_CHECK_STEPS) {
+            self.check(at, fully)
+        } else {
+            Ok(())
+        }
     }
 
     fn act(&mut self, at: usize, step: &Step) -> Result<(), String> {

@@ -56,7 +56,8 @@ impl World<'_> {
         let fault = *fault;
         let tenant = &mut self.tenants[at];
         let predicted = tenant.model.predict(cmd, now_ms);
-        let looked_at = self.serial % DUMP_EVERY == 0 && (predicted.answer.is_err() || fault != Fault::None);
+        let looked_at =
+            self.serial.is_multiple_of(DUMP_EVERY) && (predicted.answer.is_err() || fault != Fault::None);
         let before = looked_at.then(|| dump(&mut tenant.shell.database));
         let done = tenant.shell.handle(&tenant.id, command, now_ms, fault);
         if done.hit || !matches!(fault, Fault::None | Fault::Statement(_)) {
@@ -171,7 +172,7 @@ impl World<'_> {
             return Ok(());
         };
         let tenant = &mut self.tenants[at];
-        if *window_ms == 0 || !tenant.shell.is_awake() || self.serial % PROBE_EVERY != 0 {
+        if *window_ms == 0 || !tenant.shell.is_awake() || !self.serial.is_multiple_of(PROBE_EVERY) {
             return Ok(());
         }
         let later_ms = self.now_ms + retry_after_ms;

@@ -1,0 +1,101 @@
+//! Exhaustive fault injection: for every command, in several states, every statement fails, or fails after it
+//! landed. The command then says so, the database is what it was, and the same command works right after.
+
+mod states;
+
+use actors::shared::Refusal;
+use actors::sqlite::Sqlite;
+use sim::check::dump::dump;
+use sim::fault::{Faulty, INJECTED, StatementFault};
+use states::{Op, State, all_operations, states};
+
+type Run<'a> = &'a dyn Fn(&mut Faulty<'_, Sqlite>) -> Result<String, Refusal>;
+
+/// What an undisturbed run gives: its answer, its statements, and the database after it. All undone.
+fn undisturbed(database: &mut Sqlite, run: Run<'_>) -> (Result<String, Refusal>, u32, String) {
+    let (mut answer, mut statements, mut after) = (Err(Refusal::UnknownEntry), 0, String::new());
+    let _undone = database.transaction(|sql| {
+        let mut counted = Faulty::new(sql, None);
+        answer = run(&mut counted);
+        statements = counted.statements;
+        after = dump(sql);
+        Err::<(), Refusal>(Refusal::UnknownEntry)
+    });
+    (answer, statements, after)
+}
+
+/// Every fault of one operation in one state; how many there were.
+fn inject(state: &State, name: &str, run: Run<'_>) -> u32 {
+    let mut database = state.build();
+    let before = dump(&mut database);
+    let (answer, statements, after) = undisturbed(&mut database, run);
+    assert_eq!(dump(&mut database), before);
+    for nth in 1..=statements {
+        for landed in [false, true] {
+            let at =
+                format!("{name} in state {}: statement {nth} of {statements}, landed: {landed}", state.name);
+            let done = database.transaction(|sql| {
+                let mut faulty = Faulty::new(sql, Some(StatementFault { nth, landed }));
+                let done = run(&mut faulty);
+                assert!(faulty.hit, "{at}: not met");
+                done
+            });
+            assert_eq!(done, Err(Refusal::Storage { detail: INJECTED.to_owned() }), "{at}");
+            assert_eq!(dump(&mut database), before, "{at}: something is left");
+            let (again, _, again_after) = undisturbed(&mut database, run);
+            assert_eq!(again, answer, "{at}: answered otherwise afterwards");
+            assert_eq!(again_after, after, "{at}: done otherwise afterwards");
+        }
+    }
+    2 * statements
+}
+
+#[test]
+fn every_statement_of_every_command_may_fail() {
+    let (mut faults, mut runs) = (0, 0);
+    for state in states() {
+        for Op { name, run } in all_operations() {
+            faults += inject(&state, name, &*run);
+            runs += 1;
+        }
+    }
+    println!("{runs} operations in their states, {faults} faults");
+    assert!(faults > 1_500, "{faults}");
+}
+
+#[test]
+fn a_commit_that_was_reported_as_failed_is_asked_for_again() {
+    for state in states() {
+        for Op { name, run } in all_operations() {
+            let mut database = state.build();
+            let first = database.transaction(|sql| run(&mut Faulty::new(sql, None)));
+            let landed = states::money(&mut database);
+            let again = database.transaction(|sql| run(&mut Faulty::new(sql, None)));
+            let at = format!("{name} in state {}: first {first:?}, again {again:?}", state.name);
+            match name {
+                // Without a key each is an operation of its own: its key is what makes it one.
+                "set" | "delta" | "grant" => {}
+                _ if !name.starts_with("admit") || first.is_err() => {
+                    assert_eq!(first.is_ok(), again.is_ok(), "{at}")
+                }
+                // A reply that was stored is given again.
+                _ if first.as_ref().is_ok_and(|text| text.contains("Replay")) => {
+                    assert_eq!(first, again, "{at}")
+                }
+                "admit" | "admit what waits for a hold" => {
+                    assert_eq!(again, Err(Refusal::DuplicateOperation), "{at}")
+                }
+                _ => assert_eq!(again, Err(Refusal::IdempotencyInProgress), "{at}"),
+            }
+            if !matches!(name, "set" | "delta" | "grant") {
+                assert_eq!(states::money(&mut database), landed, "{at}: money moved twice");
+            }
+            if matches!(name, "settle" | "settle with a key" | "settle beyond" | "release" | "late settle") {
+                let alike = |answer: &Result<String, Refusal>| {
+                    answer.clone().map(|text| text.replace("first: true", "first: false"))
+                };
+                assert_eq!(alike(&first), alike(&again), "{at}");
+            }
+        }
+    }
+}
