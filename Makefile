@@ -28,7 +28,7 @@ mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="ra
 	@ops/setup/cargo-tools.sh cargo-mutants
 	@ops/setup/mutants.sh $(FOLDERS)
 
-test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
+test-sim: setup-rust ## a thousand simulated schedules, every fault of every statement, and planted mistakes
 	cargo test --locked --profile sim -p sim -- --nocapture
 	cargo test --locked --profile sim -p sim --features planted --test planted -- --nocapture
 

@@ -37,7 +37,7 @@ export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}
     OPENAI_API_KEY: 'sk-benchmark',
     CREDIT_PER_1K: '0.05',
     DEFAULT_MAX_TOKENS: '512',
-    GUEST_CREDITS: '0',
+    GUEST_GRANT_CREDITS: '0',
     REQUESTS_PER_MINUTE: String(requestsPerMinute),
     ...settings.productVars,
   }));

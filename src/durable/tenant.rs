@@ -127,7 +127,12 @@ impl Tenant {
     fn note(&self, storage: &mut Storage, refusal: &Refusal) {
         match refusal {
             Refusal::Broken { detail } => self.quarantine(storage, detail),
-            Refusal::Storage { detail } => log::fault("storage_refused", detail),
+            Refusal::Storage { detail } => {
+                log::fault("storage_refused", detail);
+                // What failed may have landed: the next command wakes the actor anew, and asks what is due.
+                self.actor.replace(None);
+                self.armed_at_ms.set(None);
+            }
             _ => {}
         }
     }
