@@ -189,3 +189,12 @@ fn an_empty_database_of_version_1_is_one_never_used() {
     assert_eq!(account, crate::credits::unopened(&genesis(&me()), 77));
     assert_eq!(shell.verified().0.problems, Vec::<String>::new());
 }
+
+#[test]
+fn each_tenants_chain_begins_elsewhere() {
+    let beginnings = [genesis(&me()), genesis(&guest()), genesis(&TenantId::Email("guest:1".to_owned()))];
+    for (at, genesis) in beginnings.iter().enumerate() {
+        assert!(genesis.len() >= 64, "{genesis}");
+        assert!(!beginnings[..at].contains(genesis), "{genesis}");
+    }
+}
