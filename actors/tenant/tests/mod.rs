@@ -58,8 +58,12 @@ struct Shell {
 
 impl Shell {
     fn new(tenant: &TenantId) -> Self {
+        Self::opened(tenant, NOW_MS)
+    }
+
+    fn opened(tenant: &TenantId, at_ms: i64) -> Self {
         let mut sql = Sqlite::in_memory().unwrap();
-        let actor = sql.transaction(|sql| open(sql, tenant, &policy(), NOW_MS)).unwrap();
+        let actor = sql.transaction(|sql| open(sql, tenant, &policy(), at_ms)).unwrap();
         Self { sql, actor, policy: policy() }
     }
 
@@ -69,9 +73,11 @@ impl Shell {
         shell
     }
 
+    /// Set up before any request: budgets give nothing back to what came in the same moment.
     fn with_settings(micro: i64, settings: Settings) -> Self {
-        let mut shell = Self::with_balance(micro);
-        shell.set_limits(settings, NOW_MS).unwrap();
+        let mut shell = Self::opened(&me(), NOW_MS - 1);
+        shell.run(set(micro), NOW_MS - 1).unwrap();
+        shell.set_limits(settings, NOW_MS - 1).unwrap();
         shell
     }
 
