@@ -100,10 +100,11 @@ pub(super) fn policy(reader: &mut Reader<'_>, tiers: &[Tier]) -> Policy {
 
 fn named(reader: &mut Reader<'_>, variable: &'static str, plans: &Plans, usual: &str) -> String {
     let name = reader.text(variable, usual);
-    if !plans.contains_key(&name) {
-        reader.problem(variable, "name a plan that PLANS has");
+    if plans.contains_key(&name) {
+        return name;
     }
-    name
+    reader.problem(variable, "name a plan that PLANS has");
+    usual.to_owned()
 }
 
 fn read(reader: &mut Reader<'_>, base: &Limits) -> Plans {
