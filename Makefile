@@ -8,9 +8,10 @@ SHELL := bash
 export CARGO_TERM_COLOR ?= auto
 NODE := node_modules/.bin/node
 RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
+BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-sim test-http sim check fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-sim test-http test-crash sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -18,12 +19,16 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-sim test-http ## every test: the rules on SQLite, simulated, then the release bundle on workerd
+test: test-native test-sim test-http test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
 
-test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
+mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
+	@ops/setup/cargo-tools.sh cargo-mutants
+	@ops/setup/mutants.sh $(FOLDERS)
+
+test-sim: setup-rust ## a thousand simulated schedules, every fault of every statement, and planted mistakes
 	cargo test --locked --profile sim -p sim -- --nocapture
 	cargo test --locked --profile sim -p sim --features planted --test planted -- --nocapture
 
@@ -32,6 +37,13 @@ sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0; SEED=7 repla
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests
+
+test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
+	cargo test --locked -p crash-tests
+
+crash: build ## the same as long as you like: make crash KILLS=200 OPERATIONS=5000 SEED=7 REPORT=report.md
+	CRASH_KILLS="$(KILLS)" CRASH_OPERATIONS="$(OPERATIONS)" CRASH_SEED="$(SEED)" CRASH_REPORT="$(abspath $(REPORT))" \
+	  cargo test --locked -p crash-tests --test kills -- --nocapture
 
 check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of dependencies, licences, deployability
 	@ops/setup/cargo-tools.sh cargo-deny
@@ -44,6 +56,13 @@ build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/versions.env packag
 
 target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js
 	@ops/setup/build.sh tests/transaction target/transaction-probe
+
+bench: build target/release/bench-load ## the money path against its baselines; ROUNDS, SECONDS_EACH, ONLY=<scenario>
+	@exec $(NODE) ops/bench/bench.mjs
+
+target/release/bench-load: $(BENCH_SOURCES) | setup-rust
+	cargo build --locked --release --package bench-load --target-dir target
+	@touch $@
 
 deploy-dry-run: build ## what `wrangler deploy` would upload, without uploading
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" WRANGLER_SEND_METRICS=false wrangler deploy --dry-run --env="" --outdir .cognomega/dry-run

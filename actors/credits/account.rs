@@ -73,9 +73,10 @@ impl Account {
     fn check(&self) -> Result<(), Refusal> {
         let owned = self.available.plus(self.held);
         let left = self.granted.minus(self.settled);
-        if owned.is_none() || owned != left || self.available < Micro::ZERO || self.held < Micro::ZERO {
+        if owned.is_none() || owned != left {
             return Err(broken("available + held is not granted - settled"));
         }
+        // No grant is below zero, so neither are their sums.
         if self.grants.sums()? != (self.available, self.held) {
             return Err(broken("the grants do not add up to the balance"));
         }

@@ -87,9 +87,8 @@ pub fn adjust(
 }
 
 fn check(terms: GrantTerms, now_ms: i64) -> Result<(), Refusal> {
-    let wrong = |field: &str, expected: String| {
-        Err(Refusal::InvalidSetting { field: field.to_owned(), expected })
-    };
+    let wrong =
+        |field: &str, expected: String| Err(Refusal::InvalidSetting { field: field.to_owned(), expected });
     if !(0..=PRIORITY_MAX).contains(&terms.priority) {
         return wrong("priority", format!("a whole number from 0 to {PRIORITY_MAX}"));
     }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{broken, within};
-use super::hold::HoldChange;
+use super::hold::{HoldChange, Owner};
 use crate::planted::{self, Bug};
 use crate::shared::{Micro, Period, Refusal};
 
@@ -63,6 +63,13 @@ impl Cap {
     pub const fn new(terms: CapTerms, spent: Micro, held: Micro, now_ms: i64) -> Self {
         let period_start_ms = terms.period.start_ms(now_ms);
         Self { terms, period_start_ms, spent, held, told: Told::Nothing }
+    }
+
+    /// The cap as a reader sees it at `now_ms`.
+    #[must_use]
+    pub fn at(mut self, now_ms: i64) -> Self {
+        self.turn(now_ms);
+        self
     }
 
     /// Begins a new period when `now_ms` is in one. A clock that steps back stays in the period it was in.
@@ -154,6 +161,23 @@ pub fn admit(
         cap.held = within(cap.held.plus(amount))?;
     }
     Ok(allowed)
+}
+
+/// Whether an open hold may have `more` set aside; `model` is the one that answers, when that is known.
+///
+/// # Errors
+/// `CapReached`, `ExceedsBudget`, as for a hold of this amount.
+pub fn allow_more(
+    caps: &[Cap],
+    owner: &Owner,
+    more: Micro,
+    model: Option<&str>,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    let ours = caps.iter().filter(|cap| cap.counts(owner.api_key.as_deref(), &owner.models));
+    let answering = ours.filter(|cap| model.is_none_or(|model| cap.is_of_model(model)));
+    let full = answering.map(|cap| cap.clone().at(now_ms)).find(|cap| !cap.covers(more));
+    full.map_or(Ok(()), |cap| Err(cap.refuse(more, now_ms)))
 }
 
 /// A cap that came to its soft limit or its limit for the first time in its period.

@@ -160,7 +160,7 @@ pub(super) fn append(
     Ok(entry.seq)
 }
 
-fn insert(sql: &mut impl Sql, entry: &Entry) -> Result<(), Refusal> {
+pub(super) fn insert(sql: &mut impl Sql, entry: &Entry) -> Result<(), Refusal> {
     let json = |error: serde_json::Error| broken(&error.to_string());
     let grants = serde_json::to_string(&entry.grants).map_err(json)?;
     let terms = entry.terms.map(|terms| serde_json::to_string(&terms)).transpose().map_err(json)?;

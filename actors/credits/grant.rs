@@ -39,14 +39,39 @@ impl Default for GrantTerms {
 
 /// A grant with something left or held. Its id is the sequence number of the entry that made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredGrant", into = "StoredGrant")]
 pub struct Grant {
     pub id: i64,
-    #[serde(flatten)]
     pub terms: GrantTerms,
-    #[serde(rename = "left_micro")]
     pub left: Micro,
-    #[serde(rename = "held_micro")]
     pub held: Micro,
+}
+
+/// A grant as it is stored: flat, because every command reads and writes it.
+#[derive(Serialize, Deserialize)]
+struct StoredGrant {
+    id: i64,
+    kind: GrantKind,
+    priority: i64,
+    expires_at_ms: Option<i64>,
+    left_micro: Micro,
+    held_micro: Micro,
+}
+
+impl From<StoredGrant> for Grant {
+    fn from(stored: StoredGrant) -> Self {
+        let StoredGrant { id, kind, priority, expires_at_ms, left_micro, held_micro } = stored;
+        let terms = GrantTerms { kind, priority, expires_at_ms };
+        Self { id, terms, left: left_micro, held: held_micro }
+    }
+}
+
+impl From<Grant> for StoredGrant {
+    fn from(grant: Grant) -> Self {
+        let GrantTerms { kind, priority, expires_at_ms } = grant.terms;
+        let Grant { id, left, held, .. } = grant;
+        Self { id, kind, priority, expires_at_ms, left_micro: left, held_micro: held }
+    }
 }
 
 /// An amount of one grant: its id, and micro-credits.

@@ -79,10 +79,12 @@ pub struct HoldChange {
     pub unheld: Micro,
     /// What this command charged.
     pub charged: Micro,
+    /// All that was charged of the hold.
+    pub charged_total: Micro,
+    /// Tokens of the work so far, as it was last reported before the end.
+    pub tokens: i64,
     /// Set when the hold ended.
     pub end: Option<HoldEnd>,
-    /// Tokens that partial settles reported so far.
-    pub tokens_reported: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,7 +238,13 @@ pub enum HoldState {
     Expired,
 }
 
-const LIST: &str = "holds";
+/// Cursors of one list are none of the other: they are ordered by other times.
+const fn list_name(state: HoldState) -> &'static str {
+    match state {
+        HoldState::Open => "holds-open",
+        HoldState::Expired => "holds-expired",
+    }
+}
 
 /// Open holds, the one that expires first leading; or expired ones, the last leading. `limit` at most.
 ///
@@ -250,7 +258,7 @@ pub fn list(
     cursor: Option<&str>,
 ) -> Result<HoldPage, Refusal> {
     // Deadlines may be alike, so a cursor counts those of the last one that were given out already.
-    let from = cursor.map(|raw| Cursor::decode(raw, LIST, tenant)).transpose()?;
+    let from = cursor.map(|raw| Cursor::decode(raw, list_name(state), tenant)).transpose()?;
     let (condition, order) = match state {
         HoldState::Open => ("state = 'open' AND deadline_ms >= ?1", "deadline_ms, id"),
         HoldState::Expired => ("state = 'expired' AND deadline_ms <= ?1", "deadline_ms DESC, id"),
@@ -271,7 +279,7 @@ pub fn list(
         let alike = items.iter().filter(|hold| hold.deadline_ms == last.deadline_ms).count();
         let before = if last.deadline_ms == at_ms { skip } else { 0 };
         let seq = i64::try_from(alike).unwrap_or(i64::MAX).saturating_add(before);
-        Cursor { at_ms: last.deadline_ms, seq }.encode(LIST, tenant)
+        Cursor { at_ms: last.deadline_ms, seq }.encode(list_name(state), tenant)
     });
     let open = Account::load(sql)?.holds_open;
     Ok(HoldPage { items, open, next_cursor })

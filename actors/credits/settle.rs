@@ -103,8 +103,9 @@ pub fn progress(
         created_at_ms: hold.created_at_ms,
         unheld: within(before.minus(held))?,
         charged: due,
+        charged_total: hold.charged_micro,
+        tokens: usage.tokens(),
         end: None,
-        tokens_reported: usage.tokens(),
     };
     Ok(Ok((progressed, change)))
 }
@@ -114,7 +115,7 @@ pub fn progress(
 ///
 /// More than is set aside is drawn from the available balance; what is not there is `shortfall`. A hold that
 /// expired before is not charged: the house pays. The event is written all the same, with a cost of zero, and
-/// what the house paid is the hold's `shortfall`.
+/// what the house paid is the hold's `shortfall`; the change that is returned then counts nothing.
 ///
 /// # Errors
 /// `UnknownHold`, or what the database refused.
@@ -131,7 +132,12 @@ pub fn settle(
         || (planted::on(Bug::ExpiredHoldCharged) && hold.state == HoldEnd::Expired.name());
     if !hold.is_open() && !again {
         note_late(sql, account, id, &mut hold, charge_total, usage, now_ms)?;
-        return Ok((hold.ended(account), None));
+        let ended = hold.ended(account);
+        // The work was done all the same, so its owner hears of it: its key must give this answer again.
+        let late = ended.end == HoldEnd::Expired;
+        let change =
+            late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, HoldEnd::Expired)).transpose()?;
+        return Ok((ended, change));
     }
     let held = total(&hold.parts)?;
     let due = within(charge_total.minus(hold.charged_micro))?.max(Micro::ZERO);
@@ -228,18 +234,11 @@ fn changed(
     charged: Micro,
     how: HoldEnd,
 ) -> Result<HoldChange, Refusal> {
-    let HoldRow { owner, created_at_ms, usage, .. } = hold;
-    let reported = usage.as_deref().map(usage::from_raw).transpose()?;
-    let tokens_reported = reported.map_or(0, |usage| usage.tokens());
-    Ok(HoldChange {
-        id: id.to_owned(),
-        owner,
-        created_at_ms,
-        unheld,
-        charged,
-        end: Some(how),
-        tokens_reported,
-    })
+    let HoldRow { owner, created_at_ms, charged_micro, usage, .. } = hold;
+    let tokens = usage.map_or(Ok(0), |reported| usage::from_raw(&reported).map(|usage| usage.tokens()))?;
+    let charged_total = within(charged_micro.plus(charged))?;
+    let (id, end) = (id.to_owned(), Some(how));
+    Ok(HoldChange { id, owner, created_at_ms, unheld, charged, charged_total, tokens, end })
 }
 
 /// Marks the hold, counts it out, writes its usage, and lets go what was only held together by it.

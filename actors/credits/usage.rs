@@ -172,7 +172,8 @@ fn insert(
     Ok(())
 }
 
-/// What was charged since `since_ms` for a key and a model, where they are given.
+/// What the usage events since `since_ms` cost, of a key and a model where they are given. What an open hold was
+/// charged so far has no event yet.
 ///
 /// # Errors
 /// What the database refused.

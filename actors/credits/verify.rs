@@ -31,7 +31,7 @@ pub struct Verified {
 
 #[derive(Deserialize)]
 struct OpenHold {
-    id: String,
+    amount_micro: Micro,
     parts: Vec<Part>,
     owner: Owner,
     charged_micro: Micro,
@@ -68,7 +68,10 @@ pub fn verify(
     }
     found.complete = page.len() < usize::try_from(limit).unwrap_or(usize::MAX);
     if found.complete {
-        check_account(sql, &mut found, &hash, owned, caps)?;
+        match check_account(sql, &mut found, &hash, owned, caps) {
+            Err(Refusal::Broken { detail }) => found.note(detail),
+            checked => checked?,
+        }
     }
     found.last_hash = hash;
     Ok(found)
@@ -96,14 +99,7 @@ fn check_account(
     owned: Micro,
     caps: &[Cap],
 ) -> Result<(), Refusal> {
-    let account = match Account::load(sql) {
-        Ok(account) => account,
-        Err(Refusal::Broken { detail }) => {
-            found.note(detail);
-            return Ok(());
-        }
-        Err(refusal) => return Err(refusal),
-    };
+    let account = Account::load(sql)?;
     found.expect(account.head == head, "the account does not end the chain");
     found.expect(account.owned()? == owned, "the account owns another balance than the last entry says");
     let books = entries::sums(sql, account.next_seq)?;
@@ -116,22 +112,24 @@ fn check_account(
     let mut held = Micro::ZERO;
     let mut charged_open = Micro::ZERO;
     for hold in &holds {
-        held = within(held.plus(total(&hold.parts)?))?;
+        let left = total(&hold.parts)?;
+        held = within(held.plus(left))?;
         charged_open = within(charged_open.plus(hold.charged_micro))?;
-        found.expect(!hold.id.is_empty(), "a hold has no id");
+        let made = left.plus(hold.charged_micro) == Some(hold.amount_micro);
+        found.expect(made, "what is held and was charged of a hold is not its amount");
     }
     found.expect(held == account.held, "what is held is not the sum of the open holds");
-    found.expect(holds.len() == usize::try_from(account.holds_open).unwrap_or(usize::MAX), "holds are miscounted");
+    found.expect(
+        holds.len() == usize::try_from(account.holds_open).unwrap_or(usize::MAX),
+        "holds are miscounted",
+    );
     for grant in account.live_grants() {
         let of_grant = holds.iter().flat_map(|hold| &hold.parts).filter(|part| part.0 == grant.id);
         let of_grant = total(&of_grant.copied().collect::<Vec<_>>())?;
         found.expect(of_grant == grant.held, "what is held of a grant is not what its holds say");
     }
-    let costs: Option<i64> = row(
-        sql,
-        "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE by_client = 0",
-        &[],
-    )?;
+    let costs: Option<i64> =
+        row(sql, "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE by_client = 0", &[])?;
     let explained = charged_open.plus(Micro(costs.unwrap_or(0)));
     found.expect(explained == Some(account.settled), "the usage events do not explain the charges");
     for cap in caps {
@@ -145,7 +143,7 @@ fn check_account(
 fn open_holds(sql: &mut impl Sql) -> Result<Vec<OpenHold>, Refusal> {
     let holds = row(
         sql,
-        "SELECT json_group_array(json_object('id', id, 'parts', json(parts), 'owner', json(owner),
+        "SELECT json_group_array(json_object('amount_micro', amount_micro, 'parts', json(parts), 'owner', json(owner),
            'charged_micro', charged_micro)) FROM holds WHERE state = 'open'",
         &[],
     )?;

@@ -17,7 +17,7 @@ use crate::sql::{Sql, row};
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// Attempts to deliver one notice. With the waits below they span about a day.
-pub const ATTEMPTS_MAX: u32 = 10;
+pub const ATTEMPTS_MAX: u32 = 15;
 /// Deliveries under way at one time: below the six connections an invocation may have open.
 pub const DELIVERIES_MAX: u32 = 4;
 /// How long an attempt may take before another is made; the shell gives up well before.
@@ -149,6 +149,12 @@ pub fn take_due(
         sql.execute("UPDATE notices SET state = 'recorded', next_at_ms = NULL WHERE state = 'pending'", &[])?;
         return Ok(Vec::new());
     };
+    // Attempts that nobody reports are attempts all the same.
+    sql.execute(
+        "UPDATE notices SET state = 'failed', next_at_ms = NULL
+         WHERE state = 'pending' AND next_at_ms <= ?1 AND attempts >= ?2",
+        &[now_ms.into(), i64::from(ATTEMPTS_MAX).into()],
+    )?;
     let due: Vec<DueRow> = row(
         sql,
         "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body),

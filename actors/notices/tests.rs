@@ -47,7 +47,10 @@ fn a_notice_is_tried_until_it_is_delivered() {
     assert_eq!((second.attempt, &second.id), (2, &first.id));
     note_attempt(&mut sql, second.seq, 2, true, "204", due_ms).unwrap();
     let notice = only(&mut sql);
-    assert_eq!((notice.state.as_str(), notice.attempts, notice.delivered_at_ms), ("delivered", 2, Some(due_ms)));
+    assert_eq!(
+        (notice.state.as_str(), notice.attempts, notice.delivered_at_ms),
+        ("delivered", 2, Some(due_ms))
+    );
     assert_eq!(due_at_ms(&mut sql).unwrap(), None);
 }
 
@@ -58,7 +61,11 @@ fn an_attempt_nobody_heard_of_is_made_again_and_its_late_report_is_harmless() {
     let seq = take(&mut sql, NOW_MS).remove(0).seq;
     assert_eq!(take(&mut sql, NOW_MS + LEASE_MS).remove(0).attempt, 2);
     note_attempt(&mut sql, seq, 1, false, "timeout", NOW_MS + LEASE_MS).unwrap();
-    assert_eq!(due_at_ms(&mut sql).unwrap(), Some(NOW_MS + 2 * LEASE_MS), "the second attempt's lease stands");
+    assert_eq!(
+        due_at_ms(&mut sql).unwrap(),
+        Some(NOW_MS + 2 * LEASE_MS),
+        "the second attempt's lease stands"
+    );
     note_attempt(&mut sql, seq, 1, true, "200", NOW_MS + LEASE_MS + 1).unwrap();
     note_attempt(&mut sql, seq, 2, false, "500", NOW_MS + LEASE_MS + 2).unwrap();
     assert_eq!(only(&mut sql).state, "delivered");
@@ -81,7 +88,26 @@ fn attempts_end_and_waits_are_bounded() {
         }
     }
     assert_eq!(only(&mut sql).state, "failed");
-    assert!(now_ms - NOW_MS > 3_600_000, "the attempts span hours");
+    let hours = (now_ms - NOW_MS) / 3_600_000;
+    assert!((20..30).contains(&hours), "the attempts span about a day: {hours} h");
+}
+
+#[test]
+fn attempts_end_also_when_nobody_reports_them() {
+    let mut sql = database();
+    record(&mut sql, NoticeKind::BalanceLow, &json!({}), true, NOW_MS).unwrap();
+    let mut now_ms = NOW_MS;
+    for attempt in 1..=ATTEMPTS_MAX {
+        assert_eq!(take(&mut sql, now_ms).remove(0).attempt, attempt);
+        now_ms += LEASE_MS;
+    }
+    assert!(take(&mut sql, now_ms - 1).is_empty());
+    assert_eq!(only(&mut sql).state, "pending", "the last one may still be reported");
+    assert!(take(&mut sql, now_ms).is_empty());
+    let notice = only(&mut sql);
+    assert_eq!((notice.state.as_str(), notice.attempts, notice.next_at_ms), ("failed", ATTEMPTS_MAX, None));
+    note_attempt(&mut sql, 1, ATTEMPTS_MAX, true, "200", now_ms).unwrap();
+    assert_eq!(only(&mut sql).state, "delivered", "a late report of success counts");
 }
 
 #[test]
@@ -108,4 +134,17 @@ fn few_are_under_way_at_once_and_old_ones_are_forgotten() {
     assert_eq!(forget_at_ms(&mut sql).unwrap(), Some(NOW_MS + HISTORY_MS));
     forget_old(&mut sql, NOW_MS + 4 + HISTORY_MS).unwrap();
     assert_eq!(list(&mut sql, &me(), 10, None).unwrap().items.len(), 5);
+}
+
+#[test]
+fn waits_are_doubled_and_spread_by_up_to_a_quarter() {
+    for (attempt, wait) in [(1, 10_000), (2, 20_000), (3, 40_000), (11, 10_240_000), (13, WAIT_MAX_MS)] {
+        let waits: Vec<_> = (0..400).map(|seq| wait_ms(seq, attempt)).collect();
+        let (min, max) = (*waits.iter().min().unwrap(), *waits.iter().max().unwrap());
+        assert!(min >= wait && min < wait + wait / 40, "{min} for {wait}");
+        assert!(max < wait + wait / 4 && max > wait + wait / 5, "{max} for {wait}");
+    }
+    assert_eq!(wait_ms(7, 60), wait_ms(7, 60), "always the same");
+    assert!(wait_ms(7, u32::MAX) < WAIT_MAX_MS * 5 / 4);
+    assert_ne!(wait_ms(7, 13) % 1_000, wait_ms(7, 14) % 1_000, "attempts are spread too");
 }

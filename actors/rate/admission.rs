@@ -151,6 +151,12 @@ pub fn reconcile(
     }
 }
 
+/// The API key whose meter this is; none for one of the tenant.
+#[must_use]
+pub fn key_of(meter: &str) -> Option<&str> {
+    meter.split_once('@').map(|(_, key)| key)
+}
+
 fn meter_name(budget: &str, key: Option<&str>) -> String {
     key.map_or_else(|| budget.to_owned(), |key| format!("{budget}@{key}"))
 }

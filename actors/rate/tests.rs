@@ -89,8 +89,12 @@ fn all_budgets_are_asked_and_each_refuses_by_its_name() {
     let mut meters = Meters::new();
     let left = admit(&mut meters, &plan(), None, weight(1, 100, 1_000), 0, NOW_MS).unwrap();
     let shown: Vec<_> = left.iter().map(|left| (left.policy.as_str(), left.limit, left.remaining)).collect();
-    let expected =
-        [("requests", 40, 9), ("tokens", 1_000, 400), ("credits-per-day", 10_000, 4_000), ("in-flight", 3, 2)];
+    let expected = [
+        ("requests", 40, 9),
+        ("tokens", 1_000, 400),
+        ("credits-per-day", 10_000, 4_000),
+        ("in-flight", 3, 2),
+    ];
     assert_eq!(shown, expected);
     for (weight, in_flight, policy) in [
         (weight(10, 1, 1), 0, "requests"),
@@ -109,6 +113,32 @@ fn all_budgets_are_asked_and_each_refuses_by_its_name() {
 }
 
 #[test]
+fn of_several_refusals_the_longest_wait_is_told() {
+    let limits = |requests, tokens| Limits {
+        requests_per_minute: Some(requests),
+        requests_burst: Some(1),
+        tokens_per_minute: Some(tokens),
+        tokens_burst: Some(1),
+        ..Limits::default()
+    };
+    // The burst is used up, and each minute gives as many back as the limit says.
+    for (limits, by, wait_ms) in [
+        (limits(10, 60), "requests", 6_000),
+        (limits(60, 10), "tokens", 6_000),
+        (limits(20, 20), "requests", 3_000),
+    ] {
+        let mut meters = Meters::new();
+        admit(&mut meters, &limits, None, weight(1, 1, 0), 0, NOW_MS).unwrap();
+        let refused = admit(&mut meters, &limits, None, weight(1, 1, 0), 0, NOW_MS);
+        let Err(Refusal::RateLimited { policy, window_ms, retry_after_ms, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((policy.as_str(), window_ms, retry_after_ms), (by, MINUTE_MS, wait_ms));
+        admit(&mut meters, &limits, None, weight(1, 1, 0), 0, NOW_MS + wait_ms).unwrap();
+    }
+}
+
+#[test]
 fn a_key_has_meters_of_its_own() {
     let mut meters = Meters::new();
     admit(&mut meters, &plan(), Some("k"), weight(10, 1, 1), 0, NOW_MS).unwrap();
@@ -119,7 +149,7 @@ fn a_key_has_meters_of_its_own() {
 
 #[test]
 fn zero_and_absent_switch_a_budget_off() {
-    let off = Limits { requests_per_minute: Some(0), ..Limits::default() };
+    let off = Limits { requests_per_minute: Some(0), in_flight: Some(0), ..Limits::default() };
     let mut meters = Meters::new();
     for _ in 0..100 {
         assert_eq!(admit(&mut meters, &off, None, weight(1, 9_999, 9_999), 500, 1), Ok(Vec::new()));
@@ -139,7 +169,8 @@ fn reconciling_leaves_the_requests() {
 
 #[test]
 fn overrides_replace_what_they_name_and_bursts_have_defaults() {
-    let over = Limits { requests_per_minute: Some(7), tiers: Some(vec!["high".to_owned()]), ..Limits::default() };
+    let over =
+        Limits { requests_per_minute: Some(7), tiers: Some(vec!["high".to_owned()]), ..Limits::default() };
     let limits = plan().overridden_by(&over);
     let bursts: Vec<_> = limits.budgets().iter().map(|b| (b.allowance.limit, b.allowance.burst)).collect();
     assert_eq!(bursts, [(7, 2), (1_000, 500), (10_000, 5_000)]);
@@ -153,6 +184,7 @@ fn overrides_replace_what_they_name_and_bursts_have_defaults() {
 #[test]
 fn absurd_limits_are_refused() {
     assert_eq!(plan().check(), Ok(()));
+    assert_eq!(Limits { tiers: Some(vec![String::new(); TIERS_MAX]), ..plan() }.check(), Ok(()));
     for (limits, field) in [
         (Limits { requests_per_minute: Some(-1), ..plan() }, "requests_per_minute"),
         (Limits { requests_burst: Some(0), ..plan() }, "requests_burst"),
@@ -160,7 +192,10 @@ fn absurd_limits_are_refused() {
         (Limits { tiers: Some(vec![String::new(); TIERS_MAX + 1]), ..plan() }, "tiers"),
     ] {
         let refused = limits.check();
-        assert!(matches!(&refused, Err(Refusal::InvalidSetting { field: by, .. }) if by == field), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Refusal::InvalidSetting { field: by, .. }) if by == field),
+            "{refused:?}"
+        );
     }
 }
 
@@ -171,21 +206,24 @@ fn steps() -> impl Strategy<Value = Vec<(i64, i64)>> {
 }
 
 fn allowance() -> impl Strategy<Value = Allowance> {
-    (1_i64..12, 1_i64..12)
-        .prop_map(|(limit, burst)| Allowance { limit, window_ms: MINUTE_MS, burst: burst.min(limit) })
+    (1_i64..12, 1_i64..12).prop_map(|(limit, burst)| Allowance {
+        limit,
+        window_ms: MINUTE_MS,
+        burst: burst.min(limit),
+    })
 }
 
 proptest! {
     #[test]
     fn no_sliding_minute_holds_more_than_the_limit(allowance in allowance(), steps in steps()) {
         let mut meter = Meter::default();
-        let (mut now_ms, mut latest_ms, mut admitted) = (NOW_MS, 0_i64, Vec::new());
+        // What counts is the time that truly passed. A clock that steps back takes none of it.
+        let (mut now_ms, mut passed_ms, mut admitted) = (NOW_MS, 0_i64, Vec::new());
         for (step, weight) in steps {
             now_ms += step;
-            latest_ms = latest_ms.max(now_ms);
+            passed_ms += step.max(0);
             if meter.admit(allowance, weight, now_ms).is_ok() {
-                // What counts is the real order: the latest time seen, which never steps back.
-                admitted.push((latest_ms, weight));
+                admitted.push((passed_ms, weight));
             }
         }
         for (first, (start_ms, _)) in admitted.iter().enumerate() {

@@ -72,4 +72,17 @@ mod tests {
             assert_eq!(Cursor::decode(raw, list, tenant), Err(Refusal::InvalidCursor), "{raw}");
         }
     }
+
+    #[test]
+    fn a_cursor_names_numbers_that_cross_the_platform_exactly() {
+        let me = TenantId::Email("me@x.io".to_owned());
+        let newest = Cursor::NEWEST;
+        assert_eq!((newest.at_ms, newest.seq), (9_007_199_254_740_991, 9_007_199_254_740_991));
+        assert_eq!(Cursor::decode(&newest.encode("usage", &me), "usage", &me), Ok(newest));
+        for beyond in [Cursor { at_ms: newest.at_ms + 1, ..newest }, Cursor { seq: newest.seq + 1, ..newest }]
+        {
+            let raw = beyond.encode("usage", &me);
+            assert_eq!(Cursor::decode(&raw, "usage", &me), Err(Refusal::InvalidCursor), "{raw}");
+        }
+    }
 }

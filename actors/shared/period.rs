@@ -50,9 +50,11 @@ const fn civil(day: i64) -> (i64, i64, i64) {
     let era = shifted.div_euclid(DAYS_PER_ERA);
     let day_of_era = shifted.rem_euclid(DAYS_PER_ERA);
     let leap_days = day_of_era / 1_460;
-    let year_of_era =
-        day_of_era.saturating_sub(leap_days).saturating_add(day_of_era / 36_524).saturating_sub(day_of_era / 146_096)
-            / 365;
+    let year_of_era = day_of_era
+        .saturating_sub(leap_days)
+        .saturating_add(day_of_era / 36_524)
+        .saturating_sub(day_of_era / 146_096)
+        / 365;
     let before_year =
         year_of_era.saturating_mul(365).saturating_add(year_of_era / 4).saturating_sub(year_of_era / 100);
     let day_of_year = day_of_era.saturating_sub(before_year);

@@ -126,6 +126,25 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_as_long_as_mail_allows() {
+        let address = |last: usize| {
+            let label = |bytes| "d".repeat(bytes);
+            format!("{}@{}.{}.{}", "a".repeat(64), label(63), label(63), label(last))
+        };
+        assert_eq!(address(61).len(), EMAIL_BYTES_MAX);
+        assert!(TenantId::from_email(&address(61)).is_ok());
+        assert_eq!(TenantId::from_email(&address(62)), Err(InvalidEmail));
+        assert_eq!(TenantId::from_email(&format!("{}@x.io", "a".repeat(65))), Err(InvalidEmail));
+        assert_eq!(TenantId::from_email(&format!("a@{}.io", "d".repeat(64))), Err(InvalidEmail));
+    }
+
+    #[test]
+    fn a_tenant_is_shown_by_its_address_or_its_subject() {
+        assert_eq!(TenantId::from_email("Me+x@X.io").unwrap().label(), "me+x@x.io");
+        assert_eq!(TenantId::Guest("guest:1".to_owned()).label(), "guest:1");
+    }
+
+    #[test]
     fn a_guest_is_never_an_email() {
         let email = TenantId::from_email("victim@x.io").unwrap();
         let guest = TenantId::Guest("victim@x.io".to_owned());

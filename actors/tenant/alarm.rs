@@ -5,7 +5,7 @@ use super::limits::LimitsRow;
 use super::{Actor, Effect, Policy, idempotency};
 use crate::credits::{self, Account};
 use crate::notices;
-use crate::shared::Refusal;
+use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
 /// What ringing the alarm gave.
@@ -47,6 +47,11 @@ pub(super) fn expire(
     let ended = credits::expire_due(sql, account, now_ms)?;
     for change in &ended {
         limits.apply(sql, (policy, &actor.tenant), change, (None, None), now_ms)?;
+        // A key whose hold expired uncharged is free by that, but stays where it is: the work may end late, and its
+        // reply belongs to the key if nobody took it in between.
+        if change.charged_total > Micro::ZERO {
+            idempotency::end(sql, change, account.available, now_ms)?;
+        }
     }
     Ok(!ended.is_empty())
 }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::settings::Settings;
-use crate::credits::{
-    Account, Adjusted, Adjustment, EndedHold, Entry, EntryPage, HoldPage, HoldState, Owner, Progressed, Usage,
-    UsageEvent, UsageFilter, UsagePage, Verified,
-};
 use crate::credits::caps::Cap;
+use crate::credits::{
+    Account, Adjusted, Adjustment, EndedHold, Entry, EntryPage, HoldPage, HoldState, Owner, Progressed,
+    Usage, UsageEvent, UsageFilter, UsagePage, Verified,
+};
 use crate::notices::{Delivery, NoticePage};
 use crate::rate::{BudgetLeft, Limits};
 use crate::shared::{Micro, TenantId};

@@ -51,17 +51,20 @@ pub fn handle(
         Command::Adjust { operation, adjustment, reason, reference, idempotency } => {
             let (operation, reason, reference) =
                 (operation.as_str(), reason.as_deref(), reference.as_deref());
+            let mut delivery_ms = i64::MAX;
             let run = |sql: &mut _| {
                 let cause = Cause { operation, reason, reference };
                 let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
                 let mut limits = LimitsRow::load(sql)?;
                 limits.watch_balance(sql, &adjusted.account, now_ms)?;
                 limits.store(sql)?;
+                delivery_ms = limits.delivery_ms;
                 Ok(adjusted)
             };
             let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
-            let due_ms = key_due(idempotency.as_ref(), now_ms).min(adjusted.account.next_expiry_ms());
-            at.told(sql, Reply::Adjusted { adjusted, replayed }, due_ms)
+            let expiry_ms = adjusted.account.next_expiry_ms();
+            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms).min(delivery_ms);
+            woken(Reply::Adjusted { adjusted, replayed }, due_ms)
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
             let at_ms = created_at_ms.unwrap_or(now_ms);
@@ -128,7 +131,8 @@ fn report(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Re
         }
     });
     let budgets = budgets.collect();
-    Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps: counters.caps.clone() })
+    let caps = counters.caps.iter().map(|cap| cap.clone().at(now_ms)).collect();
+    Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps })
 }
 
 /// The actor, its policy and the time of one command.
@@ -152,13 +156,13 @@ impl At<'_> {
         let (reply, due_ms) = match progressed {
             Err(ended) => (Reply::Ended(ended), i64::MAX),
             Ok((progressed, change)) => {
-                self.count(sql, &account, &change, usage, None)?;
-                let due_ms = progressed.deadline_ms;
+                let delivery_ms = self.count(sql, &account, &change, usage, None)?;
+                let due_ms = progressed.deadline_ms.min(delivery_ms);
                 (Reply::Progressed(progressed), due_ms)
             }
         };
         account.store(sql)?;
-        self.told(sql, reply, due_ms.min(account.next_expiry_ms()))
+        woken(reply, due_ms.min(account.next_expiry_ms()))
     }
 
     fn settle(
@@ -171,9 +175,13 @@ impl At<'_> {
     ) -> Result<Outcome, Refusal> {
         let mut account = Account::load_at(sql, self.now_ms)?;
         let (ended, change) = credits::settle(sql, &mut account, hold, charge, usage, self.now_ms)?;
+        let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
-            let actual = Weight { requests: 0, tokens: usage.tokens(), micro: ended.charged };
-            self.count(sql, &account, change, usage, Some(actual))?;
+            // What ended late was counted when its hold expired.
+            if ended.first {
+                let actual = Weight { requests: 0, tokens: usage.tokens(), micro: ended.charged };
+                due_ms = due_ms.min(self.count(sql, &account, change, usage, Some(actual))?);
+            }
             if let Some(key) = &change.owner.idempotency_key {
                 // Charged is charged: without a reply to give again, the key is used all the same.
                 let reply = reply.unwrap_or_else(|| RawValue::NULL.to_owned());
@@ -182,27 +190,24 @@ impl At<'_> {
             }
         }
         account.store(sql)?;
-        let forget_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
-        self.told(sql, Reply::Ended(ended), forget_ms.min(account.next_expiry_ms()))
+        woken(Reply::Ended(ended), due_ms.min(account.next_expiry_ms()))
     }
 
     fn release(self, sql: &mut impl Sql, hold: &str) -> Result<Outcome, Refusal> {
         let mut account = Account::load_at(sql, self.now_ms)?;
         let (ended, change) = credits::release(sql, &mut account, hold, self.now_ms)?;
+        let mut due_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
         if let Some(change) = &change {
             // What was reported on the way was used, whatever came of the request.
-            let actual = Weight { requests: 0, tokens: change.tokens_reported, micro: ended.charged };
-            self.count(sql, &account, change, &Usage::default(), Some(actual))?;
-            if let Some(key) = &change.owner.idempotency_key {
-                idempotency::free(sql, key, hold)?;
-            }
+            let so_far = Weight { requests: 0, tokens: change.tokens, micro: ended.charged };
+            due_ms = due_ms.min(self.count(sql, &account, change, &Usage::default(), Some(so_far))?);
+            idempotency::end(sql, change, account.available, self.now_ms)?;
         }
         account.store(sql)?;
-        let forget_ms = self.now_ms.saturating_add(HOLD_HISTORY_MS);
-        self.told(sql, Reply::Ended(ended), forget_ms.min(account.next_expiry_ms()))
+        woken(Reply::Ended(ended), due_ms.min(account.next_expiry_ms()))
     }
 
-    /// Has caps, meters and thresholds take notice of what became of a hold.
+    /// Has caps, meters and thresholds take notice of what became of a hold; when a notice is to be delivered.
     fn count(
         self,
         sql: &mut impl Sql,
@@ -210,12 +215,13 @@ impl At<'_> {
         change: &HoldChange,
         usage: &Usage,
         actual: Option<Weight>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<i64, Refusal> {
         let mut limits = LimitsRow::load(sql)?;
         let model = usage.model.as_deref();
         limits.apply(sql, (self.policy, &self.actor.tenant), change, (model, actual), self.now_ms)?;
         limits.watch_balance(sql, account, self.now_ms)?;
-        limits.store(sql)
+        limits.store(sql)?;
+        Ok(limits.delivery_ms)
     }
 
     /// Counts one request that needs no hold.
@@ -223,7 +229,8 @@ impl At<'_> {
         let mut limits = LimitsRow::load(sql)?;
         let own = limits.effective(self.policy, &self.actor.tenant);
         let weight = Weight { requests: 1, ..Weight::default() };
-        // It uses no tokens and no credit: budgets of those, used up, must not keep it from being reported.
+        // It uses no tokens and no credit, and ends here: budgets of those and of requests in flight, used up, must
+        // not keep it from being reported.
         let requests_only = rate::Limits {
             requests_per_minute: own.requests_per_minute,
             requests_burst: own.requests_burst,
@@ -255,13 +262,7 @@ impl At<'_> {
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;
-        self.told(sql, Reply::Limits(Box::new(report)), i64::MAX)
-    }
-
-    /// A reply after which the alarm must ring by `at_ms`, or at once when a notice waits to be delivered.
-    fn told(self, sql: &mut impl Sql, reply: Reply, at_ms: i64) -> Result<Outcome, Refusal> {
-        let delivery_ms = notices::due_at_ms(sql)?.unwrap_or(i64::MAX);
-        woken(reply, at_ms.min(delivery_ms))
+        woken(Reply::Limits(Box::new(report)), limits.delivery_ms)
     }
 }
 

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Idempotency, Stored};
-use crate::credits;
+use crate::credits::{self, HoldChange};
 use crate::planted::{self, Bug};
-use crate::shared::Refusal;
+use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
 /// How long a key is remembered: 24 hours.
@@ -159,6 +159,28 @@ fn reply_text(stored: &Stored) -> Result<String, Refusal> {
     let reply = if fits { stored.reply.clone() } else { RawValue::NULL.to_owned() };
     serde_json::to_string(&Stored { reply, ..stored.clone() })
         .map_err(|error| Refusal::Broken { detail: error.to_string() })
+}
+
+/// What becomes of the key of a hold that was released or expired. It stays used when the work was charged in
+/// part, with no reply to give again: the same key is never charged twice.
+///
+/// # Errors
+/// What the database refused.
+pub(super) fn end(
+    sql: &mut impl Sql,
+    change: &HoldChange,
+    available: Micro,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    let Some(key) = &change.owner.idempotency_key else {
+        return Ok(());
+    };
+    if change.charged_total == Micro::ZERO {
+        return free(sql, key, &change.id);
+    }
+    let reply = RawValue::NULL.to_owned();
+    let stored = Stored { reply, charged: change.charged_total, available };
+    finish(sql, key, &change.id, &stored, now_ms)
 }
 
 /// Frees the key of a request that came to nothing; only if `hold` still owns it.

@@ -32,6 +32,8 @@ pub(super) struct Counters {
 pub(super) struct LimitsRow {
     pub settings: Settings,
     pub counters: Counters,
+    /// When a notice that was recorded here is to be delivered; never, when there is none.
+    pub delivery_ms: i64,
     loaded: Counters,
 }
 
@@ -61,7 +63,7 @@ impl LimitsRow {
         )?;
         let Stored { settings, counters } =
             stored.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
-        Ok(Self { settings, loaded: counters.clone(), counters })
+        Ok(Self { settings, loaded: counters.clone(), counters, delivery_ms: i64::MAX })
     }
 
     /// Writes what was counted, when it changed.
@@ -75,6 +77,8 @@ impl LimitsRow {
     /// Writes settings, and begins to count for caps that are new: from what was charged in their period so far.
     pub fn set(mut self, sql: &mut impl Sql, settings: Settings, now_ms: i64) -> Result<(), Refusal> {
         settings.check()?;
+        // Nobody is told twice of the same, except when nobody could be told before.
+        let heard = self.settings.webhook.is_some() || settings.webhook.is_none();
         let open = credits::open_amounts(sql)?;
         let mut caps = Vec::with_capacity(settings.caps.len());
         for terms in &settings.caps {
@@ -83,7 +87,8 @@ impl LimitsRow {
                 (&a.id, a.period, &a.api_key, &a.model) == (&b.id, b.period, &b.api_key, &b.model)
             };
             if let Some(known) = self.counters.caps.iter().find(|cap| alike(cap)) {
-                caps.push(Cap { terms: terms.clone(), told: Told::Nothing, ..known.clone() });
+                let told = if heard && known.terms == *terms { known.told } else { Told::Nothing };
+                caps.push(Cap { terms: terms.clone(), told, ..known.clone() });
                 continue;
             }
             let since_ms = terms.period.start_ms(now_ms);
@@ -105,8 +110,10 @@ impl LimitsRow {
         let newest_ms = open.iter().map(|hold| hold.created_at_ms).max().unwrap_or(now_ms);
         self.counters.set_at_ms = self.counters.set_at_ms.max(now_ms).max(newest_ms);
         self.counters.caps = caps;
-        self.counters.low_told = false;
-        self.counters.top_up_asked = false;
+        let keys = &settings.keys;
+        self.counters.meters.retain(|name, _| rate::key_of(name).is_none_or(|key| keys.contains_key(key)));
+        self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
+        self.counters.top_up_asked &= heard && self.settings.top_up == settings.top_up;
         self.settings = settings;
         sql.execute("UPDATE limits SET settings = ?1", &[text(&self.settings)?.into()])?;
         self.store(sql)
@@ -126,6 +133,11 @@ impl LimitsRow {
         (model, actual): (Option<&str>, Option<Weight>),
         now_ms: i64,
     ) -> Result<(), Refusal> {
+        // Of an open hold, what left it and was not charged is below zero when more was set aside for it.
+        let more = change.charged.minus(change.unheld).filter(|more| *more > Micro::ZERO);
+        if let Some(more) = more.filter(|_| change.end.is_none()) {
+            caps::allow_more(&self.counters.caps, &change.owner, more, model, now_ms)?;
+        }
         let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
         // Of an expired hold nobody knows what was used, so the estimate stands.
         if let Some(actual) =
@@ -191,12 +203,16 @@ impl LimitsRow {
     }
 
     fn tell(
-        &self,
+        &mut self,
         sql: &mut impl Sql,
         kind: NoticeKind,
         body: &serde_json::Value,
         now_ms: i64,
     ) -> Result<(), Refusal> {
-        notices::record(sql, kind, body, self.settings.webhook.is_some(), now_ms)
+        let deliver = self.settings.webhook.is_some();
+        if deliver {
+            self.delivery_ms = now_ms;
+        }
+        notices::record(sql, kind, body, deliver, now_ms)
     }
 }

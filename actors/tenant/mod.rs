@@ -15,8 +15,6 @@ mod settings;
 mod unopened;
 
 #[cfg(test)]
-mod key_tests;
-#[cfg(test)]
 mod tests;
 
 pub use alarm::{Rung, alarm, due_at_ms, note_attempt};

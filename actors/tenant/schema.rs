@@ -2,16 +2,17 @@
 
 use serde::Deserialize;
 
+use super::idempotency::KEY_TTL_MS;
 use super::{Policy, limits};
 use crate::shared::{Refusal, TenantId};
 use crate::sql::{Sql, row};
 use crate::{credits, notices};
 
-/// The version this code writes. A step of [`STEPS`] leads from each older version to the next.
-pub const SCHEMA_VERSION: i64 = 1;
+/// The version this code writes. A step leads from each older version to the next.
+pub const SCHEMA_VERSION: i64 = 2;
 
-/// `STEPS[n]` turns a database of version `n + 1` into one of version `n + 2`.
-const STEPS: &[&str] = &[];
+/// One step; the n-th turns a database of version `n + 1` into one of version `n + 2`.
+pub(super) type Step<S> = fn(&mut S, &TenantId) -> Result<(), Refusal>;
 
 /// What a shell knows of its actor after waking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
         &[],
     )?
     .ok_or_else(|| broken("the actor row is missing"))?;
-    migrate(sql, stored.schema_version, STEPS)?;
+    migrate(sql, &stored.tenant, stored.schema_version, &[from_1])?;
     Ok(Some(Actor { tenant: stored.tenant, quarantined: stored.quarantine.is_some() }))
 }
 
@@ -56,8 +57,7 @@ pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: &Policy, now_ms: i64)
     if let Some(actor) = reopen(sql)? {
         return Ok(actor);
     }
-    // One call for all: each crosses to the platform.
-    sql.execute(&[include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA].concat(), &[])?;
+    sql.execute(&tables(), &[])?;
     let stored = serde_json::to_string(tenant).map_err(|error| broken(&error.to_string()))?;
     sql.execute(
         "INSERT INTO actor VALUES (1, ?1, ?2, ?3, NULL, 0)",
@@ -66,6 +66,11 @@ pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: &Policy, now_ms: i64)
     limits::open(sql)?;
     credits::open(sql, &genesis(tenant), policy.opening(tenant, now_ms), now_ms)?;
     Ok(Actor { tenant: tenant.clone(), quarantined: false })
+}
+
+/// All tables in one call: each call crosses to the platform.
+fn tables() -> String {
+    [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA].concat()
 }
 
 /// What the hash chain of a tenant's ledger begins with.
@@ -84,8 +89,37 @@ pub fn quarantine(sql: &mut impl Sql, detail: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Version 1 to 2: grants, postings, the hash chain, limits and notices. Of the idempotency keys those of asks are
+/// kept with their replies; the others had replies of another shape.
+fn from_1<S: Sql>(sql: &mut S, tenant: &TenantId) -> Result<(), Refusal> {
+    sql.execute(include_str!("from_1.sql"), &[])?;
+    sql.execute(&tables(), &[])?;
+    sql.execute(
+        "INSERT INTO actor SELECT id, schema_version, tenant, opened_at_ms, quarantine, 0 FROM actor_1",
+        &[],
+    )?;
+    limits::open(sql)?;
+    credits::from_1(sql, &genesis(tenant))?;
+    sql.execute(
+        "INSERT INTO idempotency SELECT key, body_hash, hold, reply, ?1, expires_at_ms FROM idempotency_1
+         WHERE hold IS NOT NULL AND reply IS NOT NULL",
+        &[KEY_TTL_MS.into()],
+    )?;
+    sql.execute(
+        "DROP TABLE idempotency_1; DROP TABLE actor_1; DROP TABLE account_1; DROP TABLE entries_1;
+         DROP TABLE usage_events_1; DROP TABLE usage_client_ids_1;",
+        &[],
+    )?;
+    Ok(())
+}
+
 /// Runs the steps that lead from `found` to the newest version, and notes it.
-pub(super) fn migrate(sql: &mut impl Sql, found: i64, steps: &[&str]) -> Result<(), Refusal> {
+pub(super) fn migrate<S: Sql>(
+    sql: &mut S,
+    tenant: &TenantId,
+    found: i64,
+    steps: &[Step<S>],
+) -> Result<(), Refusal> {
     let done = usize::try_from(found.saturating_sub(1)).map_err(|_| broken("schema version below one"))?;
     let Some(missing) = steps.get(done..) else {
         // No broken invariant: a deployment was rolled back, and goes forward again.
@@ -95,7 +129,7 @@ pub(super) fn migrate(sql: &mut impl Sql, found: i64, steps: &[&str]) -> Result<
         return Ok(());
     }
     for step in missing {
-        sql.execute(step, &[])?;
+        step(sql, tenant)?;
     }
     let newest = i64::try_from(steps.len()).unwrap_or(i64::MAX).saturating_add(1);
     sql.execute("UPDATE actor SET schema_version = ?1", &[newest.into()])?;

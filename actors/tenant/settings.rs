@@ -76,9 +76,10 @@ impl Settings {
         expect(low, "low_balance", "credits, zero or more")?;
         let top_up = self.top_up.is_none_or(|asked| asked.below > Micro::ZERO && asked.amount > Micro::ZERO);
         expect(top_up, "top_up", "two amounts above zero")?;
-        let hook = self.webhook.as_ref().is_none_or(|hook| {
-            hook.url.len() <= WEBHOOK_URL_BYTES_MAX && name(&hook.secret)
-        });
+        let hook = self
+            .webhook
+            .as_ref()
+            .is_none_or(|hook| hook.url.len() <= WEBHOOK_URL_BYTES_MAX && name(&hook.secret));
         expect(hook, "webhook", "an address of at most 2048 bytes, and a secret")
     }
 }

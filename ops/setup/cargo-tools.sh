@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the pinned command-line tools named as arguments (all by default) into the user's cache, once per version.
+# Builds the pinned command-line tools named as arguments into the user's cache, once per version. Without arguments:
+# those that a build and a check need.
 source "$(dirname "${BASH_SOURCE[0]}")/progress.sh"
 need cargo "install Rust $RUST_VERSION with your package manager or rustup, then run the same command again"
 need cc "install a C compiler: apt-get install build-essential"
@@ -11,7 +12,8 @@ for tool in "$@"; do
     wasm-bindgen-cli) version=$WASM_BINDGEN_VERSION ;;
     worker-build) version=$WORKER_BUILD_VERSION ;;
     cargo-deny) version=$CARGO_DENY_VERSION ;;
-    *) fail "unknown tool '$tool'" "use one of wasm-bindgen-cli, worker-build, cargo-deny" ;;
+    cargo-mutants) version=$CARGO_MUTANTS_VERSION ;;
+    *) fail "unknown tool '$tool'" "use one of wasm-bindgen-cli, worker-build, cargo-deny, cargo-mutants" ;;
   esac
   [ -e "$cache_dir/$tool-$version/.complete" ] || missing+=("$tool@$version")
 done

@@ -8,9 +8,10 @@ use super::ask_stream;
 use super::context::Context;
 use super::error::ApiError;
 use super::identity::Caller;
-use super::kept_answer::{KeptAnswer, answered, billed, keep, to_raw, with_budget};
+use super::kept_answer::{KeptAnswer, answered, billed, keep, to_raw, with_budgets};
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::meter::{self, Admission, Ticket, Work, WorkEnd};
+use super::offer;
 use super::question::{self, Question};
 use super::reply::{Reply, ReplyTo};
 use crate::platform::detached::{self, ClientWatch};
@@ -19,18 +20,20 @@ use actors::tenant::Stored;
 
 pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
+    // Before the body is read: a flood that is refused anyway should cost as little as it can.
+    meter::refused_before(context, &caller)?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&bytes)?;
-    let question = question::parse(context, &bytes)?;
-    if context.config.providers.is_empty() {
-        return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
-    }
+    let mut question = question::parse(context, &bytes)?;
+    let offer = offer::make(context, &mut question)?;
+    // The tier is a header, and no part of the body.
+    let tier = offer.tier.as_deref().unwrap_or_default();
+    let fingerprint = idempotency.is_none().then(|| format!("{}/{tier}", context.digest(&bytes)));
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let shared = Rc::clone(context);
     let reply = detached::first_value(&context.event, move |reply_to| async move {
-        let amount = meter::hold_amount(&shared, &question.chat);
-        match meter::admit(&shared, &caller, amount, idempotency).await {
+        match meter::admit(&shared, &caller, offer, idempotency, fingerprint).await {
             Ok(Admission::Go(ticket)) if streams => {
                 ask_stream::run(&shared, &caller, &question, &ticket, reply_to).await;
             }
@@ -55,10 +58,11 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
 
 async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &Ticket, reply_to: ReplyTo) {
     let watch = ClientWatch::new(context.inbound.signal());
-    let asked = providers::complete(&context.env, &context.config, &question.chat, ticket.end_ms);
+    let asked =
+        providers::complete(&context.env, &context.config, &ticket.providers, &question.chat, ticket.end_ms);
     // With a key the client can come back for the answer, so it is made and kept; without one it is lost
     // to everybody, so nobody pays for it.
-    let kept = ticket.idempotency.is_some();
+    let kept = ticket.has_key;
     let outcome = if kept { Some(asked.await) } else { watch.unless_gone(asked).await };
     let (provider, answer) = match outcome {
         Some(Ok(found)) if kept || !watch.is_gone() => found,
@@ -75,15 +79,18 @@ async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &T
         priced_model: &provider.model,
         skill: &question.skill,
         usage: answer.usage,
+        held: ticket.held,
         end: WorkEnd::Complete,
     };
     let kept = keep(&work, &answer.text);
     let ended = meter::settle(context, caller, ticket, &work, to_raw(&kept)).await;
     let mut reply = answered(&kept);
+    let mut available = ticket.available;
     if let Some(ended) = ended {
+        available = ended.available;
         reply = billed(reply, caller, &ended.charged.to_string(), &ended.available.to_string());
     }
-    let _gone = reply_to.send(Ok(with_budget(reply, ticket)));
+    let _gone = reply_to.send(Ok(with_budgets(reply, ticket, available)));
 }
 
 /// The first reply again.

@@ -3,6 +3,7 @@
 //! `data:` lines carry plain text only, because existing clients show every one of them. What a program
 //! needs besides comes in comment lines, or as named events when the request asks with `?events=1`.
 
+use actors::shared::{Micro, Price};
 use actors::tenant::Stored;
 use serde_json::{Value, json};
 
@@ -11,12 +12,12 @@ use super::error::ApiError;
 use super::identity::Caller;
 use super::kept_answer::{self, KeptAnswer};
 use super::meter::{self, Ticket, Work, WorkEnd};
-use super::question::Question;
+use super::question::{OnHoldUsed, Question};
 use super::reply::{Reply, ReplyTo};
 use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{config::Provider, now_ms, timer};
-use crate::providers::{self, ChatRequest, PieceStream, TokenUsage};
+use crate::providers::{self, ChatRequest, PieceStream, TokenCounter, TokenUsage};
 
 /// A provider that sends more text than this for each token it was asked for is cut off: it will not stop by
 /// itself. Vocabularies average four or five bytes a token in every script.
@@ -84,9 +85,15 @@ pub async fn run(
     reply_to: ReplyTo,
 ) {
     let watch = ClientWatch::new(context.inbound.signal());
-    let opening = providers::open_stream(&context.env, &context.config, &question.chat, ticket.end_ms);
+    let opening = providers::open_stream(
+        &context.env,
+        &context.config,
+        &ticket.providers,
+        &question.chat,
+        ticket.end_ms,
+    );
     // With a key the client can come back for the answer, so it is made to its end and kept.
-    let kept = ticket.idempotency.is_some();
+    let kept = ticket.has_key;
     let opened = if kept { Some(opening.await) } else { watch.unless_gone(opening).await };
     let (provider, stream) = match opened {
         Some(Ok(opened)) => opened,
@@ -110,7 +117,7 @@ pub async fn run(
     if !caller.tenant.is_guest() {
         reply = reply.with("x-credits-balance", ticket.available.to_string());
     }
-    if reply_to.send(Ok(kept_answer::with_budget(reply, ticket))).is_err() && !kept {
+    if reply_to.send(Ok(kept_answer::with_budgets(reply, ticket, ticket.available))).is_err() && !kept {
         return meter::release(context, caller, ticket).await;
     }
     let delivery = Delivery { context, caller, question, ticket, provider: &provider, model: &model };
@@ -130,19 +137,13 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&self, mut stream: PieceStream, writer: ByteWriter, watch: &ClientWatch) {
         let mut text = String::new();
-        let (end, listening) = self.pump(&mut stream, &writer, watch, &mut text).await;
+        let mut allowance = Allowance::new(self.context, self.question, self.ticket, self.provider);
+        let (end, listening) = self.pump(&mut stream, &writer, watch, &mut text, &mut allowance).await;
         let reported = stream.usage;
         // Dropped before the settle: nobody reads on, so the provider is told to stop at once.
         drop(stream);
         let usage = delivered(reported, end, &self.question.chat, &text);
-        let work = Work {
-            provider: self.provider.name,
-            model: self.model,
-            priced_model: &self.provider.model,
-            skill: &self.question.skill,
-            usage,
-            end,
-        };
+        let work = self.work(usage, end, allowance.held);
         let kept = kept_answer::keep(&work, &text);
         let ended =
             meter::settle(self.context, self.caller, self.ticket, &work, kept_answer::to_raw(&kept)).await;
@@ -156,6 +157,51 @@ impl Delivery<'_> {
         writer.close().await;
     }
 
+    fn work(&self, usage: TokenUsage, end: WorkEnd, held: Micro) -> Work<'_> {
+        Work {
+            provider: self.provider.name,
+            model: self.model,
+            priced_model: &self.provider.model,
+            skill: &self.question.skill,
+            usage,
+            held,
+            end,
+        }
+    }
+
+    /// Whether there is credit for what came so far: from the hold, or from a larger one.
+    async fn has_credit(&self, allowance: &mut Allowance, text: &str) -> bool {
+        if allowance.spent() <= allowance.held {
+            return true;
+        }
+        if self.question.on_hold_used == OnHoldUsed::Cut || allowance.held >= self.ticket.hold_max {
+            return false;
+        }
+        let wanted = allowance.held.plus(self.ticket.held).unwrap_or(self.ticket.hold_max);
+        let wanted = wanted.max(allowance.spent()).min(self.ticket.hold_max);
+        let usage = TokenUsage::counted(&self.question.chat, text);
+        let work = self.work(usage, WorkEnd::Complete, allowance.held);
+        let top_up = async |hold_total: Micro| {
+            let totals = (work.held, hold_total);
+            meter::top_up(self.context, self.caller, self.ticket, totals, &work).await.map(|()| hold_total)
+        };
+        let held = match top_up(wanted).await {
+            // The balance pays for a part of it.
+            Err(available) if available > Micro::ZERO => {
+                let rest = work.held.plus(available).unwrap_or(wanted).min(wanted);
+                top_up(rest).await
+            }
+            other => other,
+        };
+        match held {
+            Ok(held) => {
+                allowance.held = held;
+                allowance.spent() <= held
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Passes pieces on until the stream or the client ends. `text` is what the client took; with a key, it is
     /// the whole answer, which the client can come back for. Also whether the client took all of it.
     async fn pump(
@@ -164,9 +210,10 @@ impl Delivery<'_> {
         writer: &ByteWriter,
         watch: &ClientWatch,
         text: &mut String,
+        allowance: &mut Allowance,
     ) -> (WorkEnd, bool) {
         let idle_ms = self.context.config.deadlines.idle_ms;
-        let kept = self.ticket.idempotency.is_some();
+        let kept = self.ticket.has_key;
         let asked_for = usize::try_from(self.question.chat.max_tokens).unwrap_or(usize::MAX);
         let runaway_bytes = asked_for.saturating_mul(RUNAWAY_BYTES_PER_TOKEN).max(RUNAWAY_BYTES_MIN);
         let mut listening = true;
@@ -180,6 +227,11 @@ impl Delivery<'_> {
                 Some(Ok(None)) => return (WorkEnd::Complete, listening),
                 Some(Ok(Some(piece))) => piece,
             };
+            allowance.counter.push(&piece);
+            if allowance.limited && !self.has_credit(allowance, text).await {
+                // What is not paid for is not delivered.
+                return (WorkEnd::HoldUsedUp, listening);
+            }
             // The two halves of one line end may come in two pieces.
             let halved = text.ends_with('\r').then(|| piece.strip_prefix('\n')).flatten();
             let shown = halved.unwrap_or(&piece);
@@ -197,6 +249,34 @@ impl Delivery<'_> {
     }
 }
 
+/// What a stream may cost, and has cost so far.
+struct Allowance {
+    /// The client gave a limit of credits. Without one the hold covers all that was asked for.
+    limited: bool,
+    /// Set aside in all.
+    held: Micro,
+    price: Price,
+    prompt_tokens: u64,
+    counter: TokenCounter,
+}
+
+impl Allowance {
+    fn new(context: &Context, question: &Question, ticket: &Ticket, provider: &Provider) -> Self {
+        let chat = &question.chat;
+        Self {
+            limited: question.max_credits.is_some(),
+            held: ticket.held,
+            price: context.config.price_of(&provider.model),
+            prompt_tokens: providers::count_prompt(chat.system.as_deref(), &chat.user),
+            counter: TokenCounter::default(),
+        }
+    }
+
+    fn spent(&self) -> Micro {
+        self.price.charge(self.prompt_tokens.saturating_add(self.counter.total()))
+    }
+}
+
 /// Whether the client took it. One that takes nothing for `wait_ms` counts as gone.
 async fn write(writer: &ByteWriter, event: &str, wait_ms: i64) -> bool {
     matches!(timer::within(wait_ms, writer.write(event.as_bytes())).await, Ok(Ok(())))
@@ -211,6 +291,14 @@ fn delivered(reported: Option<TokenUsage>, end: WorkEnd, chat: &ChatRequest, tex
 fn closing(context: &Context, kept: &KeptAnswer, caller: &Caller, billed: Option<(f64, f64)>) -> String {
     let form = Form::of(context);
     let usage = usage_object(kept, caller, billed);
+    if kept.cut {
+        return form.error(&json!({
+            "error": "hold_used_up",
+            "message": "the credits set aside for this answer are used up; what was delivered is charged",
+            "request_id": context.request_id,
+            "usage": usage,
+        }));
+    }
     if !kept.interrupted {
         return format!("{}{}", form.usage(&usage), form.done());
     }

@@ -137,11 +137,16 @@ impl Context {
         if key.is_empty() || key.len() > KEY_BYTES_MAX || !visible {
             return Err(ApiError::InvalidIdempotencyKey);
         }
+        Ok(Some(Idempotency { key: format!("{scope}:{key}"), body_hash: self.digest(body) }))
+    }
+
+    /// Digest of what a request asks: its route and its body, in hexadecimal digits.
+    pub fn digest(&self, body: &[u8]) -> String {
         let mut digest = Sha256::new();
         digest.update(self.route);
         digest.update([0]);
         digest.update(body);
-        Ok(Some(Idempotency { key: format!("{scope}:{key}"), body_hash: format!("{:x}", digest.finalize()) }))
+        format!("{:x}", digest.finalize())
     }
 
     /// Asks the caller's actor.

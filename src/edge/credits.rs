@@ -1,6 +1,6 @@
-//! Balance, its operator's changes, its entries and its holds.
+//! Balance, now and at any entry, and its operator's changes.
 
-use actors::credits::{Account, Adjustment};
+use actors::credits::{Account, Adjustment, Grant, GrantKind, GrantTerms};
 use actors::shared::{Micro, TenantId};
 use actors::tenant::{Command, Reply as ActorReply};
 use serde::Deserialize;
@@ -11,24 +11,58 @@ use super::context::{Context, unexpected};
 use super::error::{ApiError, balance_fields};
 use super::identity::{self, Caller, Proof};
 use super::json_body;
-use super::limits::{JSON_BODY_BYTES_MAX, LIST_ROWS_MAX, REASON_BYTES_MAX};
-use super::moment::iso_time;
+use super::limits::{JSON_BODY_BYTES_MAX, REASON_BYTES_MAX};
+use super::moment::{iso_time, moment_ms};
 use super::reply::Reply;
-use crate::platform::{log, now_ms, random_id};
+use crate::platform::{log, random_id};
 
-/// `GET /api/credits`.
+/// `GET /api/credits`; with `?entry=` the balance right after that entry of the ledger.
 pub async fn balance(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
+    if let Some(entry) = context.inbound.query.get("entry") {
+        return balance_at(context, &caller, &entry).await;
+    }
     let ActorReply::Balance(account) = context.ask_actor(&caller, Command::Balance).await? else {
         return Err(unexpected());
     };
     Ok(Reply::json(200, &Value::Object(balance_object(&caller.tenant, &account))))
 }
 
+async fn balance_at(context: &Context, caller: &Caller, entry: &str) -> Result<Reply, ApiError> {
+    let entry = entry.parse().map_err(|_| ApiError::InvalidField {
+        field: "entry",
+        expected: "the sequence number of an entry of the ledger",
+    })?;
+    let ActorReply::BalanceAt(entry) = context.ask_actor(caller, Command::BalanceAt { entry }).await? else {
+        return Err(unexpected());
+    };
+    let mut body = Map::new();
+    balance_fields(&mut body, Some(caller.tenant.label()), entry.available_micro, entry.at_ms);
+    body.insert("held".to_owned(), json!(entry.held_micro.credits()));
+    body.insert("entry".to_owned(), json!(entry.seq));
+    body.insert("hash".to_owned(), json!(entry.hash));
+    Ok(Reply::json(200, &Value::Object(body)))
+}
+
 fn balance_object(tenant: &TenantId, account: &Account) -> Map<String, Value> {
     let mut body = Map::new();
     balance_fields(&mut body, Some(tenant.label()), account.available, account.updated_at_ms);
+    body.insert("held".to_owned(), json!(account.held.credits()));
+    let grants: Vec<Value> = account.live_grants().map(grant_object).collect();
+    body.insert("grants".to_owned(), json!(grants));
     body
+}
+
+/// A live grant: what it is, what is left of it, and what is held of it.
+fn grant_object(grant: &Grant) -> Value {
+    json!({
+        "id": grant.id,
+        "kind": grant.terms.kind,
+        "priority": grant.terms.priority,
+        "expires_at": grant.terms.expires_at_ms.map(iso_time),
+        "left": grant.left.credits(),
+        "held": grant.held.credits(),
+    })
 }
 
 /// Known fields as raw values, so that each wrong type gets its own answer.
@@ -41,9 +75,15 @@ struct AdjustBody<'a> {
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
     reason: Option<Value>,
+    reference: Option<Value>,
+    // Terms of a grant; any of them makes a positive delta one.
+    kind: Option<Value>,
+    priority: Option<Value>,
+    expires_at: Option<Value>,
 }
 
-/// `POST /api/credits/adjust` by an operator: `{email, set?, delta?, reason?}`.
+/// `POST /api/credits/adjust` by an operator: `{email, set?, delta?, reason?, reference?, kind?, priority?,
+/// expires_at?}`.
 pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
@@ -61,17 +101,13 @@ pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
         (Some(balance), None) => Adjustment::Set(balance),
         (None, Some(delta)) => Adjustment::Delta(delta),
     };
-    let reason = match body.reason.as_ref().map(Value::as_str) {
-        None => None,
-        Some(Some(reason)) if reason.len() <= REASON_BYTES_MAX => Some(reason.to_owned()),
-        Some(_) => {
-            return Err(ApiError::InvalidField { field: "reason", expected: "a text of at most 512 bytes" });
-        }
-    };
+    let adjustment = with_terms(adjustment, grant_terms(&body)?)?;
+    let reason = text(body.reason.as_ref(), "reason")?;
+    let reference = text(body.reference.as_ref(), "reference")?;
     let caller = Caller { tenant, proof: Proof::Admin };
     log::acted_for(&context.request_id, context.route, &caller.tenant.actor_name("tenant"));
     let operation = format!("adjust-{}", random_id());
-    let command = Command::Adjust { operation, adjustment, reason, idempotency };
+    let command = Command::Adjust { operation, adjustment, reason, reference, idempotency };
     let ActorReply::Adjusted { adjusted, replayed } = context.ask_actor(&caller, command).await? else {
         return Err(unexpected());
     };
@@ -81,6 +117,52 @@ pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
     }
     let reply = Reply::json(200, &Value::Object(body));
     Ok(if replayed { reply.with("idempotency-replayed", "true") } else { reply })
+}
+
+fn text(value: Option<&Value>, field: &'static str) -> Result<Option<String>, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.len() <= REASON_BYTES_MAX => Ok(Some(text.clone())),
+        Some(_) => Err(ApiError::InvalidField { field, expected: "a text of at most 512 bytes" }),
+    }
+}
+
+/// The terms a grant is given with; `None` when nothing is said of them.
+fn grant_terms(body: &AdjustBody<'_>) -> Result<Option<GrantTerms>, ApiError> {
+    let said = |value: &Option<Value>| value.clone().filter(|value| !value.is_null());
+    let (kind, priority, expires_at) = (said(&body.kind), said(&body.priority), said(&body.expires_at));
+    if kind.is_none() && priority.is_none() && expires_at.is_none() {
+        return Ok(None);
+    }
+    let mut terms = GrantTerms::default();
+    if let Some(kind) = kind {
+        let expected = "`promotional` or `paid`";
+        terms.kind =
+            GrantKind::deserialize(kind).map_err(|_| ApiError::InvalidField { field: "kind", expected })?;
+    }
+    if let Some(priority) = priority {
+        let expected = "a whole number from 0 to 1000";
+        terms.priority = priority.as_i64().ok_or(ApiError::InvalidField { field: "priority", expected })?;
+    }
+    if let Some(expires_at) = expires_at {
+        let text = expires_at.as_str().map_or_else(|| expires_at.to_string(), str::to_owned);
+        let expected = "an RFC 3339 time or a number since 1970";
+        let at_ms = moment_ms(&text).ok_or(ApiError::InvalidField { field: "expires_at", expected })?;
+        terms.expires_at_ms = Some(at_ms);
+    }
+    Ok(Some(terms))
+}
+
+/// Only credit that is added has terms.
+fn with_terms(adjustment: Adjustment, terms: Option<GrantTerms>) -> Result<Adjustment, ApiError> {
+    match (adjustment, terms) {
+        (adjustment, None) => Ok(adjustment),
+        (Adjustment::Delta(delta), Some(terms)) if delta > Micro::ZERO => Ok(Adjustment::Grant(delta, terms)),
+        (_, Some(_)) => Err(ApiError::InvalidField {
+            field: "delta",
+            expected: "above zero where kind, priority or expires_at are given",
+        }),
+    }
 }
 
 /// An amount in credits; `null` counts as absent.
@@ -95,62 +177,4 @@ fn amount(value: Option<&RawValue>) -> Result<Option<Micro>, ApiError> {
             micro.map(Some).ok_or(ApiError::InvalidAmount)
         }
     }
-}
-
-/// `GET /api/credits/ledger`: entries, newest first, each with the balance after it.
-pub async fn ledger(context: &Context) -> Result<Reply, ApiError> {
-    let caller = context.caller().await?;
-    let command = Command::ListEntries {
-        limit: context.inbound.query.limit(),
-        cursor: context.inbound.query.get("cursor"),
-    };
-    let ActorReply::Entries(page) = context.ask_actor(&caller, command).await? else {
-        return Err(unexpected());
-    };
-    let items: Vec<Value> = page
-        .items
-        .iter()
-        .map(|entry| {
-            json!({
-                "seq": entry.seq,
-                "created_at": iso_time(entry.at_ms),
-                "kind": entry.kind,
-                "amount": entry.amount_micro.credits(),
-                "balance": entry.available_micro.credits(),
-                "held": entry.held_micro.credits(),
-                "shortfall": entry.shortfall_micro.credits(),
-                "operation": entry.operation,
-                "reason": entry.reason,
-            })
-        })
-        .collect();
-    let body = json!({ "email": caller.tenant.label(), "items": items, "next_cursor": page.next_cursor });
-    Ok(Reply::json(200, &body))
-}
-
-/// `GET /api/credits/holds`: open holds with owner and deadline, the first to expire leading.
-pub async fn holds(context: &Context) -> Result<Reply, ApiError> {
-    let caller = context.caller().await?;
-    let command = Command::ListHolds { limit: LIST_ROWS_MAX };
-    let ActorReply::Holds(page) = context.ask_actor(&caller, command).await? else {
-        return Err(unexpected());
-    };
-    let items: Vec<Value> = page
-        .items
-        .iter()
-        .map(|hold| {
-            json!({
-                "id": hold.id,
-                "amount": hold.amount_micro.credits(),
-                "route": hold.route,
-                "created_at": iso_time(hold.created_at_ms),
-                "age_ms": now_ms().saturating_sub(hold.created_at_ms),
-                "deadline": iso_time(hold.deadline_ms),
-            })
-        })
-        .collect();
-    let body = json!({
-        "email": caller.tenant.label(), "items": items, "open": page.open, "next_cursor": Value::Null,
-    });
-    Ok(Reply::json(200, &body))
 }

@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
-use super::{admin, ai_binding, ask, auth, cors, credits, health, usage};
+use super::{admin, ai_binding, ask, auth, cors, credits, health, ledger, tenant_limits, usage};
 use crate::platform::{config, log, now_ms, random_id};
 
 /// Serves one request. Whatever happens, the client gets a reply in the contract's form.
@@ -82,8 +82,12 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Jwks => auth::jwks(context).await,
         Action::Balance => credits::balance(context).await,
         Action::Adjust => credits::adjust(context).await,
-        Action::Ledger => credits::ledger(context).await,
-        Action::Holds => credits::holds(context).await,
+        Action::Ledger => ledger::entries(context).await,
+        Action::Holds => ledger::holds(context).await,
+        Action::Notices => ledger::notices(context).await,
+        Action::Verify => ledger::verify(context).await,
+        Action::LimitsShow => tenant_limits::show(context).await,
+        Action::LimitsSet => tenant_limits::set(context).await,
         Action::UsageList => usage::list(context).await,
         Action::UsageRecord => usage::record(context).await,
         Action::Ask => ask::ask(context).await,

@@ -1,9 +1,10 @@
 //! Every error a client can get: its stable code, its status, and the fields beside it. One enum, one place.
 
-use actors::shared::{Micro, Refusal};
+use actors::shared::{Micro, Period, Refusal};
 use serde_json::{Map, Value, json};
 
 use super::moment::iso_time;
+use super::reply::seconds_up;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ApiError {
@@ -36,7 +37,13 @@ pub enum ApiError {
     NothingToDo,
     InvalidAmount,
     InsufficientCredits { email: Option<String>, available: Micro, needed: Micro, updated_at_ms: i64 },
-    RateLimited { limit: u32, window_ms: i64, retry_after_ms: i64 },
+    RateLimited { policy: String, limit: i64, window_ms: i64, retry_after_ms: i64 },
+    ExceedsBudget { policy: String, limit: i64 },
+    CapReached { cap: String, period: Period, limit: Micro, retry_after_ms: i64 },
+    UnknownTier,
+    TierNotAllowed { tier: String },
+    InvalidSetting { field: String, expected: String },
+    TooManyGrants { limit: u32 },
     TooManyHolds { limit: u32 },
     TooManyKeys { limit: u32 },
     IdempotencyConflict,
@@ -79,6 +86,12 @@ impl ApiError {
             Self::InvalidAmount => "invalid_amount",
             Self::InsufficientCredits { .. } => "insufficient_credits",
             Self::RateLimited { .. } => "rate_limited",
+            Self::ExceedsBudget { .. } => "exceeds_budget",
+            Self::CapReached { .. } => "cap_reached",
+            Self::UnknownTier => "unknown_tier",
+            Self::TierNotAllowed { .. } => "tier_not_allowed",
+            Self::InvalidSetting { .. } => "invalid_setting",
+            Self::TooManyGrants { .. } => "too_many_grants",
             Self::TooManyHolds { .. } => "too_many_holds",
             Self::TooManyKeys { .. } => "too_many_idempotency_keys",
             Self::IdempotencyConflict => "idempotency_conflict",
@@ -103,15 +116,21 @@ impl ApiError {
             | Self::InvalidIdempotencyKey
             | Self::SetAndDeltaConflict
             | Self::NothingToDo
+            | Self::ExceedsBudget { .. }
+            | Self::UnknownTier
+            | Self::InvalidSetting { .. }
             | Self::InvalidAmount => 400,
             Self::TokenInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
             Self::InsufficientCredits { .. } => 402,
-            Self::IdentityMismatch | Self::OriginForbidden => 403,
+            Self::IdentityMismatch | Self::OriginForbidden | Self::TierNotAllowed { .. } => 403,
             Self::NotFound | Self::UriTooLong => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::IdempotencyConflict | Self::IdempotencyInProgress => 409,
+            Self::IdempotencyConflict | Self::IdempotencyInProgress | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
-            Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyKeys { .. } => 429,
+            Self::RateLimited { .. }
+            | Self::CapReached { .. }
+            | Self::TooManyHolds { .. }
+            | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound => 500,
             Self::NotImplemented => 501,
             Self::AskFailed { .. } => 502,
@@ -154,8 +173,23 @@ impl ApiError {
             Self::NothingToDo => "give `set` or `delta`".to_owned(),
             Self::InvalidAmount => "the amount is no number, too large, or makes the balance so".to_owned(),
             Self::InsufficientCredits { .. } => "the balance does not cover this request".to_owned(),
-            Self::RateLimited { limit, window_ms, .. } => {
-                format!("{limit} requests in {} s are allowed", window_ms / 1_000)
+            Self::RateLimited { policy, limit, window_ms: 0, .. } => {
+                format!("the budget `{policy}` allows {limit} at one time")
+            }
+            Self::RateLimited { policy, limit, window_ms, .. } => {
+                format!("the budget `{policy}` allows {limit} in {} s", window_ms / 1_000)
+            }
+            Self::ExceedsBudget { policy, limit } => {
+                format!("this request alone is larger than `{policy}` ever allows at once, which is {limit}")
+            }
+            Self::CapReached { cap, limit, .. } => {
+                format!("the spending cap `{cap}` of {limit} credits does not cover this request")
+            }
+            Self::UnknownTier => "there is no such tier".to_owned(),
+            Self::TierNotAllowed { tier } => format!("the plan does not have the tier `{tier}`"),
+            Self::InvalidSetting { field, expected } => format!("`{field}`: {expected}"),
+            Self::TooManyGrants { limit } => {
+                format!("{limit} grants are live, which is the limit; let some be spent or expire")
             }
             Self::TooManyHolds { limit } => format!("{limit} requests are under way, which is the limit"),
             Self::TooManyKeys { limit } => {
@@ -175,7 +209,9 @@ impl ApiError {
     /// Seconds a client should wait, rounded up so that waiting them is enough.
     pub fn retry_after_s(&self) -> Option<i64> {
         match self {
-            Self::RateLimited { retry_after_ms, .. } => Some(retry_after_ms.saturating_add(999) / 1_000),
+            Self::RateLimited { retry_after_ms, .. } | Self::CapReached { retry_after_ms, .. } => {
+                Some(seconds_up(*retry_after_ms))
+            }
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
             _ => None,
         }
@@ -196,6 +232,20 @@ impl ApiError {
             }
             Self::AskFailed { detail } | Self::AiRunFailed { detail } => {
                 body.insert("detail".to_owned(), json!(detail));
+            }
+            Self::RateLimited { policy, .. } | Self::ExceedsBudget { policy, .. } => {
+                body.insert("policy".to_owned(), json!(policy));
+            }
+            Self::CapReached { cap, period, limit, .. } => {
+                body.insert("cap".to_owned(), json!(cap));
+                body.insert("period".to_owned(), json!(period));
+                body.insert("limit".to_owned(), json!(limit.credits()));
+            }
+            Self::TierNotAllowed { tier } => {
+                body.insert("tier".to_owned(), json!(tier));
+            }
+            Self::InvalidSetting { field, .. } => {
+                body.insert("field".to_owned(), json!(field));
             }
             Self::InsufficientCredits { email, available, needed, updated_at_ms } => {
                 balance_fields(&mut body, email.as_deref(), *available, *updated_at_ms);
@@ -234,9 +284,17 @@ impl From<Refusal> for ApiError {
             Refusal::InsufficientCredits { available, needed, updated_at_ms } => {
                 Self::InsufficientCredits { email: None, available, needed, updated_at_ms }
             }
-            Refusal::RateLimited { limit, window_ms, retry_after_ms } => {
-                Self::RateLimited { limit, window_ms, retry_after_ms }
+            Refusal::RateLimited { policy, limit, window_ms, retry_after_ms } => {
+                Self::RateLimited { policy, limit, window_ms, retry_after_ms }
             }
+            Refusal::ExceedsBudget { policy, limit } => Self::ExceedsBudget { policy, limit },
+            Refusal::CapReached { cap, period, limit, retry_after_ms } => {
+                Self::CapReached { cap, period, limit, retry_after_ms }
+            }
+            Refusal::TierNotAllowed { tier } => Self::TierNotAllowed { tier },
+            Refusal::InvalidSetting { field, expected } => Self::InvalidSetting { field, expected },
+            Refusal::TooManyGrants { limit } => Self::TooManyGrants { limit },
+            Refusal::UnknownEntry => Self::NotFound,
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },
             Refusal::IdempotencyConflict => Self::IdempotencyConflict,

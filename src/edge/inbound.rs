@@ -1,5 +1,10 @@
 //! A request as the front door sees it: what is needed is read when it is needed, each once.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use js_sys::{Object, Uint8Array};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::Request;
 
 use super::error::ApiError;
@@ -14,6 +19,7 @@ pub struct Inbound {
     pub path: String,
     pub query: Query,
     too_long: bool,
+    headers: OnceCell<HashMap<String, String>>,
 }
 
 impl Inbound {
@@ -23,16 +29,16 @@ impl Inbound {
         let too_long = path.len() > PATH_BYTES_MAX || query.len() > QUERY_BYTES_MAX;
         let query = Query::new(query.to_owned());
         let path = normal(path);
-        Self { method: raw.method(), path, query, too_long, raw }
+        Self { method: raw.method(), path, query, too_long, raw, headers: OnceCell::new() }
     }
 
     pub const fn too_long(&self) -> bool {
         self.too_long
     }
 
-    /// A header's value; several of one name are joined by commas, as the platform does.
+    /// A header's value; several of one name are joined by commas, as the platform does. `name` in lower case.
     pub fn header(&self, name: &str) -> Option<String> {
-        self.raw.headers().get(name).ok().flatten()
+        self.headers.get_or_init(|| read_headers(&self.raw)).get(name).cloned()
     }
 
     /// A header that is there and not blank.
@@ -49,15 +55,27 @@ impl Inbound {
     pub async fn body(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
         let too_large = ApiError::PayloadTooLarge { max_bytes: bytes_max };
         let declared = self.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
-        if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > bytes_max)) {
+        let Some(length) = declared else {
+            return self.streamed_body(bytes_max).await;
+        };
+        if usize::try_from(length).map_or(true, |length| length > bytes_max) {
             return Err(too_large);
         }
+        // The runtime holds a sender to the length it declared, so this is bounded too, and is one turn.
+        let buffer = self.raw.array_buffer().map_err(|_| ApiError::InvalidJson)?;
+        let buffer = JsFuture::from(buffer).await.map_err(|_| ApiError::InvalidJson)?;
+        let bytes = Uint8Array::new(&buffer).to_vec();
+        if bytes.len() > bytes_max { Err(too_large) } else { Ok(bytes) }
+    }
+
+    /// A body whose length nobody told, read until it is too long.
+    async fn streamed_body(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
         let Some(stream) = self.raw.body() else {
             return Ok(Vec::new());
         };
         match streams::read_all(&stream, bytes_max).await {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(too_large),
+            Ok(None) => Err(ApiError::PayloadTooLarge { max_bytes: bytes_max }),
             Err(Broken) => Err(ApiError::InvalidJson),
         }
     }
@@ -72,6 +90,14 @@ impl Inbound {
         }
         self.body(bytes_max).await
     }
+}
+
+/// All headers in one go: a look at each of a dozen would cross to the platform two dozen times.
+fn read_headers(raw: &Request) -> HashMap<String, String> {
+    let object = Object::from_entries(&raw.headers()).ok();
+    let json =
+        object.and_then(|object| js_sys::JSON::stringify(&object).ok()).and_then(|json| json.as_string());
+    json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
 }
 
 /// Path and query of an absolute URL.

@@ -1,5 +1,6 @@
 //! An answer as it is kept for its idempotency key, and as the reply made of it, the first time and again.
 
+use actors::shared::Micro;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -20,6 +21,9 @@ pub struct KeptAnswer {
     /// The provider broke off: the content is what was delivered and charged.
     #[serde(default)]
     pub interrupted: bool,
+    /// The hold was used up: the content is what it paid for.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
@@ -31,6 +35,7 @@ pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
         tokens_out: work.usage.tokens_out,
         basis: work.usage.basis.name().to_owned(),
         interrupted: work.end == WorkEnd::Interrupted,
+        cut: work.end == WorkEnd::HoldUsedUp,
     }
 }
 
@@ -43,6 +48,9 @@ pub fn answered(kept: &KeptAnswer) -> Reply {
     let mut result = json!({ "content": kept.content });
     if let (true, Some(result)) = (kept.interrupted, result.as_object_mut()) {
         result.insert("interrupted".to_owned(), json!(true));
+    }
+    if let (true, Some(result)) = (kept.cut, result.as_object_mut()) {
+        result.insert("cut".to_owned(), json!("hold_used_up"));
     }
     Reply::json(200, &json!({ "result": result }))
         .with("x-provider", &kept.provider)
@@ -57,9 +65,11 @@ pub fn billed(reply: Reply, caller: &Caller, used: &str, balance: &str) -> Reply
     if caller.tenant.is_guest() { reply } else { reply.with("x-credits-balance", balance) }
 }
 
-pub fn with_budget(reply: Reply, ticket: &Ticket) -> Reply {
-    match ticket.budget {
-        Some(left) => reply.with_budget(left.limit, left.remaining, left.window_ms, left.window_ms / 1_000),
+/// The budgets and credits a request was admitted with, and its tier.
+pub fn with_budgets(reply: Reply, ticket: &Ticket, available: Micro) -> Reply {
+    let reply = reply.with_budgets(&ticket.budgets, Some((ticket.granted, available)));
+    match &ticket.tier {
+        Some(tier) => reply.with("x-intelligence-tier", tier),
         None => reply,
     }
 }

@@ -10,8 +10,8 @@ pub const PATH_BYTES_MAX: usize = 1_024;
 pub const QUERY_BYTES_MAX: usize = 8_192;
 /// A token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8_192;
-/// Verified tokens an isolate remembers. At 1 KB each, half a megabyte; 4 MB if all are as long as allowed.
-pub const VERIFIED_TOKENS_MAX: usize = 512;
+/// Verified tokens an isolate remembers. At 1 KB each, two megabytes; 16 MB if all are as long as allowed.
+pub const VERIFIED_TOKENS_MAX: usize = 2_048;
 /// Public keys an isolate remembers: two live ones and a few in overlap.
 pub const PUBLIC_KEYS_MAX: usize = 16;
 /// How long public keys from KV are trusted before they are read again. Five minutes, as clients cache them.
@@ -33,5 +33,7 @@ pub const USAGE_TOKENS_MAX: u64 = 10_000_000;
 /// A usage event's `meta`, in bytes, and its `id` and `route`.
 pub const USAGE_META_BYTES_MAX: usize = 4_096;
 pub const USAGE_TEXT_BYTES_MAX: usize = 255;
-/// A reason for an adjustment, in bytes.
+/// Pages of a ledger that one audit walks, at `VERIFY_ENTRIES_MAX` entries each: 100,000 entries.
+pub const VERIFY_PAGES_MAX: u32 = 50;
+/// A reason or a reference of an adjustment, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;

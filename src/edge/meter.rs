@@ -1,17 +1,22 @@
 //! Metering one ask: the hold before it, the settle or release after it, each tried until it is known.
 
-use actors::credits::{EndedHold, Usage};
-use actors::shared::Micro;
-use actors::tenant::{Command, Idempotency, Reply as ActorReply, Stored};
-use actors::{rate::BudgetLeft, shared::Refusal};
+use actors::credits::{EndedHold, Owner, Usage};
+use actors::rate::BudgetLeft;
+use actors::shared::{Micro, Refusal};
+use actors::tenant::{
+    Admission as AdmissionCall, Admitted, Command, Idempotency, Reply as ActorReply, Stored,
+};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::identity::Caller;
+use super::offer::{self, Offer};
+use super::refusals;
+use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
-use crate::providers::{ChatRequest, TokenUsage, estimate_prompt_tokens};
+use crate::providers::TokenUsage;
 
 /// Waits between looks at a request with the same key that is still under way, in milliseconds.
 const SAME_KEY_WAITS_MS: [u32; 4] = [25, 50, 100, 250];
@@ -22,9 +27,18 @@ const SETTLE_WAITS_MS: [u32; 3] = [50, 250, 1_000];
 pub struct Ticket {
     pub hold: String,
     pub held: Micro,
+    /// The most that may be set aside for it.
+    pub hold_max: Micro,
+    /// The most that the client lets it cost; `None` when it did not say.
+    pub cost_max: Option<Micro>,
     pub available: Micro,
-    pub budget: Option<BudgetLeft>,
-    pub idempotency: Option<Idempotency>,
+    pub granted: Micro,
+    pub budgets: Vec<BudgetLeft>,
+    pub tier: Option<String>,
+    /// Those whose models may answer, in order.
+    pub providers: Vec<Provider>,
+    /// The client gave a key: it can come back for the answer.
+    pub has_key: bool,
     /// When the work must have ended, so that its settle comes well before the hold's deadline.
     pub end_ms: i64,
 }
@@ -43,6 +57,8 @@ pub enum WorkEnd {
     Interrupted,
     /// The client went away after the first piece.
     ClientGone,
+    /// What was set aside is used up, and nothing more was to be had.
+    HoldUsedUp,
 }
 
 impl WorkEnd {
@@ -51,6 +67,7 @@ impl WorkEnd {
             Self::Complete => "complete",
             Self::Interrupted => "interrupted",
             Self::ClientGone => "client_gone",
+            Self::HoldUsedUp => "hold_used_up",
         }
     }
 }
@@ -64,15 +81,22 @@ pub struct Work<'a> {
     pub priced_model: &'a str,
     pub skill: &'a str,
     pub usage: TokenUsage,
+    /// What is set aside for it in all.
+    pub held: Micro,
     pub end: WorkEnd,
 }
 
-/// What an ask of this size could cost at the dearest provider that may answer it.
-pub fn hold_amount(context: &Context, request: &ChatRequest) -> Micro {
-    let tokens = estimate_prompt_tokens(request.prompt_bytes()).saturating_add(u64::from(request.max_tokens));
-    let config = &context.config;
-    let dearest = config.providers.iter().map(|provider| config.price_of(&provider.model)).max();
-    dearest.unwrap_or(config.price).hold(tokens)
+/// Repeats a refusal that is remembered for this tenant, whatever the request asks.
+///
+/// # Errors
+/// `RateLimited`; `UnknownTier`.
+pub fn refused_before(context: &Context, caller: &Caller) -> Result<(), ApiError> {
+    let weight = offer::tier(context, &context.config)?.map_or(1, |tier| tier.weight);
+    let has_key = context.inbound.header("idempotency-key").is_some();
+    match refusals::recall(&caller.tenant, weight, has_key, now_ms()) {
+        Some(refusal) => Err(ApiError::from(refusal)),
+        None => Ok(()),
+    }
 }
 
 /// Has the ask admitted. A request whose key is under way waits for the first one's reply.
@@ -82,32 +106,31 @@ pub fn hold_amount(context: &Context, request: &ChatRequest) -> Micro {
 pub async fn admit(
     context: &Context,
     caller: &Caller,
-    amount: Micro,
+    offer: Offer,
     idempotency: Option<Idempotency>,
+    fingerprint: Option<String>,
 ) -> Result<Admission, ApiError> {
+    let (tenant, weight) = (&caller.tenant, offer.weight.requests);
+    let has_key = idempotency.is_some();
     let deadlines = context.config.deadlines;
     let end_ms = now_ms().saturating_add(deadlines.total_ms);
     let mut waits = SAME_KEY_WAITS_MS.into_iter();
     let mut wait_ms = 0;
     loop {
         let hold = random_id();
-        let command = Command::Admit {
+        let call = AdmissionCall {
             hold: hold.clone(),
-            amount,
+            amount: offer.hold,
             ttl_ms: deadlines.hold_ttl_ms,
-            route: context.route.to_owned(),
+            owner: owner(context, &offer),
+            tier: offer.tier.clone(),
             idempotency: idempotency.clone(),
+            fingerprint: fingerprint.clone(),
         };
-        match tenant_stub::send(&context.env, &caller.tenant, command).await {
-            Ok(ActorReply::Admitted { admitted, budget }) => {
-                return Ok(Admission::Go(Ticket {
-                    hold,
-                    held: admitted.held,
-                    available: admitted.available,
-                    budget,
-                    idempotency,
-                    end_ms: now_ms().saturating_add(deadlines.total_ms),
-                }));
+        match tenant_stub::send(&context.env, tenant, Command::Admit(Box::new(call))).await {
+            Ok(ActorReply::Admitted(admitted)) => {
+                let end_ms = now_ms().saturating_add(deadlines.total_ms);
+                return Ok(Admission::Go(ticket(hold, admitted, offer, has_key, end_ms)));
             }
             Ok(ActorReply::Replay(stored)) => return Ok(Admission::Replay(stored)),
             Err(Refusal::IdempotencyInProgress) if now_ms() < end_ms => {
@@ -116,14 +139,65 @@ pub async fn admit(
             }
             Err(refusal @ Refusal::Storage { .. }) => {
                 // Its answer may have been lost after the hold was made.
-                let release = Command::Release { hold, idempotency: idempotency.clone() };
-                let _the_deadline_ends_it_otherwise =
-                    tenant_stub::send(&context.env, &caller.tenant, release).await;
+                let release = Command::Release { hold };
+                let _the_deadline_ends_it_otherwise = tenant_stub::send(&context.env, tenant, release).await;
                 return Err(ApiError::from(refusal));
             }
-            Err(refusal) => return Err(of_caller(refusal, caller)),
+            Err(refusal) => {
+                refusals::remember(tenant, weight, &refusal, now_ms());
+                return Err(of_caller(refusal, caller));
+            }
             Ok(_) => return Err(unexpected()),
         }
+    }
+}
+
+fn owner(context: &Context, offer: &Offer) -> Owner {
+    let mut models: Vec<String> = Vec::with_capacity(offer.providers.len());
+    for provider in &offer.providers {
+        if !models.contains(&provider.model) {
+            models.push(provider.model.clone());
+        }
+    }
+    Owner {
+        route: context.route.to_owned(),
+        request_id: Some(context.request_id.clone()),
+        models,
+        weight: offer.weight,
+        ..Owner::default()
+    }
+}
+
+fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms: i64) -> Ticket {
+    let Admitted { held, available, granted, models, budgets, .. } = admitted;
+    let Offer { mut providers, tier, hold_max, cost_max, .. } = offer;
+    // A model whose cap is used up does not answer.
+    providers.retain(|provider| models.contains(&provider.model));
+    Ticket { hold, held, hold_max, cost_max, available, granted, budgets, tier, providers, has_key, end_ms }
+}
+
+/// Sets more aside for a stream, and charges what it has delivered so far.
+///
+/// # Errors
+/// What is available instead, when that is less than was wanted; zero when the actor could not be reached.
+pub async fn top_up(
+    context: &Context,
+    caller: &Caller,
+    ticket: &Ticket,
+    (charge_total, hold_total): (Micro, Micro),
+    work: &Work<'_>,
+) -> Result<(), Micro> {
+    let command = Command::Progress {
+        hold: ticket.hold.clone(),
+        charge_total,
+        hold_total,
+        ttl_ms: context.config.deadlines.hold_ttl_ms,
+        usage: usage(context, work),
+    };
+    match tenant_stub::send(&context.env, &caller.tenant, command).await {
+        Ok(ActorReply::Progressed(_)) => Ok(()),
+        Err(Refusal::InsufficientCredits { available, .. }) => Err(available),
+        Ok(_) | Err(_) => Err(Micro::ZERO),
     }
 }
 
@@ -147,7 +221,25 @@ pub async fn settle(
     work: &Work<'_>,
     reply: Option<Box<RawValue>>,
 ) -> Option<EndedHold> {
-    let charge = context.config.price_of(work.priced_model).charge(work.usage.total());
+    let mut charge = context.config.price_of(work.priced_model).charge(work.usage.total());
+    if work.end == WorkEnd::HoldUsedUp {
+        // It was cut so that it costs no more.
+        charge = charge.min(work.held);
+    }
+    if let Some(limit) = ticket.cost_max {
+        charge = charge.min(limit);
+    }
+    let command = Command::Settle { hold: ticket.hold.clone(), charge, usage: usage(context, work), reply };
+    end(context, caller, command).await
+}
+
+/// Ends the hold of work that came to nothing, without a charge.
+pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
+    let command = Command::Release { hold: ticket.hold.clone() };
+    let _the_deadline_ends_it_otherwise = end(context, caller, command).await;
+}
+
+fn usage(context: &Context, work: &Work<'_>) -> Usage {
     let meta = json!({
         "provider": work.provider,
         "model": work.model,
@@ -156,26 +248,13 @@ pub async fn settle(
         "outcome": work.end.name(),
         "request_id": context.request_id,
     });
-    let usage = Usage {
+    Usage {
         route: Some(context.route.to_owned()),
         tokens_in: i64::try_from(work.usage.tokens_in).ok(),
         tokens_out: i64::try_from(work.usage.tokens_out).ok(),
+        model: Some(work.priced_model.to_owned()),
         meta: RawValue::from_string(meta.to_string()).ok(),
-    };
-    let command = Command::Settle {
-        hold: ticket.hold.clone(),
-        charge,
-        usage,
-        reply,
-        idempotency: ticket.idempotency.clone(),
-    };
-    end(context, caller, command).await
-}
-
-/// Ends the hold of work that came to nothing, without a charge.
-pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
-    let command = Command::Release { hold: ticket.hold.clone(), idempotency: ticket.idempotency.clone() };
-    let _the_deadline_ends_it_otherwise = end(context, caller, command).await;
+    }
 }
 
 async fn end(context: &Context, caller: &Caller, command: Command) -> Option<EndedHold> {

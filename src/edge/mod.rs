@@ -21,13 +21,17 @@ mod json_body;
 mod jwks;
 mod jwt;
 mod kept_answer;
+mod ledger;
 mod limits;
 mod meter;
 mod moment;
+mod offer;
 mod query;
 mod question;
+mod refusals;
 mod reply;
 mod routes;
+mod tenant_limits;
 mod tokens;
 mod usage;
 

@@ -1,5 +1,6 @@
 //! The body of an ask: what is asked, understood and bounded.
 
+use actors::shared::Micro;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -21,13 +22,27 @@ struct AskBody<'a> {
     input: Option<&'a RawValue>,
     system: Option<Value>,
     max_tokens: Option<Value>,
+    max_credits: Option<Value>,
+    on_hold_used: Option<Value>,
     attachments: Option<Value>,
+}
+
+/// What becomes of a stream whose hold is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHoldUsed {
+    /// It ends there, and says so.
+    Cut,
+    /// More is set aside, while there is credit and up to what the request could cost.
+    TopUp,
 }
 
 /// A question that was understood.
 pub struct Question {
     pub skill: String,
     pub chat: ChatRequest,
+    /// Set aside no more than this at first; the most it may cost, unless it is topped up.
+    pub max_credits: Option<Micro>,
+    pub on_hold_used: OnHoldUsed,
 }
 
 /// # Errors
@@ -70,7 +85,34 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
         max_tokens: max_tokens(context, body.max_tokens.as_ref())?,
         request_id: context.request_id.clone(),
     };
-    Ok(Question { skill, chat })
+    Ok(Question {
+        skill,
+        chat,
+        max_credits: max_credits(body.max_credits.as_ref())?,
+        on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
+    })
+}
+
+fn max_credits(asked: Option<&Value>) -> Result<Option<Micro>, ApiError> {
+    match asked {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let amount = value.as_f64().and_then(Micro::from_credits).filter(|amount| *amount > Micro::ZERO);
+            let wrong = ApiError::InvalidField { field: "max_credits", expected: "credits, above zero" };
+            amount.map(Some).ok_or(wrong)
+        }
+    }
+}
+
+fn on_hold_used(asked: Option<&Value>) -> Result<OnHoldUsed, ApiError> {
+    match asked {
+        None | Some(Value::Null) => Ok(OnHoldUsed::Cut),
+        Some(value) => match value.as_str() {
+            Some("cut") => Ok(OnHoldUsed::Cut),
+            Some("top_up") => Ok(OnHoldUsed::TopUp),
+            _ => Err(ApiError::InvalidField { field: "on_hold_used", expected: "`cut` or `top_up`" }),
+        },
+    }
 }
 
 fn is_skill(name: &str) -> bool {

@@ -1,9 +1,11 @@
 //! A reply as plain values, and its one conversion to the platform's response.
 
+use actors::rate::{BudgetLeft, CREDITS_PER_DAY, IN_FLIGHT, TOKENS};
+use actors::shared::Micro;
 use futures::channel::oneshot;
-use serde_json::Value;
-use wasm_bindgen::JsValue;
-use web_sys::{Headers, ReadableStream, Response, ResponseInit};
+use serde_json::{Map, Value, json};
+use wasm_bindgen::JsCast;
+use web_sys::{ReadableStream, Response, ResponseInit};
 
 use super::error::ApiError;
 
@@ -24,6 +26,8 @@ pub struct Reply {
     pub error: Option<&'static str>,
 }
 
+/// Micro-credits of a thousandth of a credit.
+const MICRO_PER_MILLI: i64 = 1_000;
 const JSON_TYPE: &str = "application/json; charset=utf-8";
 
 impl Reply {
@@ -68,8 +72,16 @@ impl Reply {
         if let Some(seconds) = error.retry_after_s() {
             reply.headers.push(("retry-after", seconds.to_string()));
         }
-        if let ApiError::RateLimited { limit, window_ms, .. } = error {
-            reply = reply.with_budget(*limit, 0, *window_ms, error.retry_after_s().unwrap_or_default());
+        if let ApiError::RateLimited { policy, limit, window_ms, retry_after_ms } = error {
+            let reset_ms = *retry_after_ms;
+            let spent = BudgetLeft {
+                policy: policy.clone(),
+                limit: *limit,
+                remaining: 0,
+                window_ms: *window_ms,
+                reset_ms,
+            };
+            reply = reply.with_budgets(std::slice::from_ref(&spent), None);
         }
         reply
     }
@@ -80,28 +92,61 @@ impl Reply {
         self
     }
 
-    /// `RateLimit-Policy` and `RateLimit`, in the form of draft-ietf-httpapi-ratelimit-headers-10.
+    /// `RateLimit-Policy` and `RateLimit`, in the form of draft-ietf-httpapi-ratelimit-headers-10: every budget,
+    /// and the credits when they are given as (all that was granted, what is available).
     #[must_use]
-    pub fn with_budget(self, limit: u32, remaining: u32, window_ms: i64, reset_s: i64) -> Self {
-        self.with("ratelimit-policy", format!("\"requests\";q={limit};w={}", window_ms / 1_000))
-            .with("ratelimit", format!("\"requests\";r={remaining};t={reset_s}"))
+    pub fn with_budgets(self, budgets: &[BudgetLeft], credits: Option<(Micro, Micro)>) -> Self {
+        let (policies, left) = rate_limit_fields(budgets, credits);
+        if policies.is_empty() {
+            return self;
+        }
+        self.with("ratelimit-policy", policies).with("ratelimit", left)
     }
 
     /// The platform's response. `None` only when the platform refuses a header or the status.
     pub fn into_response(self) -> Option<Response> {
-        let headers = Headers::new().ok()?;
-        for (name, value) in &self.headers {
-            headers.set(name, &header_safe(value)).ok()?;
-        }
-        let init = ResponseInit::new();
-        init.set_status(self.status);
-        init.set_headers(&JsValue::from(headers));
+        let headers =
+            self.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(header_safe(value))));
+        let headers: Map<String, Value> = headers.collect();
+        let init = json!({ "status": self.status, "headers": headers }).to_string();
+        // One crossing for all of it, where a call for each header would be a dozen.
+        let init: ResponseInit = js_sys::JSON::parse(&init).ok()?.unchecked_into();
         match &self.body {
             Body::Empty => Response::new_with_opt_str_and_init(None, &init).ok(),
             Body::Text(text) => Response::new_with_opt_str_and_init(Some(text), &init).ok(),
             Body::Stream(stream) => Response::new_with_opt_readable_stream_and_init(Some(stream), &init).ok(),
         }
     }
+}
+
+/// Both fields. Credits are counted in thousandths, as whole numbers; they have no window.
+fn rate_limit_fields(budgets: &[BudgetLeft], credits: Option<(Micro, Micro)>) -> (String, String) {
+    let (mut policies, mut lefts) = (Vec::new(), Vec::new());
+    for budget in budgets {
+        let BudgetLeft { policy, limit, remaining, window_ms, reset_ms } = budget;
+        let base = policy.split('@').next().unwrap_or_default();
+        let (unit, scale) = match base {
+            IN_FLIGHT => (";qu=\"concurrent-requests\"", 1),
+            TOKENS => (";qu=\"tokens\"", 1),
+            CREDITS_PER_DAY => (";qu=\"millicredits\"", MICRO_PER_MILLI),
+            _ => ("", 1),
+        };
+        let (quota, left) = (limit.div_euclid(scale), remaining.div_euclid(scale));
+        let window = if *window_ms > 0 { format!(";w={}", window_ms / 1_000) } else { String::new() };
+        let reset = if *window_ms > 0 { format!(";t={}", seconds_up(*reset_ms)) } else { String::new() };
+        policies.push(format!("\"{policy}\";q={quota}{window}{unit}"));
+        lefts.push(format!("\"{policy}\";r={left}{reset}"));
+    }
+    if let Some((granted, available)) = credits {
+        policies.push(format!("\"credits\";q={};qu=\"millicredits\"", granted.thousandths().max(0)));
+        lefts.push(format!("\"credits\";r={}", available.thousandths()));
+    }
+    (policies.join(", "), lefts.join(", "))
+}
+
+/// Whole seconds that are enough.
+pub fn seconds_up(ms: i64) -> i64 {
+    ms.saturating_add(999).div_euclid(1_000)
 }
 
 /// Values may come from a provider or a client: only visible ASCII and inner spaces reach a header.
@@ -113,6 +158,31 @@ fn header_safe(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_budget_is_a_policy() {
+        let left = |policy: &str, limit, remaining, window_ms, reset_ms| BudgetLeft {
+            policy: policy.to_owned(),
+            limit,
+            remaining,
+            window_ms,
+            reset_ms,
+        };
+        let budgets = [
+            left("requests", 60, 14, 60_000, 1_001),
+            left("credits-per-day", 5_000_999, 1_999, 86_400_000, 0),
+            left("in-flight@k", 8, 7, 0, 0),
+        ];
+        let (policies, lefts) = rate_limit_fields(&budgets, Some((Micro(5_000_000), Micro(4_998_500))));
+        assert_eq!(
+            policies,
+            "\"requests\";q=60;w=60, \"credits-per-day\";q=5000;w=86400;qu=\"millicredits\", \
+             \"in-flight@k\";q=8;qu=\"concurrent-requests\", \"credits\";q=5000;qu=\"millicredits\""
+        );
+        let expected =
+            "\"requests\";r=14;t=2, \"credits-per-day\";r=1;t=0, \"in-flight@k\";r=7, \"credits\";r=4998";
+        assert_eq!(lefts, expected);
+    }
 
     #[test]
     fn nothing_can_break_out_of_a_header() {

@@ -9,6 +9,10 @@ pub enum Action {
     Adjust,
     Ledger,
     Holds,
+    Notices,
+    Verify,
+    LimitsShow,
+    LimitsSet,
     UsageList,
     UsageRecord,
     Ask,
@@ -36,7 +40,7 @@ const DELETE: &str = "DELETE";
 
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, EnvSnapshot, GuestToken, Health, Holds, Jwks, Ledger,
-    NotImplemented, Ready, UsageList, UsageRecord,
+    LimitsSet, LimitsShow, NotImplemented, Notices, Ready, UsageList, UsageRecord, Verify,
 };
 
 const fn route(paths: &'static [&'static str], methods: &'static [(&'static str, Action)]) -> Route {
@@ -66,6 +70,9 @@ const BUILT: &[Route] = &[
     route(&["/api/credits/adjust"], &[(POST, Adjust)]),
     route(&["/api/credits/ledger"], &[(GET, Ledger)]),
     route(&["/api/credits/holds"], &[(GET, Holds)]),
+    route(&["/api/credits/verify"], &[(GET, Verify)]),
+    route(&["/api/credits/notices"], &[(GET, Notices)]),
+    route(&["/api/credits/limits"], &[(GET, LimitsShow), (PUT, LimitsSet)]),
     route(&["/api/ai/binding"], &[(GET, AiBinding)]),
     route(&["/api/ai/test"], &[(POST, AiTest)]),
     route(&["/api/admin/ping"], &[(GET, AdminPing), (POST, AdminPing)]),
@@ -76,7 +83,6 @@ const BUILT: &[Route] = &[
 
 /// Routes of the contract that answer 501 until they are built.
 const TO_COME: &[Route] = &[
-    route(&["/api/credits/verify"], &[(GET, NotImplemented)]),
     route(&["/api/jobs"], &[(GET, NotImplemented), (POST, NotImplemented)]),
     route(&["/api/jobs/run"], &[(POST, NotImplemented)]),
     route(&["/api/jobs/stats"], &[(GET, NotImplemented)]),

@@ -12,8 +12,9 @@ use super::error::ApiError;
 use super::json_body;
 use super::limits::{JSON_BODY_BYTES_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX, USAGE_TOKENS_MAX};
 use super::moment::{iso_time, moment_ms};
+use super::refusals;
 use super::reply::Reply;
-use crate::platform::{now_ms, random_id};
+use crate::platform::{now_ms, random_id, tenant_stub};
 
 /// `GET /api/billing/usage`: newest first.
 pub async fn list(context: &Context) -> Result<Reply, ApiError> {
@@ -90,11 +91,18 @@ pub async fn record(context: &Context) -> Result<Reply, ApiError> {
         route: text(body.route.as_ref(), "route")?,
         tokens_in: tokens(body.tokens_in.as_ref(), "tokens_in")?,
         tokens_out: tokens(body.tokens_out.as_ref(), "tokens_out")?,
+        model: None,
         meta: Some(meta(body.meta.as_ref())?),
     };
     let id = text(body.id.as_ref(), "id")?.unwrap_or_else(random_id);
+    let has_key = idempotency.is_some();
+    if let Some(refusal) = refusals::recall(&caller.tenant, 1, has_key, now_ms()) {
+        return Err(ApiError::from(refusal));
+    }
     let command = Command::RecordUsage { id, usage, cost, created_at_ms, idempotency };
-    let ActorReply::Recorded { event, replayed } = context.ask_actor(&caller, command).await? else {
+    let answer = tenant_stub::send(&context.env, &caller.tenant, command).await;
+    let answer = answer.inspect_err(|refusal| refusals::remember(&caller.tenant, 1, refusal, now_ms()))?;
+    let ActorReply::Recorded { event, replayed } = answer else {
         return Err(unexpected());
     };
     let reply = Reply::json(200, &json!({ "ok": true, "event": item(&caller.tenant, &event) }));

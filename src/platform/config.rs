@@ -5,21 +5,25 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use actors::shared::{Micro, Price};
+use actors::shared::Price;
 use actors::tenant::Policy;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
 mod parse;
+mod plans;
 mod providers;
 mod reader;
 mod signing;
+mod tiers;
 
 #[cfg(test)]
 mod tests;
 
-pub use providers::{Provider, ProviderKind};
+pub use plans::{limits_from_json, limits_to_json};
+pub use providers::{Provider, ProviderKind, safe_url};
 pub use signing::{SigningKey, SigningProblem};
+pub use tiers::Tier;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
@@ -78,6 +82,8 @@ pub struct Config {
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,
     pub policy: Policy,
+    /// What `X-Intelligence-Tier` may name.
+    pub tiers: Vec<Tier>,
     /// Mistakes that forbid serving anything.
     pub problems: Vec<Problem>,
 }
@@ -110,11 +116,6 @@ pub fn get(env: &Env) -> Rc<Config> {
     })
 }
 
-/// What a tenant's actor needs of the configuration.
-pub fn policy(env: &Env) -> Policy {
-    get(env).policy
-}
-
 /// A variable or secret; absent and empty are the same.
 pub fn variable(env: &Env, name: &str) -> Option<String> {
     let value = js_sys::Reflect::get(env, &JsValue::from_str(name)).ok()?;
@@ -124,9 +125,6 @@ pub fn variable(env: &Env, name: &str) -> Option<String> {
 pub fn has_binding(env: &Env, name: &str) -> bool {
     js_sys::Reflect::get(env, &JsValue::from_str(name)).is_ok_and(|value| value.is_object())
 }
-
-/// What a guest begins with when the configuration says nothing.
-const GUEST_GRANT_DEFAULT: Micro = Micro::ZERO;
 
 /// Workers AI by itself, wherever it stands in the preferred order; `None` when the binding is absent.
 pub fn workers_ai(env: &Env) -> Option<Provider> {

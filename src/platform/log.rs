@@ -51,6 +51,19 @@ struct SelfCheckLine<'a> {
     providers: &'a [&'a str],
 }
 
+#[derive(Serialize)]
+struct DeliveryLine<'a> {
+    event: &'a str,
+    attempt: u32,
+    /// A status code, or a word of ours.
+    outcome: &'a str,
+}
+
+/// An attempt to deliver a notice.
+pub fn delivery(attempt: u32, outcome: &str) {
+    print(&DeliveryLine { event: "notice_delivery", attempt, outcome });
+}
+
 /// What the cron trigger found.
 pub fn self_check(ok: bool, providers: &[&str]) {
     print(&SelfCheckLine { event: "self_check", ok, providers });

@@ -1,5 +1,6 @@
 //! What the runtime offers, bound and nothing more: storage, keys, streams, time, logging, configuration.
 
+pub mod abort;
 pub mod config;
 pub mod detached;
 pub mod log;
@@ -8,6 +9,9 @@ pub mod streams;
 pub mod tenant_stub;
 pub mod timer;
 pub mod web_crypto;
+pub mod webhook;
+
+use sha2::Digest;
 
 /// Milliseconds since 1970 by the runtime's clock. It stands still while code runs, by design.
 pub fn now_ms() -> i64 {
@@ -19,4 +23,17 @@ pub fn now_ms() -> i64 {
 /// A random id, by the runtime's own source of randomness.
 pub fn random_id() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+/// Random bytes from the same source.
+pub fn random_bytes() -> [u8; 32] {
+    let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let (third, mut bytes) = (uuid::Uuid::new_v4(), [0; 32]);
+    // Six bits of an id are fixed, so a digest of three spreads 366 random bits over 32 bytes.
+    let digest = sha2::Sha256::new_with_prefix(first.as_bytes())
+        .chain_update(second.as_bytes())
+        .chain_update(third.as_bytes())
+        .finalize();
+    bytes.copy_from_slice(&digest);
+    bytes
 }

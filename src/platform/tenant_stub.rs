@@ -2,8 +2,11 @@
 
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Call, Command, Reply};
-use js_sys::Uint8Array;
-use worker::{Env, Method, Request, RequestInit};
+use js_sys::{Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{RequestInit, Response};
+use worker::Env;
 
 use super::log;
 
@@ -25,7 +28,7 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     let call = Call { tenant: tenant.clone(), command };
     let bytes = serde_json::to_vec(&call).map_err(|error| unreachable(&error.to_string()))?;
     let answer = hop(env, &tenant.actor_name(KIND), &bytes).await;
-    let answer = answer.map_err(|error| unreachable(&error.to_string()))?;
+    let answer = answer.map_err(|error| unreachable(&words(&error)))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
     // Ids are random and names are digests, so these are faults of ours and not of a client.
     if let Err(refusal @ (Refusal::DuplicateOperation | Refusal::UnknownHold | Refusal::TenantMismatch)) =
@@ -36,12 +39,37 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     answer
 }
 
-async fn hop(env: &Env, name: &str, bytes: &[u8]) -> worker::Result<Vec<u8>> {
-    let stub = env.durable_object(BINDING)?.get_by_name(name)?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes).into()));
-    let mut response = stub.fetch_with_request(Request::new_with_init(URL, &init)?).await?;
-    response.bytes().await
+/// One call with bytes there and bytes back, on the platform's own objects: each wrapper around them costs more
+/// than the hop itself.
+async fn hop(env: &Env, name: &str, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
+    let namespace: JsNamespace = Reflect::get(env, &JsValue::from_str(BINDING))?.unchecked_into();
+    let stub = namespace.get_by_name(name)?;
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(&Uint8Array::from(bytes));
+    let response = JsFuture::from(stub.fetch(URL, &init)?).await?;
+    // Whole, and not as a stream: every read of a stream is a turn of its own.
+    let body = response.unchecked_into::<Response>().array_buffer()?;
+    Ok(Uint8Array::new(&JsFuture::from(body).await?).to_vec())
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// `DurableObjectNamespace`, as far as it is needed here.
+    type JsNamespace;
+
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    fn get_by_name(this: &JsNamespace, name: &str) -> Result<JsStub, JsValue>;
+
+    type JsStub;
+
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &JsStub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+}
+
+fn words(error: &JsValue) -> String {
+    let error = error.dyn_ref::<js_sys::Error>();
+    error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
 }
 
 fn unreachable(detail: &str) -> Refusal {

@@ -13,31 +13,40 @@ const EAST_ASIAN_START: char = '\u{2E80}';
 /// Tokens that a chat template adds around the messages.
 const TEMPLATE_TOKENS: u64 = 8;
 
-/// The tokens of `text` by the rule above. Never more than its bytes.
-pub fn count_tokens(text: &str) -> u64 {
-    let (mut tokens, mut letters) = (0_u64, 0_usize);
-    let end_word = |letters: &mut usize, tokens: &mut u64| {
-        let word = letters.div_ceil(LETTERS_PER_TOKEN);
-        *tokens = tokens.saturating_add(u64::try_from(word).unwrap_or(u64::MAX));
-        *letters = 0;
-    };
-    for character in text.chars() {
-        if character.is_ascii_alphanumeric() {
-            letters = letters.saturating_add(1);
-            continue;
-        }
-        if character.is_alphabetic() && character < EAST_ASIAN_START {
-            letters = letters.saturating_add(OTHER_ALPHABET_WEIGHT);
-            continue;
-        }
-        end_word(&mut letters, &mut tokens);
-        // A space belongs to the word after it.
-        if character != ' ' {
-            tokens = tokens.saturating_add(1);
+/// Counts text that comes in pieces, as if it had come whole.
+#[derive(Debug, Clone, Default)]
+pub struct TokenCounter {
+    tokens: u64,
+    /// Weight of the letters of a word that has not ended yet.
+    letters: usize,
+}
+
+impl TokenCounter {
+    pub fn push(&mut self, text: &str) {
+        for character in text.chars() {
+            if character.is_ascii_alphanumeric() {
+                self.letters = self.letters.saturating_add(1);
+            } else if character.is_alphabetic() && character < EAST_ASIAN_START {
+                self.letters = self.letters.saturating_add(OTHER_ALPHABET_WEIGHT);
+            } else {
+                // A space belongs to the word after it.
+                self.tokens = self.total().saturating_add(u64::from(character != ' '));
+                self.letters = 0;
+            }
         }
     }
-    end_word(&mut letters, &mut tokens);
-    tokens
+
+    pub fn total(&self) -> u64 {
+        let word = self.letters.div_ceil(LETTERS_PER_TOKEN);
+        self.tokens.saturating_add(u64::try_from(word).unwrap_or(u64::MAX))
+    }
+}
+
+/// The tokens of `text` by the rule above. Never more than its bytes.
+pub fn count_tokens(text: &str) -> u64 {
+    let mut counter = TokenCounter::default();
+    counter.push(text);
+    counter.total()
 }
 
 /// What a prompt of `bytes` costs at most in ordinary text: a token for three bytes, where English and other
@@ -83,6 +92,10 @@ mod tests {
             let whole = format!("{a}{b}");
             prop_assert!(count_tokens(&whole) <= whole.len() as u64);
             prop_assert!(count_tokens(&whole) >= count_tokens(&a));
+            let mut counter = TokenCounter::default();
+            counter.push(&a);
+            counter.push(&b);
+            prop_assert_eq!(counter.total(), count_tokens(&whole));
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Owns: deadlines, fallback, formats of providers. Never does: credits; who pays is settled elsewhere.
 
-mod abort;
 mod answer;
 mod chat;
 mod count;
@@ -15,7 +14,7 @@ mod workers_ai;
 
 pub use answer::{Answer, TokenUsage};
 pub use chat::ChatRequest;
-pub use count::estimate_prompt_tokens;
+pub use count::{TokenCounter, count_prompt, estimate_prompt_tokens};
 pub use failure::Failure;
 pub use orchestrator::{complete, complete_with, open_stream};
 pub use piece_stream::PieceStream;

@@ -4,10 +4,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
-use super::abort::AbortGuard;
 use super::answer::{Answer, Wire};
 use super::chat::ChatRequest;
 use super::{Failure, PieceStream};
+use crate::platform::abort::AbortGuard;
 use crate::platform::config::Provider;
 use crate::platform::streams;
 

@@ -27,18 +27,19 @@ impl Failed {
     }
 }
 
-/// Asks until one answers.
+/// Asks `providers` in their order until one answers.
 ///
 /// # Errors
 /// [`Failed`] with every attempt, when none does before `end_ms`.
 pub async fn complete(
     env: &Env,
     config: &Config,
+    providers: &[Provider],
     request: &ChatRequest,
     end_ms: i64,
 ) -> Result<(Provider, Answer), Failed> {
     let mut attempts = Vec::new();
-    for provider in &config.providers {
+    for provider in providers {
         let started_ms = now_ms();
         let outcome = once(env, config, provider, request, end_ms.saturating_sub(started_ms)).await;
         note(request, provider, started_ms, outcome.as_ref().err());
@@ -87,11 +88,12 @@ async fn once(
 pub async fn open_stream(
     env: &Env,
     config: &Config,
+    providers: &[Provider],
     request: &ChatRequest,
     end_ms: i64,
 ) -> Result<(Provider, PieceStream), Failed> {
     let mut attempts = Vec::new();
-    for provider in &config.providers {
+    for provider in providers {
         let started_ms = now_ms();
         let outcome = first_piece(env, config.deadlines, provider, request, end_ms).await;
         note(request, provider, started_ms, outcome.as_ref().err());

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use web_sys::ReadableStream;
 
 use super::Failure;
-use super::abort::AbortGuard;
 use super::answer::{TokenUsage, Wire};
 use super::openai_compatible::ANSWER_BYTES_MAX;
 use super::sse::SseParser;
+use crate::platform::abort::AbortGuard;
 use crate::platform::streams::ByteReader;
 use crate::platform::{now_ms, timer};
 

@@ -1,11 +1,10 @@
 //! From variables to [`Config`]: every default and every bound.
 
 use actors::shared::Price;
-use actors::tenant::Policy;
 use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader};
-use super::{Config, Deadlines, Environment, GUEST_GRANT_DEFAULT, IdentityMode, providers, signing};
+use super::{Config, Deadlines, Environment, IdentityMode, plans, providers, signing, tiers};
 
 /// The shortest admin key that is accepted, in characters.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
@@ -23,6 +22,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     if default_max_tokens > max_output_tokens {
         reader.problem("DEFAULT_MAX_TOKENS", "give no more than MAX_OUTPUT_TOKENS");
     }
+    let tiers = tiers::read(&mut reader, &providers);
     Config {
         environment,
         identity_mode,
@@ -40,10 +40,8 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         default_max_tokens,
         max_output_tokens,
         deadlines: deadlines(&mut reader),
-        policy: Policy {
-            requests_per_minute: small(reader.number("REQUESTS_PER_MINUTE", 600, 0, 1_000_000)),
-            guest_grant: reader.credits("GUEST_CREDITS", GUEST_GRANT_DEFAULT),
-        },
+        policy: plans::policy(&mut reader, &tiers),
+        tiers,
         problems: reader.problems,
     }
 }
@@ -170,6 +168,6 @@ fn is_origin(rule: &str) -> bool {
 }
 
 /// Numbers whose bounds were checked already.
-fn small(number: i64) -> u32 {
+pub(super) fn small(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

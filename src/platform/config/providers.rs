@@ -147,11 +147,15 @@ fn compatible(
 
 /// Where to post chats below `base`; `None` for an address that a key must not be sent to.
 pub(super) fn chat_url(base: &str, environment: Environment) -> Option<String> {
-    let url = Url::parse(base).ok()?;
-    let plain = url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
+    let url = safe_url(base, environment).filter(|url| url.query().is_none())?;
+    Some(format!("{}/chat/completions", url.as_str().trim_end_matches('/')))
+}
+
+/// An address that this service may call: https to a host with a name, nothing that points inside. Plain http is
+/// for loopback in development.
+pub fn safe_url(address: &str, environment: Environment) -> Option<Url> {
+    let url = Url::parse(address).ok()?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let local = |name: &str| name == "localhost" || name.ends_with(".localhost") || name.ends_with('.');
     let named = matches!(url.host(), Some(Host::Domain(name)) if !local(name));
     let loopback = match url.host()? {
@@ -164,5 +168,5 @@ pub(super) fn chat_url(base: &str, environment: Environment) -> Option<String> {
         "http" => loopback && environment == Environment::Development,
         _ => false,
     };
-    (plain && reachable).then(|| format!("{}/chat/completions", url.as_str().trim_end_matches('/')))
+    (plain && reachable).then_some(url)
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::parse::config;
 use super::providers::chat_url;
 use super::*;
+use actors::shared::Micro;
 
 fn parsed(variables: &[(&str, &str)]) -> Config {
     let map: BTreeMap<_, _> = variables.iter().copied().collect();
@@ -20,6 +21,8 @@ fn nothing_set_is_production_with_verified_identity_and_no_free_credit() {
     assert_eq!(config.environment, Environment::Production);
     assert_eq!(config.identity_mode, IdentityMode::Verified);
     assert_eq!(config.policy.guest_grant, Micro::ZERO);
+    let free = config.policy.plans.get("free").unwrap();
+    assert_eq!(free.requests_per_minute, Some(600));
     assert!(config.admin_key_digests.is_empty());
     assert_eq!(config.signing.err(), Some(SigningProblem::Missing));
     let names: Vec<_> = config.providers.iter().map(|provider| provider.name).collect();
@@ -43,7 +46,16 @@ fn mistakes_are_problems_and_not_defaults() {
         ("MODEL_PRICES", r#"{"m":"x"}"#),
         ("REQUESTS_PER_MINUTE", "-1"),
         ("JWT_TTL_SEC", "59"),
-        ("GUEST_CREDITS", "-1"),
+        ("GUEST_GRANT_CREDITS", "-1"),
+        ("GUEST_GRANT_TTL_SEC", "0"),
+        ("PLANS", "[]"),
+        ("PLANS", r#"{"free":{"requests":1}}"#),
+        ("PLANS", r#"{"free":{"in_flight":-1}}"#),
+        ("PLANS", r#"{"free":{"tiers":["high"]}}"#),
+        ("DEFAULT_PLAN", "gold"),
+        ("GUEST_PLAN", "gold"),
+        ("TIERS", "[]"),
+        ("TIERS", r#"{"high":{"weight":0}}"#),
         ("ADMIN_API_KEY", "short"),
         ("PREFERRED_PROVIDER", "groq,gorq"),
         ("HOLD_TTL_MS", "60000"),
@@ -120,4 +132,41 @@ fn a_model_has_its_own_price_or_the_general_one() {
     assert_eq!(config.price_of("big").per_1k_tokens_micro, 500_000);
     assert_eq!(config.price_of("free").per_1k_tokens_micro, 0);
     assert_eq!(config.price_of("other").per_1k_tokens_micro, 50_000);
+}
+
+#[test]
+fn plans_build_on_the_usual_limits() {
+    let plans =
+        r#"{"free":{"in_flight":2,"credits_per_day":1.5},"pro":{"requests_per_minute":0,"tiers":["high"]}}"#;
+    let tiers = r#"{"high":{"weight":4,"models":{"cfai":"big"}},"other":{"providers":["groq"]}}"#;
+    let config = parsed(&[
+        ("PLANS", plans),
+        ("TIERS", tiers),
+        ("REQUESTS_PER_MINUTE", "30"),
+        ("GUEST_PLAN", "pro"),
+        ("GUEST_GRANT_CREDITS", "0.5"),
+    ]);
+    assert_eq!(config.problems, []);
+    let free = config.policy.plans.get("free").unwrap();
+    assert_eq!((free.requests_per_minute, free.in_flight), (Some(30), Some(2)));
+    assert_eq!(free.credits_per_day, Some(Micro(1_500_000)));
+    assert_eq!(config.policy.plans.get("pro").unwrap().requests_per_minute, Some(0));
+    assert_eq!((config.policy.default_plan.as_str(), config.policy.guest_plan.as_str()), ("free", "pro"));
+    assert_eq!(config.policy.guest_grant_ttl_ms, 86_400_000);
+    let tiers: Vec<_> = config
+        .tiers
+        .iter()
+        .map(|tier| {
+            (tier.name.as_str(), tier.weight, tier.providers.iter().map(|p| p.model.as_str()).collect())
+        })
+        .collect::<Vec<(_, _, Vec<_>)>>();
+    assert_eq!(tiers, [("high", 4, vec!["big"]), ("other", 1, vec![])], "groq has no key here");
+}
+
+#[test]
+fn limits_read_what_they_write() {
+    let json = serde_json::json!({"tokens_per_minute": 9, "credits_burst": 0.25, "tiers": ["a"]});
+    let limits = limits_from_json(&json).unwrap();
+    assert_eq!(limits_to_json(&limits), json);
+    assert!(limits_from_json(&serde_json::json!({"credits_per_day": 1e30})).is_err());
 }

@@ -168,13 +168,18 @@ impl Call {
 
     /// Sends with `Accept: text/event-stream` and gives the reply while it comes.
     pub async fn open(self) -> EventStream {
-        let builder = self.builder.header("accept", "text/event-stream");
-        let response = match builder.send().await {
-            Ok(response) => response,
-            Err(error) => panic!("{}: no reply: {error:?}", self.path),
-        };
+        let what = self.path.clone();
+        match self.try_open().await {
+            Ok(stream) => stream,
+            Err(error) => panic!("{what}: no reply: {error:?}"),
+        }
+    }
+
+    /// Like `open` where the Worker may be gone.
+    pub async fn try_open(self) -> Result<EventStream, reqwest::Error> {
+        let response = self.builder.header("accept", "text/event-stream").send().await?;
         house_rules::check_head(&self.path, response.headers(), &self.target);
-        EventStream::new(response, self.target)
+        Ok(EventStream::new(response, self.target))
     }
 }
 

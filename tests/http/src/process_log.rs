@@ -43,6 +43,12 @@ impl ProcessLog {
         lines.text.get(from..).unwrap_or_default().join("\n")
     }
 
+    /// What follows `prefix` in each line that begins with it, in order.
+    pub fn after_prefix(&self, prefix: &str) -> Vec<String> {
+        let lines = self.lines.lock().expect("the log lock");
+        lines.text.iter().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
     /// Panics when any line so far held a secret.
     pub fn assert_no_secret(&self) {
         let leak = self.lines.lock().expect("the log lock").leak.clone();

@@ -90,11 +90,11 @@ async fn whole(completion: &Completion, asked: &Asked, in_flight: InFlight) -> R
 
 fn streamed(completion: Completion, asked: &Asked, in_flight: InFlight) -> Response<Body> {
     let model = completion.model.clone().unwrap_or_else(|| asked.model.clone());
-    let texts: Vec<Bytes> = completion
-        .pieces
-        .iter()
-        .map(|text| chunk(&model, json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}])))
-        .collect();
+    // Made one by one as they are sent: making many thousands first could take longer than a first byte may.
+    let texts = completion.pieces.clone().into_iter().map({
+        let model = model.clone();
+        move |text| chunk(&model, json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]))
+    });
     let gap = completion.gap;
     let tail: stream::BoxStream<'static, Piece> = match completion.ending {
         Ending::Proper => stream::iter(closing(&completion, &model, asked.include_usage)).boxed(),
@@ -104,7 +104,7 @@ fn streamed(completion: Completion, asked: &Asked, in_flight: InFlight) -> Respo
         }
         Ending::Broken => breaking().boxed(),
         Ending::Stalled => stream::pending().boxed(),
-        Ending::Endless => paced(stream::iter(texts.clone()).cycle(), gap).boxed(),
+        Ending::Endless => paced(stream::iter(texts.clone().cycle()), gap).boxed(),
     };
     let body = paced(stream::iter(texts), gap).chain(tail);
     respond(200, "text/event-stream", counted(body, in_flight))

@@ -4,6 +4,7 @@
 
 use crate::artifacts;
 use crate::client::{Client, Target};
+use crate::poll::eventually;
 use crate::process_log::ProcessLog;
 use crate::secrets::Canaries;
 use crate::vars::Vars;
@@ -21,6 +22,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(90);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const LOG_TAIL_LINES: usize = 40;
+/// How the starter says that it brought up another workerd after a crash.
+const RESTARTED: &str = "restarted ";
 
 pub struct Stack {
     process: Process,
@@ -30,6 +33,7 @@ pub struct Stack {
     bundle: Option<PathBuf>,
     canaries: Canaries,
     log: ProcessLog,
+    restarts_seen: usize,
 }
 
 /// The starter and the workerd it started.
@@ -54,7 +58,8 @@ impl Stack {
         let log = ProcessLog::default();
         let canaries = vars.canaries();
         let process = launch(storage.path(), &vars_file, engine_url, bundle.as_deref(), &log, &canaries);
-        Self { process, storage, vars_file, engine_url: engine_url.to_owned(), bundle, canaries, log }
+        let engine_url = engine_url.to_owned();
+        Self { process, storage, vars_file, engine_url, bundle, canaries, log, restarts_seen: 0 }
     }
 
     pub fn target(&self) -> Target {
@@ -70,11 +75,31 @@ impl Stack {
         &self.log
     }
 
-    /// SIGKILL to workerd: no handler of the Worker gets to run.
+    /// SIGKILL to workerd: no handler of the Worker gets to run. Returns once the process is gone.
     pub fn kill_workerd(&self) {
-        kill_process(self.process.workerd, Signal::KILL).expect("workerd was running");
+        self.crash_workerd();
         // The starter may bring up another one on the same port, so the process is watched, not the port.
         self.wait_until_workerd_is_gone();
+    }
+
+    /// SIGKILL to workerd and nothing more: by itself the starter then brings up another one on the same port
+    /// and storage, which `restarted` waits for.
+    pub fn crash_workerd(&self) {
+        kill_process(self.process.workerd, Signal::KILL).expect("workerd was running");
+    }
+
+    /// Waits until the starter has announced the workerd that it brought up after a crash.
+    pub async fn restarted(&mut self, bound: Duration) {
+        let seen = self.restarts_seen;
+        let announced = eventually(bound, "the starter announces another workerd", || async {
+            let announced = self.log.after_prefix(RESTARTED);
+            if announced.len() > seen { Ok(announced) } else { Err(self.log.tail(LOG_TAIL_LINES)) }
+        })
+        .await;
+        let last: Value =
+            announced.last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        self.process.workerd = workerd_pid(&last);
+        self.restarts_seen = announced.len();
     }
 
     /// Ends the stack and waits until its workerd has ended too.
@@ -99,6 +124,7 @@ impl Stack {
             &self.log,
             &self.canaries,
         );
+        self.restarts_seen = self.log.after_prefix(RESTARTED).len();
     }
 }
 
@@ -155,12 +181,8 @@ fn launch(
         let _ = starter.wait();
         panic!("the stack did not become ready:\n{}", log.tail(LOG_TAIL_LINES));
     };
-    let workerd = line.get("workerd_pid").and_then(Value::as_i64);
     Process {
-        workerd: workerd
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw)
-            .unwrap_or_else(|| panic!("no workerd_pid in {line}")),
+        workerd: workerd_pid(&line),
         url: line
             .get("url")
             .and_then(Value::as_str)
@@ -169,6 +191,13 @@ fn launch(
             .to_owned(),
         starter,
     }
+}
+
+fn workerd_pid(announcement: &Value) -> Pid {
+    let pid = announcement.get("workerd_pid").and_then(Value::as_i64);
+    pid.and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw)
+        .unwrap_or_else(|| panic!("no workerd_pid in {announcement}"))
 }
 
 /// The line that says the stack is ready. The channel closes without one when the starter ends first.

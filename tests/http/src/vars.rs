@@ -17,9 +17,12 @@ pub const GROQ_MODEL: &str = "llama-3.1-8b-instant";
 pub const OPENAI_MODEL: &str = "gpt-4o-mini";
 pub const LOCAL_MODEL: &str = "smollm2-135m-instruct";
 pub const CF_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
+/// What OpenAI is asked for in the tier `high`, and what one request of it counts as.
+pub const HIGH_TIER_MODEL: &str = "gpt-4o";
+pub const HIGH_TIER_WEIGHT: i64 = 4;
 
 /// What a new guest has, and what a thousand tokens cost.
-pub const GUEST_CREDITS: f64 = 0.5;
+pub const GUEST_GRANT_CREDITS: f64 = 0.5;
 pub const CREDIT_PER_1K: f64 = 0.05;
 
 pub const APP_ORIGIN: &str = "https://app.cognomega.com";
@@ -34,6 +37,27 @@ pub const ASK_TIMEOUT_MS: u64 = 7_000;
 #[derive(Clone)]
 pub struct Vars {
     map: Map<String, Value>,
+}
+
+/// `free` limits nothing that a test could reach by accident; the others are for tests that name them.
+fn plans() -> Value {
+    json!({
+        "free": {},
+        "few-requests": {"requests_per_minute": 3, "requests_burst": 3},
+        "plain-tier": {"tiers": ["standard"]},
+    })
+}
+
+/// `high` has other models, fewer providers and another order of them.
+fn tiers() -> Value {
+    json!({
+        "standard": {"weight": 1},
+        "high": {
+            "weight": HIGH_TIER_WEIGHT,
+            "providers": ["openai", "groq"],
+            "models": {"openai": HIGH_TIER_MODEL},
+        },
+    })
 }
 
 /// Where a stack finds its providers.
@@ -61,7 +85,12 @@ impl Vars {
             "CF_AI_MODEL": CF_AI_MODEL,
             "CREDIT_PER_1K": CREDIT_PER_1K.to_string(),
             "MODEL_PRICES": "{}",
-            "GUEST_CREDITS": GUEST_CREDITS.to_string(),
+            "GUEST_GRANT_CREDITS": GUEST_GRANT_CREDITS.to_string(),
+            "GUEST_GRANT_TTL_SEC": "3600",
+            "PLANS": plans().to_string(),
+            "DEFAULT_PLAN": "free",
+            "GUEST_PLAN": null,
+            "TIERS": tiers().to_string(),
             "REQUESTS_PER_MINUTE": "100000",
             "DEFAULT_MAX_TOKENS": "256",
             "MAX_OUTPUT_TOKENS": "4096",

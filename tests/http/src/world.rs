@@ -5,6 +5,7 @@ use crate::poll::eventually;
 use crate::provider::Provider;
 use crate::stack::Stack;
 use crate::vars::{ProviderBases, Vars};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,9 @@ const PRIVATE_STACKS_MAX: usize = 1;
 
 /// How long a settled charge may take to show after the reply's last byte.
 pub const SETTLE_BOUND: Duration = Duration::from_secs(10);
+
+/// Rows of a page when a list is walked: the most there may be.
+const PAGE_ROWS: usize = 100;
 
 pub struct World {
     pub stack: Stack,
@@ -133,6 +137,56 @@ impl Tenant {
         items.unwrap_or_else(|| panic!("no items in {reply:?}"))
     }
 
+    /// All items of a list route, over as many pages as there are.
+    pub async fn walk(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let call = self.get(path).query("limit", &PAGE_ROWS.to_string());
+            let call = match &cursor {
+                Some(cursor) => call.query("cursor", cursor),
+                None => call,
+            };
+            let page = call.send().await.expect(200).json();
+            let rows = page.get("items").and_then(Value::as_array).cloned();
+            items.extend(rows.unwrap_or_else(|| panic!("no items in {page}")));
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return items,
+            }
+        }
+    }
+
+    /// Entries, newest first.
+    pub async fn ledger(&self) -> Vec<Value> {
+        self.walk("/api/credits/ledger").await
+    }
+
+    pub async fn notices(&self) -> Vec<Value> {
+        self.walk("/api/credits/notices").await
+    }
+
+    /// Sets what this tenant may do, as the operator; replaces what was set before.
+    pub async fn put_limits(&self, mut settings: Value) -> Reply {
+        if let Some(members) = settings.as_object_mut() {
+            members.insert("email".to_owned(), json!(self.email));
+        }
+        let call = self.client.call(Method::PUT, "/api/credits/limits");
+        call.admin().json(&settings).send().await
+    }
+
+    pub async fn limits(&self) -> Value {
+        self.get("/api/credits/limits").send().await.expect(200).json()
+    }
+
+    /// The tenant's own audit, which must find nothing wrong.
+    pub async fn verified(&self) -> Value {
+        let found = self.get("/api/credits/verify").send().await.expect(200).json();
+        assert_eq!(found.get("ok"), Some(&json!(true)), "{found}");
+        assert_eq!(found.get("complete"), Some(&json!(true)), "{found}");
+        assert_eq!(found.get("problems"), Some(&json!([])), "{found}");
+        found
+    }
+
     pub async fn usage(&self) -> Vec<Value> {
         self.items("/api/billing/usage?limit=100").await
     }
@@ -164,6 +218,11 @@ impl Tenant {
 /// A member that must be a number.
 pub fn number(value: &Value, member: &str) -> f64 {
     value.get(member).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number {member} in {value}"))
+}
+
+/// A member that must be a whole number.
+pub fn whole(value: &Value, member: &str) -> i64 {
+    value.get(member).and_then(Value::as_i64).unwrap_or_else(|| panic!("no whole number {member} in {value}"))
 }
 
 /// A member that must be a text.

@@ -1,4 +1,4 @@
-//! Ten thousand seeds hold, and everything that is meant to happen in them happens, and often.
+//! Thousands of seeds hold, and everything that is meant to happen in them happens, and often.
 
 use std::time::Instant;
 

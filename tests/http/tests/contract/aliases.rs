@@ -22,12 +22,16 @@ pub const GUEST: [&str; 3] = ["/auth/guest", "/api/auth/guest", "/api/v1/auth/gu
 
 pub const HEALTH: [&str; 5] = ["/healthz", "/api/healthz", "/api/v1/healthz", "/health", "/api/health"];
 
-/// Lists of a tenant without an alias.
-pub const LISTS: [&str; 2] = ["/api/credits/ledger", "/api/credits/holds"];
+/// What a tenant can read of itself, without an alias.
+pub const OWN_READS: [&str; 4] =
+    ["/api/credits/ledger", "/api/credits/holds", "/api/credits/notices", "/api/credits/verify"];
+
+/// Read by a tenant, and set by an operator.
+pub const LIMITS: &str = "/api/credits/limits";
 
 /// Every method and path that acts for a tenant.
 pub fn for_a_tenant() -> Vec<(Method, &'static str)> {
-    let reads = BALANCE.into_iter().chain(USAGE).chain(LISTS);
+    let reads = BALANCE.into_iter().chain(USAGE).chain(OWN_READS).chain([LIMITS]);
     let writes = ASK.into_iter().chain(USAGE);
     reads.map(|path| (Method::GET, path)).chain(writes.map(|path| (Method::POST, path))).collect()
 }

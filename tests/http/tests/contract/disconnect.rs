@@ -148,7 +148,11 @@ async fn a_reader_that_is_too_slow_sees_that_its_stream_is_not_whole() {
         let marker = unique_marker();
         let pieces: Vec<&str> = std::iter::repeat_n(" ", 60_000).chain(["THE-END"]).collect();
         let completion = Completion::of(&pieces).usage(Usage::new(40, 4_000));
-        world.groq.script(&marker, [Behaviour::Complete(completion)]);
+        // All of them: on a machine so busy that the first is passed over, the next one's short answer would
+        // be taken whole.
+        for provider in world.providers() {
+            provider.script(&marker, [Behaviour::Complete(completion.clone())]);
+        }
         let body = json!({"input": marker, "max_tokens": 4_096}).to_string();
         let head = format!(
             "Authorization: Bearer {}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n\

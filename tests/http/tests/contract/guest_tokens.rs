@@ -3,7 +3,7 @@
 use crate::aliases::{ASK, GUEST};
 use http_tests::keys;
 use http_tests::tokens::{decoded, now_s};
-use http_tests::vars::{GUEST_CREDITS, ISSUER, KEY_ID};
+use http_tests::vars::{GUEST_GRANT_CREDITS, ISSUER, KEY_ID};
 use http_tests::world::{World, assert_credits, number, text};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn a_guest_is_served_as_a_tenant_of_its_own() {
     let token = text(&body, "token");
     let (_, claims) = decoded(token);
     let balance = client.get("/api/credits").bearer(token).send().await.expect(200).json();
-    assert_credits(number(&balance, "balance"), GUEST_CREDITS, "what a guest begins with");
+    assert_credits(number(&balance, "balance"), GUEST_GRANT_CREDITS, "what a guest begins with");
     assert_eq!(balance.get("email"), claims.get("sub"));
     for path in ASK {
         let reply = client.post(path).bearer(token).json(&json!({"input": "hi"})).send().await.expect(200);
@@ -88,7 +88,7 @@ async fn a_guest_is_served_as_a_tenant_of_its_own() {
         assert_eq!(reply.header("x-credits-balance"), None, "{path}: absent for guests");
     }
     let balance = client.get("/api/credits").bearer(token).send().await.expect(200).json();
-    assert_credits(number(&balance, "balance"), GUEST_CREDITS - 0.024, "after two asks");
+    assert_credits(number(&balance, "balance"), GUEST_GRANT_CREDITS - 0.024, "after two asks");
     let usage = client.get("/usage").bearer(token).send().await.expect(200).json();
     assert_eq!(usage.get("items").and_then(Value::as_array).map(Vec::len), Some(2));
 }

@@ -185,7 +185,7 @@ async fn a_guest_named_like_a_victim_is_its_own_tenant() {
     let token = guest_token(&victim.email);
     for path in aliases::BALANCE {
         let body = world.client().get(path).bearer(&token).send().await.expect(200).json();
-        assert_credits(number(&body, "balance"), vars::GUEST_CREDITS, path);
+        assert_credits(number(&body, "balance"), vars::GUEST_GRANT_CREDITS, path);
     }
     let ask = world.client().post("/api/si/ask").bearer(&token).json(&json!({"input": "whose?"}));
     ask.send().await.expect(200);

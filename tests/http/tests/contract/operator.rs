@@ -7,8 +7,9 @@ use http_tests::world::{World, assert_credits, number, text};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const OPERATOR_ONLY: [(Method, &str); 5] = [
+const OPERATOR_ONLY: [(Method, &str); 6] = [
     (Method::POST, "/api/credits/adjust"),
+    (Method::PUT, "/api/credits/limits"),
     (Method::POST, "/api/ai/test"),
     (Method::GET, "/api/admin/ping"),
     (Method::POST, "/api/admin/ping"),

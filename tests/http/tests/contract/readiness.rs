@@ -38,6 +38,11 @@ async fn mistakes_are_all_told_at_once_and_stop_the_paid_routes() {
         "CREDIT_PER_1K": "cheap",
         "HOLD_TTL_MS": "5",
         "ADMIN_API_KEY": "too-short-to-be-a-key",
+        "PLANS": r#"{"free": {"requests_per_hour": 5}, "pro": {"tiers": ["no-such-tier"]}}"#,
+        "DEFAULT_PLAN": "gold",
+        "GUEST_PLAN": "silver",
+        "TIERS": r#"{"high": {"weight": 0}}"#,
+        "GUEST_GRANT_TTL_SEC": "never",
     }))
     .await;
     let client = world.client();
@@ -51,7 +56,19 @@ async fn mistakes_are_all_told_at_once_and_stop_the_paid_routes() {
         .flatten()
         .filter_map(|problem| problem.get("variable").and_then(Value::as_str))
         .collect();
-    for variable in ["GROQ_BASE", "OPENAI_BASE", "CREDIT_PER_1K", "HOLD_TTL_MS", "ADMIN_API_KEY"] {
+    let wrong = [
+        "GROQ_BASE",
+        "OPENAI_BASE",
+        "CREDIT_PER_1K",
+        "HOLD_TTL_MS",
+        "ADMIN_API_KEY",
+        "PLANS",
+        "DEFAULT_PLAN",
+        "GUEST_PLAN",
+        "TIERS",
+        "GUEST_GRANT_TTL_SEC",
+    ];
+    for variable in wrong {
         assert!(named.contains(&variable), "{variable} is not named in {body}");
     }
     for secret in ["base-password", "too-short-to-be-a-key"] {

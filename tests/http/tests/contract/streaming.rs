@@ -4,7 +4,7 @@ use crate::aliases::ASK;
 use http_tests::client::unique_marker;
 use http_tests::event_stream::{EventStream, Item, Transcript};
 use http_tests::provider_script::{Behaviour, Completion, Usage};
-use http_tests::vars::{GROQ_MODEL, GUEST_CREDITS};
+use http_tests::vars::{GROQ_MODEL, GUEST_GRANT_CREDITS};
 use http_tests::world::{Tenant, World, assert_credits, number, text};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -213,5 +213,5 @@ async fn a_guest_streams_without_a_balance() {
     let usage = stream.drain().await.event_json("usage");
     assert_eq!(usage.get("credits_balance"), None);
     let balance = client.get("/api/credits").bearer(text(&guest, "token")).send().await.expect(200).json();
-    assert_credits(number(&balance, "balance"), GUEST_CREDITS - 0.012, "charged all the same");
+    assert_credits(number(&balance, "balance"), GUEST_GRANT_CREDITS - 0.012, "charged all the same");
 }

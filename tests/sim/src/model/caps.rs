@@ -86,6 +86,27 @@ impl CapCount {
 }
 
 impl Model {
+    /// Whether an open hold may have more set aside, for the model that answers when that is known.
+    pub(super) fn allow_more(
+        &self,
+        hold: &Hold,
+        more: i64,
+        model: Option<u8>,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let settings = &self.state.settings;
+        for (terms, count) in settings.caps.iter().zip(&self.state.caps) {
+            let of_model = model.is_none_or(|at| model_bit(terms).is_none_or(|bit| bit == 1 << at));
+            let mut count = *count;
+            count.turn(terms.period, now_ms);
+            let full = count.spent + count.held + more > terms.limit.0;
+            if counts(terms, hold.api_key, hold.models) && of_model && full {
+                return Err(refuse(terms, &count, more, now_ms));
+            }
+        }
+        Ok(())
+    }
+
     /// Counts a hold in the caps; the models that may answer, as bits.
     pub(super) fn admit_caps(
         &mut self,

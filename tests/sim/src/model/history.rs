@@ -48,13 +48,8 @@ impl History {
             }
         }
         for admission in state.admitted.drain(..) {
-            // Time as each meter saw it: also what became known of a request later told it the time.
-            let clocks = state.meters.map(|meters| meters.map(|meter| meter.clock_ms));
-            let mut stamps = self.stamps.last().copied().unwrap_or(clocks);
-            for (stamp, clock_ms) in stamps.iter_mut().flatten().zip(clocks.into_iter().flatten()) {
-                *stamp = (*stamp).max(clock_ms);
-            }
-            self.stamps.push(stamps);
+            // Also what became known of a request later told a meter the time. A key's meters go with its limits.
+            self.stamps.push(state.meters.map(|meters| meters.map(|meter| meter.clock_ms)));
             self.admissions.push(admission);
         }
     }

@@ -86,6 +86,9 @@ impl Model {
             return Ok(ended);
         }
         let more = (asked.hold_total - self.state.holds[at].amount).max(0);
+        if more > 0 && more <= self.state.account.available {
+            self.allow_more(&self.state.holds[at], more, asked.used.model, now_ms)?;
+        }
         let added = self.set_aside(more)?;
         let hold = &mut self.state.holds[at];
         let before = hold.held();
@@ -115,7 +118,13 @@ impl Model {
         let at = self.state.hold(asked.hold).ok_or(Refusal::UnknownHold)?;
         if self.state.holds[at].end.is_some() {
             self.note_late(at, asked, now_ms);
-            return Ok(self.state.holds[at].ended(self.state.account.available).unwrap());
+            let (hold, available) = (self.state.holds[at].clone(), self.state.account.available);
+            // The client may have this answer: its key gives it again, if nobody took the key in between.
+            if let (Some(HoldEnd::Expired), Some(key)) = (hold.end, hold.key) {
+                let (id, charged, reply) = (hold.id, hold.charged, asked.reply);
+                self.finish(key, id, Given::Settled { hold: id, charged, available, reply }, now_ms);
+            }
+            return Ok(hold.ended(available).unwrap());
         }
         let mut hold = self.state.holds[at].clone();
         let held = hold.held();
@@ -158,11 +167,25 @@ impl Model {
         let tokens = hold.reported.map_or(0, Used::tokens);
         self.reconcile(&hold, tokens, hold.charged, now_ms);
         self.watch_balance(now_ms);
-        if let Some(key) = hold.key {
-            self.free(key, id);
-        }
+        self.end_key(&hold, now_ms);
         let (end, charged) = (HoldEnd::Released, hold.charged);
         Ok(Answer::Ended(Ended { end, charged, shortfall: 0, available, first: true }))
+    }
+
+    /// A key whose work was charged in part stays used, with no reply to give again.
+    fn end_key(&mut self, hold: &super::Hold, now_ms: i64) {
+        let Some(key) = hold.key else { return };
+        let (available, charged) = (self.state.account.available, hold.charged);
+        if charged > 0 {
+            self.finish(
+                key,
+                hold.id,
+                Given::Settled { hold: hold.id, charged, available, reply: false },
+                now_ms,
+            );
+        } else {
+            self.free(key, hold.id);
+        }
     }
 
     /// Ends what is past its deadline; whether there was any.
@@ -179,6 +202,9 @@ impl Model {
         }
         for hold in changes {
             self.count_caps(&hold, hold.held(), 0, None, now_ms);
+            if hold.charged > 0 {
+                self.end_key(&hold, now_ms);
+            }
         }
         !ended.is_empty()
     }

@@ -3,7 +3,7 @@
 use super::{MINUTE_MS, Model, NOTICE_HISTORY_MS};
 
 const DELIVERIES_MAX: usize = 4;
-const ATTEMPTS_MAX: u32 = 10;
+const ATTEMPTS_MAX: u32 = 15;
 const LEASE_MS: i64 = 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,10 @@ impl Model {
         let mut due: Vec<_> =
             pending.filter(|notice| notice.next_at_ms.is_some_and(|at| at <= now_ms)).collect();
         due.sort_by_key(|notice| (notice.next_at_ms, notice.seq));
+        // Attempts that nobody reports are attempts all the same.
+        let (over, due): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|notice| notice.attempts >= ATTEMPTS_MAX);
+        over.into_iter().for_each(|notice| (notice.state, notice.next_at_ms) = (NoticeState::Failed, None));
         for notice in due.into_iter().take(DELIVERIES_MAX) {
             notice.attempts += 1;
             notice.next_at_ms = Some(now_ms + LEASE_MS);

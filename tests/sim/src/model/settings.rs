@@ -10,6 +10,7 @@ use actors::tenant::{Policy, Settings};
 use super::caps::{charges, counts, period_bounds};
 use super::meter::NAMES;
 use super::{Answer, BudgetShown, CapCount, Model, budgets};
+use crate::command::API_KEYS;
 
 impl Model {
     /// The plan that is in force: the one set, else the usual one of guests or of others.
@@ -33,26 +34,36 @@ impl Model {
         if let Some(field) = absurd(&settings, &self.policy) {
             return Err(Refusal::InvalidSetting { field: field.to_owned(), expected: String::new() });
         }
-        let caps = (0..settings.caps.len()).map(|at| self.cap_of(&settings, at, now_ms)).collect();
+        // Nobody is told twice of the same, except when nobody could be told before.
+        let heard = self.state.settings.webhook.is_some() || settings.webhook.is_none();
+        let caps = (0..settings.caps.len()).map(|at| self.cap_of(&settings, at, heard, now_ms)).collect();
         self.state.caps = caps;
         let newest_ms = self.state.open_holds().map(|hold| hold.created_at_ms).max().unwrap_or(now_ms);
         let latest_ms = now_ms.max(self.state.account.updated_at_ms).max(newest_ms);
         self.state.set_at_ms = self.state.set_at_ms.max(latest_ms);
-        (self.state.low_told, self.state.top_up_asked) = (false, false);
+        self.state.low_told &= heard && self.state.settings.low_balance == settings.low_balance;
+        self.state.top_up_asked &= heard && self.state.settings.top_up == settings.top_up;
+        for (meters, key) in self.state.meters.iter_mut().skip(1).zip(API_KEYS) {
+            if !settings.keys.contains_key(key) {
+                *meters = Default::default();
+            }
+        }
         self.state.settings = Rc::new(settings);
         self.watch(self.owned_at(now_ms), now_ms);
         Ok(Answer::Limits(self.shown(now_ms)))
     }
 
     /// A cap goes on counting when only its limits changed; a new one counts from what was charged in its period.
-    fn cap_of(&self, settings: &Settings, at: usize, now_ms: i64) -> CapCount {
+    fn cap_of(&self, settings: &Settings, at: usize, heard: bool, now_ms: i64) -> CapCount {
         let terms = &settings.caps[at];
         let known = self.state.settings.caps.iter().position(|cap| {
             (&cap.id, cap.period, &cap.api_key, &cap.model)
                 == (&terms.id, terms.period, &terms.api_key, &terms.model)
         });
         if let Some(known) = known {
-            return CapCount { told: 0, ..self.state.caps[known] };
+            let same = heard && self.state.settings.caps[known] == *terms;
+            let told = if same { self.state.caps[known].told } else { 0 };
+            return CapCount { told, ..self.state.caps[known] };
         }
         // The latest time that was seen says which period it is, as it does for a cap that was there before.
         let (period_start_ms, _) = period_bounds(terms.period, now_ms.max(self.state.account.updated_at_ms));

@@ -1,0 +1,36 @@
+// What a run can be told by variables of the environment, each with its default.
+import { availableParallelism, tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+
+function number(name, standard, least, most) {
+  const value = Number(process.env[name] || standard);
+  if (!(value >= least && value <= most)) throw new Error(`${name} must be ${least} to ${most}`);
+  return value;
+}
+
+export const settings = {
+  rounds: number('ROUNDS', 5, 1, 100),
+  secondsEach: number('SECONDS_EACH', 2, 0.5, 600),
+  only: (process.env.ONLY ?? '').split(',').map((name) => name.trim()).filter(Boolean),
+  resultsDir: resolve(root, process.env.RESULTS_DIR || 'ops/bench/results'),
+  // On a disk, or commits cost nothing.
+  scratchParent: resolve(process.env.SCRATCH_DIR || tmpdir()),
+  load: resolve(root, process.env.BENCH_LOAD || 'target/release/bench-load'),
+  bundle: process.env.BUNDLE ? resolve(root, process.env.BUNDLE) : undefined,
+  // Laid over the variables of every product server, as JSON.
+  productVars: JSON.parse(process.env.PRODUCT_VARS || '{}'),
+  cores: availableParallelism(),
+};
+
+// Sizes of the scenarios.
+export const HOT_CONNECTIONS = 32;
+export const FIRST_TOUCH_CONNECTIONS = 8;
+export const TENANTS = 1000;
+export const FLOOD_CONNECTIONS = 32;
+export const NORMAL_ASKS_PER_SECOND = 50;
+export const WARMUP_REQUESTS = 300;
+
+export const scratchName = join(settings.scratchParent, 'cognomega-bench-');

@@ -1,0 +1,199 @@
+//! One tenant's actor on the platform. It holds no truth: everything in memory can be lost at any time.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use actors::notices::Delivery;
+use actors::shared::Refusal;
+use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply};
+use futures::future::join_all;
+
+use super::group::Group;
+use crate::platform::config::Config;
+use crate::platform::tenant_stub::Answer;
+use crate::platform::{log, now_ms, sql::Storage, webhook};
+
+pub struct Tenant {
+    storage: RefCell<Storage>,
+    config: Rc<Config>,
+    /// Who this is, once known; read from the database after every wake.
+    actor: RefCell<Option<Rc<Actor>>>,
+    /// When the alarm is set for, as far as this instance knows.
+    armed_at_ms: Cell<Option<i64>>,
+    group: Group,
+}
+
+/// What waking an actor gave.
+enum Woken {
+    Opened(Rc<Actor>),
+    /// Nothing was ever done here, and the question needs no database.
+    Unopened(Reply),
+}
+
+impl Tenant {
+    pub fn new(storage: Storage, config: Rc<Config>) -> Self {
+        let (storage, actor) = (RefCell::new(storage), RefCell::new(None));
+        Self { storage, config, actor, armed_at_ms: Cell::new(None), group: Group::default() }
+    }
+
+    pub(super) const fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// One command, one transaction. Nothing is awaited, so nothing can come between.
+    pub(super) fn answer(&self, call: &[u8]) -> Answer {
+        let call: Call = serde_json::from_slice(call)
+            .map_err(|error| Refusal::Storage { detail: format!("undecodable command: {error}") })?;
+        let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
+        let woken = self.wake(&mut storage, &call);
+        let woken = woken.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Broken { .. } | Refusal::Storage { .. }) {
+                log::fault("actor_did_not_wake", &refusal.to_string());
+            }
+        })?;
+        let actor = match woken {
+            Woken::Opened(actor) => actor,
+            Woken::Unopened(reply) => return Ok(reply),
+        };
+        let now_ms = now_ms();
+        let mut waiting = Some(call);
+        let outcome = storage.transaction(|sql| {
+            let call = waiting.take().ok_or_else(busy)?;
+            tenant::handle(sql, &actor, &self.config.policy, call, now_ms)
+        });
+        match outcome {
+            Ok(Outcome { reply, effects }) => {
+                for effect in effects {
+                    match effect {
+                        Effect::WakeBy { at_ms } => self.arm(&storage, at_ms)?,
+                        Effect::Quarantine { detail } => self.quarantine(&mut storage, &detail),
+                        // Only the alarm hands out deliveries.
+                        Effect::Deliver(_) => self.arm(&storage, now_ms)?,
+                    }
+                }
+                Ok(reply)
+            }
+            Err(refusal) => {
+                self.note(&mut storage, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Who this actor is: from memory, or from the database, which the first change makes.
+    fn wake(&self, storage: &mut Storage, call: &Call) -> Result<Woken, Refusal> {
+        if let Some(actor) = self.actor.borrow().as_ref() {
+            return Ok(Woken::Opened(Rc::clone(actor)));
+        }
+        let (now_ms, policy) = (now_ms(), &self.config.policy);
+        let (woken, due_at_ms) = storage.transaction(|sql| {
+            let actor = match tenant::reopen(sql)? {
+                Some(actor) => actor,
+                None => match tenant::unopened(call, policy, now_ms)? {
+                    Some(reply) => return Ok((Woken::Unopened(reply), None)),
+                    None => tenant::open(sql, &call.tenant, policy, now_ms)?,
+                },
+            };
+            Ok((Woken::Opened(Rc::new(actor)), tenant::due_at_ms(sql)?))
+        })?;
+        if let Some(at_ms) = due_at_ms {
+            self.arm(storage, at_ms)?;
+        }
+        if let Woken::Opened(actor) = &woken {
+            self.actor.replace(Some(Rc::clone(actor)));
+        }
+        Ok(woken)
+    }
+
+    /// Has the alarm ring at `at_ms` or before. Deadlines mostly come in order, so most calls write nothing.
+    fn arm(&self, storage: &Storage, at_ms: i64) -> Result<(), Refusal> {
+        if self.armed_at_ms.get().is_some_and(|armed| armed <= at_ms) {
+            return Ok(());
+        }
+        storage.set_alarm(at_ms)?;
+        self.armed_at_ms.set(Some(at_ms));
+        Ok(())
+    }
+
+    /// The same from outside a command; a failure is logged, because nobody waits for it.
+    pub(super) fn arm_later(&self, at_ms: i64) {
+        let armed = self.storage.try_borrow().map_err(|_| busy()).and_then(|sql| self.arm(&sql, at_ms));
+        if let Err(refusal) = armed {
+            log::fault("alarm_not_set", &refusal.to_string());
+        }
+    }
+
+    /// A broken invariant stops the actor from changing anything until an operator has looked.
+    fn note(&self, storage: &mut Storage, refusal: &Refusal) {
+        match refusal {
+            Refusal::Broken { detail } => self.quarantine(storage, detail),
+            Refusal::Storage { detail } => {
+                log::fault("storage_refused", detail);
+                // What failed may have landed: the next command wakes the actor anew, and asks what is due.
+                self.actor.replace(None);
+                self.armed_at_ms.set(None);
+            }
+            _ => {}
+        }
+    }
+
+    fn quarantine(&self, storage: &mut Storage, detail: &str) {
+        log::fault("actor_quarantined", detail);
+        let noted = storage.transaction(|sql| tenant::quarantine(sql, detail));
+        if let Err(error) = noted {
+            log::fault("quarantine_failed", &error.to_string());
+        }
+        self.actor.replace(None);
+    }
+
+    /// The alarm: what is due, and the deliveries to make.
+    pub(super) fn ring(&self) -> Result<Vec<Delivery>, Refusal> {
+        let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
+        // The alarm that rang is gone, whatever comes of it.
+        self.armed_at_ms.set(None);
+        let (now_ms, policy) = (now_ms(), &self.config.policy);
+        let rung = storage.transaction(|sql| match tenant::reopen(sql)? {
+            Some(actor) if !actor.quarantined => tenant::alarm(sql, &actor, policy, now_ms).map(Some),
+            _ => Ok(None),
+        });
+        let rung = rung.inspect_err(|refusal| self.note(&mut storage, refusal))?;
+        let Some(rung) = rung else {
+            return Ok(Vec::new());
+        };
+        if let Some(at_ms) = rung.next_at_ms {
+            self.arm(&storage, at_ms)?;
+        }
+        let deliveries = rung.effects.into_iter().filter_map(|effect| match effect {
+            Effect::Deliver(delivery) => Some(delivery),
+            Effect::WakeBy { .. } | Effect::Quarantine { .. } => None,
+        });
+        Ok(deliveries.collect())
+    }
+
+    /// Calls the owner's webhook for each, all at once, and notes how each went. Between the transaction that
+    /// leased them and the one that notes it nothing is held: if this is lost, the lease ends.
+    pub(super) async fn deliver_all(&self, deliveries: Vec<Delivery>) {
+        join_all(deliveries.iter().map(|delivery| self.deliver(delivery))).await;
+    }
+
+    async fn deliver(&self, delivery: &Delivery) {
+        let sent = webhook::send(delivery, self.config.environment, now_ms()).await;
+        let (delivered, outcome) = match sent {
+            Ok(status) => (true, status.to_string()),
+            Err(failure) => (false, failure.outcome()),
+        };
+        log::delivery(delivery.attempt, &outcome);
+        let Ok(mut storage) = self.storage.try_borrow_mut() else { return };
+        let (now_ms, Delivery { seq, attempt, .. }) = (now_ms(), delivery);
+        let noted =
+            storage.transaction(|sql| tenant::note_attempt(sql, *seq, *attempt, delivered, &outcome, now_ms));
+        let armed = noted.and_then(|due_ms| due_ms.map_or(Ok(()), |at_ms| self.arm(&storage, at_ms)));
+        if let Err(refusal) = armed {
+            log::fault("delivery_not_noted", &refusal.to_string());
+        }
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::Storage { detail: "storage is in use within this turn".to_owned() }
+}
