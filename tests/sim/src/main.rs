@@ -1,11 +1,11 @@
 //! `sim`: many seeds, or one with a trace. `SEEDS` and `STEPS` say how many, `FROM` where they begin, `SEED`
-//! replays one.
+//! replays one; `THREADS` leaves cores to others.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use sim::run::run;
-use sim::runner::{explain, keep_seed, kept_seeds, run_seeds};
+use sim::runner::{all_cores, explain, keep_seed, kept_seeds, run_seeds};
 use sim::scenario::scenario;
 
 fn number(name: &str) -> Option<u64> {
@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     }
     let (from, seeds) = (number("FROM").unwrap_or(0), number("SEEDS").unwrap_or(10_000));
     let started = Instant::now();
-    let (tally, failure) = run_seeds(from..from + seeds, steps);
+    let threads =
+        number("THREADS").map_or_else(all_cores, |threads| usize::try_from(threads).unwrap().max(1));
+    let (tally, failure) = run_seeds(from..from + seeds, steps, threads);
     print!("{tally}");
     println!("  time: {:.1} s", started.elapsed().as_secs_f64());
     if let Some((seed, failure)) = failure {

@@ -8,9 +8,20 @@ use actors::sql::Sql;
 use actors::sqlite::Sqlite;
 
 /// Keys first: their trigger counts them in the row of the actor.
-const EMPTY: &str = "DELETE FROM idempotency; DELETE FROM actor; DELETE FROM limits; DELETE FROM account;
-  DELETE FROM entries; DELETE FROM holds; DELETE FROM usage_events; DELETE FROM usage_client_ids;
-  DELETE FROM notices; DELETE FROM sqlite_sequence;";
+const EMPTY: [&str; 12] = [
+    "BEGIN IMMEDIATE",
+    "DELETE FROM idempotency",
+    "DELETE FROM actor",
+    "DELETE FROM limits",
+    "DELETE FROM account",
+    "DELETE FROM entries",
+    "DELETE FROM holds",
+    "DELETE FROM usage_events",
+    "DELETE FROM usage_client_ids",
+    "DELETE FROM notices",
+    "DELETE FROM sqlite_sequence",
+    "COMMIT",
+];
 
 /// What rules ask to learn whether there are tables, and how the text begins that makes them.
 const ASKS_FOR_TABLES: &str = "SELECT 1 FROM sqlite_master";
@@ -27,13 +38,13 @@ pub fn take(new: bool) -> (Sqlite, bool) {
     }
     let mut database = Sqlite::in_memory().expect("a database in memory");
     // Databases are small and many: small pages are cheaper to make, and to keep for a rollback.
-    database.execute("PRAGMA page_size = 1024", &[]).expect("the size of pages");
+    database.execute("PRAGMA page_size = 2048", &[]).expect("the size of pages");
     (database, false)
 }
 
 /// Gives a database back that has tables and no open transaction; another one is dropped.
 pub fn give_back(mut database: Sqlite) {
-    if database.execute(EMPTY, &[]).is_ok() {
+    if EMPTY.iter().all(|statement| database.execute(statement, &[]).is_ok()) {
         POOL.with_borrow_mut(|pool| pool.push(database));
     }
 }

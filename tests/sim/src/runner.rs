@@ -22,11 +22,19 @@ pub struct Found {
 /// A long run says now and then how far it is.
 const PROGRESS_EVERY: u64 = 10_000;
 
-/// Carries out `seeds` on every core until one fails; what happened in all of them together.
-pub fn run_seeds(seeds: impl Iterator<Item = u64> + Send, steps: u32) -> (Tally, Option<(u64, Failure)>) {
+/// As many as there are cores.
+pub fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// Carries out `seeds` on so many threads until one fails; what happened in all of them together.
+pub fn run_seeds(
+    seeds: impl Iterator<Item = u64> + Send,
+    steps: u32,
+    threads: usize,
+) -> (Tally, Option<(u64, Failure)>) {
     let (seeds, total) = (Mutex::new(seeds), Mutex::new(Tally::default()));
     let (failed, first) = (AtomicBool::new(false), Mutex::new(None));
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

@@ -1,9 +1,9 @@
-//! Thousands of seeds hold, and everything that is meant to happen in them happens, and often.
+//! Ten thousand seeds hold, and everything that is meant to happen in them happens, and often.
 
 use std::time::Instant;
 
 use sim::run::run;
-use sim::runner::{explain, keep_seed, kept_seeds, run_seeds};
+use sim::runner::{all_cores, explain, keep_seed, kept_seeds, run_seeds};
 use sim::scenario::scenario;
 use sim::tally::Tally;
 
@@ -83,7 +83,7 @@ fn ten_thousand_seeds_hold() {
         }
     }
     let started = Instant::now();
-    let (tally, failure) = run_seeds(0..SEEDS, STEPS);
+    let (tally, failure) = run_seeds(0..SEEDS, STEPS, all_cores());
     let _default = std::panic::take_hook();
     println!("{tally}  time: {:.1} s", started.elapsed().as_secs_f64());
     if let Some((seed, failure)) = failure {

@@ -1,7 +1,11 @@
 //! The ledger: every new entry against the model, and the hash chain worked out again.
 
+use std::borrow::Cow;
+
 use actors::sql::Sql;
 use actors::sqlite::Sqlite;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::same;
@@ -16,71 +20,72 @@ pub struct Walked {
     pub seq: i64,
     pub hash: String,
     pub books: Books,
+    /// How many usage events there were, and what they cost.
+    pub costs: (i64, i64),
 }
 
 impl Walked {
     /// The chain begins with the tenant's own name.
     pub fn start(model: &Model) -> Self {
-        Self { entries: 0, seq: 0, hash: model.tenant.actor_name("ledger"), books: Books::default() }
+        let (hash, books) = (model.tenant.actor_name("ledger"), Books::default());
+        Self { entries: 0, seq: 0, hash, books, costs: (0, 0) }
     }
 }
 
 /// The database makes the text that is hashed: no code of the rules is in it.
-const ENTRIES: &str =
-    "SELECT json_group_array(json_array(seq, at_ms, kind, owned_micro, issued_micro, charged_micro,
-  expired_micro, available_micro, held_micro, shortfall_micro, operation, json(grants), hash,
-  json_array(seq, at_ms, kind),
+const ENTRIES: &str = "SELECT json_group_array(json_array(hash, json_array(seq, at_ms, kind),
   json_array(json_array(owned_micro, issued_micro, charged_micro, expired_micro),
     json_array(available_micro, held_micro, shortfall_micro),
     json_array(operation, reason, reference, json(grants), json(terms)))))
 FROM (SELECT * FROM entries WHERE seq > ?1 ORDER BY seq)";
 
+/// The hash of an entry, and the two texts it is made of.
 #[derive(serde::Deserialize)]
-struct Row(
-    i64,
-    i64,
-    String,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    String,
-    Vec<(i64, i64)>,
-    String,
-    Box<serde_json::value::RawValue>,
-    Box<serde_json::value::RawValue>,
-);
+struct Row<'a>(&'a str, #[serde(borrow)] &'a RawValue, #[serde(borrow)] &'a RawValue);
+
+/// Number, time and kind.
+type Place<'a> = (i64, i64, &'a str);
+
+/// Postings; balances after it and what was short; operation, reason, reference, grants, terms.
+type Rest<'a> = ([i64; 4], [i64; 3], (&'a str, Text<'a>, Text<'a>, Vec<(i64, i64)>, IgnoredAny));
+type Text<'a> = Option<Cow<'a, str>>;
 
 /// Walks on from where the last walk ended, to the end of the ledger.
 pub fn walk(database: &mut Sqlite, model: &Model, from: &mut Walked) -> Result<(), String> {
     let expected = &model.logs.entries[from.entries.min(model.logs.entries.len())..];
     let text =
         database.text(ENTRIES, &[from.seq.into()]).map_err(|error| error.to_string())?.unwrap_or_default();
-    let rows: Vec<Row> = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+    let wrong = |error: serde_json::Error| format!("{error}: {text}");
+    let rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
     same("new entries", &rows.len(), &expected.len())?;
-    for (row, entry) in rows.iter().zip(expected) {
-        compare(row, entry)?;
-        let place = row.13.get().strip_prefix('[').unwrap_or_default();
-        let rest = row.14.get().strip_prefix('[').unwrap_or_default();
-        let hashed = format!("[[\"{}\",{place},{rest}", from.hash);
+    for (Row(stored, place, rest), entry) in rows.iter().zip(expected) {
+        let (place, rest) = (place.get(), rest.get());
+        let numbered: Place = serde_json::from_str(place).map_err(wrong)?;
+        let posted: Rest = serde_json::from_str(rest).map_err(wrong)?;
+        compare(&numbered, &posted, entry)?;
+        let hashed = format!("[[\"{}\",{},{}", from.hash, &place[1..], &rest[1..]);
         let hash = format!("{:x}", Sha256::digest(hashed.as_bytes()));
-        same("hash of an entry", &row.12, &hash)?;
-        same("the postings of an entry, summed", &(row.3 + row.4 + row.5 + row.6), &0)?;
+        same("hash of an entry", stored, &hash.as_str())?;
+        let (seq, [owned, issued, charged, expired]) = (numbered.0, posted.0);
+        same("the postings of an entry, summed", &(owned + issued + charged + expired), &0)?;
         let books = Books {
-            owned: from.books.owned + row.3,
-            issued: from.books.issued + row.4,
-            charged: from.books.charged + row.5,
-            expired: from.books.expired + row.6,
+            owned: from.books.owned + owned,
+            issued: from.books.issued + issued,
+            charged: from.books.charged + charged,
+            expired: from.books.expired + expired,
         };
-        *from = Walked { entries: from.entries + 1, seq: row.0, hash, books };
+        *from = Walked { entries: from.entries + 1, seq, hash, books, costs: from.costs };
     }
     Ok(())
 }
 
-fn compare(row: &Row, entry: &Entry) -> Result<(), String> {
+fn compare(place: &Place, rest: &Rest, entry: &Entry) -> Result<(), String> {
+    let (
+        (seq, at_ms, stored_kind),
+        (postings, [available, held, shortfall], (stored_operation, .., parts, _)),
+    ) = (place, rest);
+    let [owned, issued, charged, expired] = postings;
+
     let kind = match entry.kind {
         EntryKind::Grant => "grant",
         EntryKind::Set => "set",
@@ -88,7 +93,8 @@ fn compare(row: &Row, entry: &Entry) -> Result<(), String> {
         EntryKind::Charge => "charge",
         EntryKind::Expire => "expire",
     };
-    let numbers = [row.0, row.1, row.3, row.4, row.5, row.6, row.7, row.8, row.9];
+    let numbers =
+        [seq, at_ms, owned, issued, charged, expired, available, held, shortfall].map(|number| *number);
     let wanted = [
         entry.seq,
         entry.at_ms,
@@ -107,6 +113,6 @@ fn compare(row: &Row, entry: &Entry) -> Result<(), String> {
         Operation::Hold(id) => hold_id(id),
         Operation::ExpiryOf(grant) => format!("expiry-of-{grant}"),
     };
-    same("kind and operation of an entry", &(row.2.as_str(), row.10.as_str()), &(kind, operation.as_str()))?;
-    same("grants of an entry", &row.11, &entry.parts)
+    same("kind and operation of an entry", &(*stored_kind, *stored_operation), &(kind, operation.as_str()))?;
+    same("grants of an entry", parts, &entry.parts)
 }

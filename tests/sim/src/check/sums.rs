@@ -7,26 +7,29 @@ use super::entries::Walked;
 use super::{holds, same};
 use crate::model::{Grant, Model};
 
-/// Ended holds, keys and notices are looked at row by row every few steps; here only how many there are.
-/// Numbers with commas between them, then texts, with bars between all: read without a parser.
+/// Ended holds, keys and notices are looked at row by row every few steps; here only how many there are; of entries, which
+/// are never taken away, the last.
+/// Numbers with commas between them, then texts, with bars between all: read without a parser. The sums come first:
+/// a subquery of several columns that is joined later is copied into a table of its own.
 const SUMS: &str =
     "SELECT a.available_micro || ',' || a.held_micro || ',' || a.granted_micro || ',' || a.settled_micro
   || ',' || a.holds_open || ',' || a.next_seq || ',' || a.updated_at_ms || '|' ||
-  (SELECT COUNT(*) FROM entries) || ',' || (SELECT COUNT(*) FROM holds) || ',' ||
+  (SELECT COALESCE(MAX(seq), 0) FROM entries) || ',' || (SELECT COUNT(*) FROM holds) || ',' ||
   (SELECT COUNT(*) FROM idempotency) || ',' || (SELECT COUNT(*) FROM notices) || ',' ||
-  (SELECT COUNT(*) FROM usage_client_ids) || ',' || u.rows || '|' ||
-  u.cost || ',' || h.rows || ',' || h.charged || ',' || h.deadlines || '|' ||
-  a.grants || '|' || a.head || '|' || h.parts
-FROM account a,
-  (SELECT COUNT(*) AS rows, COALESCE(SUM(charged_micro), 0) AS charged,
+  (SELECT COUNT(*) FROM usage_client_ids) || ',' || (SELECT COUNT(*) FROM usage_events) || '|' ||
+  h.rows || ',' || h.charged || ',' || h.deadlines || '|' || a.grants || '|' || a.head || '|' || h.parts
+FROM (SELECT COUNT(*) AS rows, COALESCE(SUM(charged_micro), 0) AS charged,
      COALESCE(SUM(deadline_ms), 0) AS deadlines,
-     COALESCE(group_concat(parts, ''), '') AS parts FROM holds WHERE state = 'open') h,
-  (SELECT COUNT(*) AS rows, COALESCE(SUM((by_client = 0) * cost_micro), 0) AS cost FROM usage_events) u";
+     COALESCE(group_concat(parts, ''), '') AS parts FROM holds WHERE state = 'open') h CROSS JOIN account a";
+
+/// What usage events cost. They are never changed, so they are summed when there are more or fewer of them, and
+/// where every row is looked at.
+const COSTS: &str = "SELECT COALESCE(SUM((by_client = 0) * cost_micro), 0) FROM usage_events";
 
 struct Sums<'a> {
     account: [i64; 7],
-    rows: [usize; 6],
-    sums: [i64; 4],
+    rows: [i64; 6],
+    sums: [i64; 3],
     grants: &'a str,
     head: &'a str,
     parts: &'a str,
@@ -37,7 +40,7 @@ impl<'a> Sums<'a> {
         let mut parts = text.splitn(6, '|');
         Some(Self {
             account: numbers(parts.next()?)?,
-            rows: numbers::<6>(parts.next()?)?.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+            rows: numbers(parts.next()?)?,
             sums: numbers(parts.next()?)?,
             grants: parts.next()?,
             head: parts.next()?,
@@ -64,17 +67,22 @@ pub struct Books {
     pub expired: i64,
 }
 
-pub fn check(database: &mut Sqlite, model: &Model, walked: &mut Walked) -> Result<(), String> {
+pub fn check(database: &mut Sqlite, model: &Model, walked: &mut Walked, fully: bool) -> Result<(), String> {
     let text =
         database.text(SUMS, &[]).map_err(|error| error.to_string())?.ok_or("the account row is missing")?;
     let Sums { account, rows, sums, grants, head, parts } =
         Sums::read(&text).ok_or_else(|| format!("sums that cannot be read: {text}"))?;
     // Entries are never changed, so a step looks at the new ones; all of them are looked at again at the end.
-    if rows[0] != walked.entries || model.logs.entries.len() != walked.entries {
+    let last = model.logs.entries.last().map_or(0, |entry| entry.seq);
+    if rows[0] != walked.seq || last != walked.seq {
         super::entries::walk(database, model, walked)?;
     }
     same("head of the chain", &head, &walked.hash.as_str())?;
-    invariants(&account, sums, &walked.books, amounts(parts))?;
+    if walked.costs.0 != rows[5] || fully {
+        let costs = database.text(COSTS, &[]).map_err(|error| error.to_string())?;
+        walked.costs = (rows[5], costs.and_then(|sum| sum.parse().ok()).ok_or("a sum of costs")?);
+    }
+    invariants(&account, walked.costs.1, sums, &walked.books, amounts(parts))?;
     let known = &model.state.account;
     let numbers = [
         known.available,
@@ -88,26 +96,35 @@ pub fn check(database: &mut Sqlite, model: &Model, walked: &mut Walked) -> Resul
     same("available, held, granted, settled, open holds, next number, last change", &account, &numbers)?;
     let state = &model.state;
     let counts = [
-        model.logs.entries.len(),
         state.holds.len(),
         state.keys.len(),
         state.notices.len(),
         state.client_events.len(),
         model.logs.usage.len(),
-    ];
-    same("how many entries, holds, keys, notices, client ids, usage events", &rows, &counts)?;
+    ]
+    .map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    same("the last entry", &rows[0], &last)?;
+    same("how many holds, keys, notices, client ids, usage events", &&rows[1..], &&counts[..])?;
     let deadlines: i64 = state.open_holds().map(|hold| hold.deadline_ms).sum();
-    same("deadlines of open holds", &sums[3], &deadlines)?;
+    same("deadlines of open holds", &sums[2], &deadlines)?;
     same("grants", &grants, &grants_text(&state.grants).as_str())
 }
 
 /// What must be true of the database by itself, whatever the model says.
-fn invariants(account: &[i64; 7], sums: [i64; 4], books: &Books, parts: i64) -> Result<(), String> {
+fn invariants(
+    account: &[i64; 7],
+    cost: i64,
+    sums: [i64; 3],
+    books: &Books,
+    parts: i64,
+) -> Result<(), String> {
     let [available, held, granted, settled, open, ..] = *account;
-    let [cost, rows_open, charged_open, _] = sums;
+    let [rows_open, charged_open, _] = sums;
     let Books { owned, issued, charged, expired } = *books;
     let all = |what: &str, as_promised: bool| {
-        holds(as_promised, || format!("{what}: {account:?}, {sums:?}, {books:?}, {parts} held by parts"))
+        holds(as_promised, || {
+            format!("{what}: {account:?}, cost {cost}, {sums:?}, {books:?}, {parts} held by parts")
+        })
     };
     all("the books do not sum to zero", owned + issued + charged + expired == 0)?;
     all("available + held is not granted - settled", available + held == granted - settled)?;

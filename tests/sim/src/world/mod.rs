@@ -158,7 +158,7 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let database = &mut tenant.shell.database;
-        check::sums::check(database, &tenant.model, &mut tenant.walked)?;
+        check::sums::check(database, &tenant.model, &mut tenant.walked, fully)?;
         self.tally.check("sums and new entries");
         if fully {
             check::full::check(database, &tenant.model)?;
