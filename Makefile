@@ -7,7 +7,7 @@ SHELL := bash
 # Set by the runtime's own cargo in some editors; a build must not depend on it.
 export CARGO_TERM_COLOR ?= auto
 NODE := node_modules/.bin/node
-RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
+RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "*.js") Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
@@ -51,7 +51,7 @@ check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of d
 
 build: build/index.js ## the release bundle in build/
 
-build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/versions.env package-lock.json | setup-rust setup-node
+build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/bundle.sh ops/setup/versions.env package-lock.json | setup-rust setup-node
 	@ops/setup/build.sh
 
 target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js
