@@ -8,7 +8,8 @@ import * as rust from './index.js';
 
 Error.stackTraceLimit = 100;
 const state = rust.__worker_init_state();
-addEventListener('error', ({ error }) => { if (error instanceof WebAssembly.RuntimeError) state.criticalError = true; });
+// What traps in a timer or a listener has nobody else to throw to.
+addEventListener('error', ({ error }) => { if (error instanceof WebAssembly.RuntimeError) broke(error); });
 
 // Requests and kept work that wait: a task's number to how it ends. Rust holds the work itself.
 const tasks = new Map();
@@ -40,7 +41,7 @@ function broke(error) {
 }
 
 const lost = () => Response.json(
-  { error: 'unavailable', message: 'the request was lost to a fault; try again' },
+  { error: 'unavailable', message: 'a fault ended this request; with its Idempotency-Key it can safely be sent again' },
   { status: 503, headers: { 'cache-control': 'no-store', 'retry-after': '1' } },
 );
 
