@@ -7,11 +7,11 @@ SHELL := bash
 # Set by the runtime's own cargo in some editors; a build must not depend on it.
 export CARGO_TERM_COLOR ?= auto
 NODE := node_modules/.bin/node
-RUST_SOURCES := $(shell find src actors -name '*.rs' -o -name '*.sql') Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
+RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "*.js") Cargo.toml actors/Cargo.toml Cargo.lock rust-toolchain.toml
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-sim test-http test-crash sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-sim test-http test-crash sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,10 +19,13 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-sim test-http test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
+test: test-native test-shell test-sim test-http test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
+
+test-shell: setup-node ## the few lines of JavaScript between the runtime and Rust
+	$(NODE) --test --test-reporter=spec "tests/shell/*.test.mjs"
 
 mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
 	@ops/setup/cargo-tools.sh cargo-mutants
@@ -51,7 +54,7 @@ check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of d
 
 build: build/index.js ## the release bundle in build/
 
-build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/versions.env package-lock.json | setup-rust setup-node
+build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/bundle.sh ops/setup/versions.env package-lock.json | setup-rust setup-node
 	@ops/setup/build.sh
 
 target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js

@@ -1,6 +1,6 @@
 //! Cognomega: one Rust Worker that gives any product a metered AI backend.
 //!
-//! The handlers the runtime calls, and nothing else. `edge` is the front door, `durable` the shells of the
+//! The handlers that `shell.js` calls for the runtime, and nothing else. `edge` is the front door, `durable` the shells of the
 //! actors, `providers` the models behind, `platform` what the runtime offers; the rules themselves are the
 //! package `actors`.
 #![cfg_attr(
@@ -23,11 +23,14 @@ mod schedule;
 
 pub use durable::TenantActor;
 
+use wasm_bindgen::prelude::*;
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    edge::serve(request, env, context).await
+/// Begins to serve a request, as task number `task`: its response when it is there at once, else `undefined`.
+#[wasm_bindgen]
+pub fn serve(task: u32, request: web_sys::Request, env: Env, event: JsValue, head: String) -> JsValue {
+    use futures::FutureExt;
+    platform::task::begin(task, edge::serve(request, env, event, head).map(JsValue::from))
 }
 
 #[event(queue)]

@@ -39,6 +39,11 @@ export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}
     DEFAULT_MAX_TOKENS: '512',
     GUEST_GRANT_CREDITS: '0',
     REQUESTS_PER_MINUTE: String(requestsPerMinute),
+    // The whole budget may be used at once, so that one who did is refused for most of a minute.
+    PLANS: JSON.stringify({
+      free: { in_flight: 500, ...(requestsPerMinute > 0 && { requests_burst: requestsPerMinute }) },
+    }),
+    DEFAULT_PLAN: 'free',
     ...settings.productVars,
   }));
   const bundle = settings.bundle ? ['--main', settings.bundle] : [];

@@ -31,6 +31,8 @@ export const FIRST_TOUCH_CONNECTIONS = 8;
 export const TENANTS = 1000;
 export const FLOOD_CONNECTIONS = 32;
 export const NORMAL_ASKS_PER_SECOND = 50;
+// Ten abusers' worth of a normal tenant, and far from all that the server can refuse: saturated, it measures queueing.
+export const FLOOD_PER_SECOND = 500;
 export const WARMUP_REQUESTS = 300;
 
 export const scratchName = join(settings.scratchParent, 'cognomega-bench-');

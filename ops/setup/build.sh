@@ -8,6 +8,7 @@ crate="${1:-.}"; out="${2:-build}"
 export WASM_BINDGEN_BIN="$cache_dir/wasm-bindgen-cli-$WASM_BINDGEN_VERSION/bin/wasm-bindgen"
 export WASM_OPT_BIN="$repo_dir/node_modules/.bin/wasm-opt"
 export ESBUILD_BIN="$repo_dir/node_modules/.bin/esbuild"
+if [ "$crate" = . ]; then ESBUILD_BIN="$repo_dir/ops/setup/bundle.sh"; fi
 # wasm-opt is a Node script: it runs on the Node of the project, not of the machine.
 export PATH="$repo_dir/node_modules/.bin:$PATH"
 printf '\033[1m==>\033[0m building %s (about two minutes the first time) ' "$out"

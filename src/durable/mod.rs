@@ -1,6 +1,5 @@
 //! The Durable Objects: one thin shell per actor, which decodes, runs one transaction and performs effects.
 
-mod group;
 mod tenant;
 mod tenant_actor;
 

@@ -8,7 +8,6 @@ use actors::shared::Refusal;
 use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply};
 use futures::future::join_all;
 
-use super::group::Group;
 use crate::platform::config::Config;
 use crate::platform::tenant_stub::Answer;
 use crate::platform::{log, now_ms, sql::Storage, webhook};
@@ -20,7 +19,6 @@ pub struct Tenant {
     actor: RefCell<Option<Rc<Actor>>>,
     /// When the alarm is set for, as far as this instance knows.
     armed_at_ms: Cell<Option<i64>>,
-    group: Group,
 }
 
 /// What waking an actor gave.
@@ -33,11 +31,7 @@ enum Woken {
 impl Tenant {
     pub fn new(storage: Storage, config: Rc<Config>) -> Self {
         let (storage, actor) = (RefCell::new(storage), RefCell::new(None));
-        Self { storage, config, actor, armed_at_ms: Cell::new(None), group: Group::default() }
-    }
-
-    pub(super) const fn group(&self) -> &Group {
-        &self.group
+        Self { storage, config, actor, armed_at_ms: Cell::new(None) }
     }
 
     /// One command, one transaction. Nothing is awaited, so nothing can come between.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use actors::tenant::{Command, Idempotency, KEY_BYTES_MAX, Reply as ActorReply};
 use sha2::{Digest, Sha256};
+use wasm_bindgen::JsValue;
 use worker::Env;
 
 use super::admin_key::{self, AdminKey};
@@ -25,7 +26,7 @@ pub struct Context {
     /// The pattern of the route that was matched.
     pub route: &'static str,
     /// The runtime's handle on this event, for work that outlives the reply.
-    pub event: worker::Context,
+    pub event: JsValue,
     admin: OnceCell<AdminKey>,
     asserted: Cell<bool>,
 }
@@ -37,7 +38,7 @@ impl Context {
         inbound: Inbound,
         request_id: String,
         route: &'static str,
-        event: worker::Context,
+        event: JsValue,
     ) -> Self {
         let (admin, asserted) = (OnceCell::new(), Cell::new(false));
         Self { env, config, inbound, request_id, route, event, admin, asserted }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use wasm_bindgen::JsValue;
 use web_sys::{Request, Response};
 use worker::Env;
 
@@ -14,9 +15,9 @@ use super::{admin, ai_binding, ask, auth, cors, credits, health, ledger, tenant_
 use crate::platform::{config, log, now_ms, random_id};
 
 /// Serves one request. Whatever happens, the client gets a reply in the contract's form.
-pub async fn serve(request: Request, env: Env, event: worker::Context) -> worker::Result<Response> {
+pub async fn serve(request: Request, env: Env, event: JsValue, head: String) -> Response {
     let started_ms = now_ms();
-    let inbound = Inbound::new(request);
+    let inbound = Inbound::new(request, &head);
     let config = config::get(&env);
     let request_id = request_id(&inbound);
     let (method, origin) = (inbound.method.clone(), inbound.header("origin"));
@@ -39,14 +40,14 @@ pub async fn serve(request: Request, env: Env, event: worker::Context) -> worker
     if method == "HEAD" {
         reply.body = Body::Empty;
     }
-    reply.into_response().ok_or_else(|| worker::Error::from("the platform refused the response"))
+    reply.into_response()
 }
 
 async fn route(
     inbound: Inbound,
     env: Env,
     config: Rc<config::Config>,
-    event: worker::Context,
+    event: JsValue,
     request_id: &str,
 ) -> (Reply, &'static str) {
     let failed = |error: &ApiError| Reply::error(error, request_id);

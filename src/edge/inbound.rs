@@ -1,16 +1,15 @@
 //! A request as the front door sees it: what is needed is read when it is needed, each once.
 
-use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use js_sys::{Object, Uint8Array};
-use wasm_bindgen_futures::JsFuture;
+use js_sys::Uint8Array;
 use web_sys::Request;
 
 use super::error::ApiError;
 use super::limits::{PATH_BYTES_MAX, QUERY_BYTES_MAX};
 use super::query::Query;
 use crate::platform::streams::{self, Broken};
+use crate::platform::task::settled;
 
 pub struct Inbound {
     raw: Request,
@@ -19,26 +18,32 @@ pub struct Inbound {
     pub path: String,
     pub query: Query,
     too_long: bool,
-    headers: OnceCell<HashMap<String, String>>,
+    /// Names in lower case; several of one name are joined by commas, as the platform does.
+    headers: HashMap<String, String>,
 }
 
 impl Inbound {
-    pub fn new(raw: Request) -> Self {
-        let url = raw.url();
-        let (path, query) = split(&url);
+    /// `head` is the request's method, URL and headers, a line each, the headers as JSON: all of it in one crossing,
+    /// where a look at each of a dozen headers would be two dozen.
+    pub fn new(raw: Request, head: &str) -> Self {
+        let mut lines = head.splitn(3, '\n');
+        let mut line = || lines.next().unwrap_or_default();
+        let (method, url, headers) = (line().to_owned(), line(), line());
+        let headers = serde_json::from_str(headers).unwrap_or_default();
+        let (path, query) = split(url);
         let too_long = path.len() > PATH_BYTES_MAX || query.len() > QUERY_BYTES_MAX;
         let query = Query::new(query.to_owned());
         let path = normal(path);
-        Self { method: raw.method(), path, query, too_long, raw, headers: OnceCell::new() }
+        Self { method, path, query, too_long, raw, headers }
     }
 
     pub const fn too_long(&self) -> bool {
         self.too_long
     }
 
-    /// A header's value; several of one name are joined by commas, as the platform does. `name` in lower case.
+    /// A header's value; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<String> {
-        self.headers.get_or_init(|| read_headers(&self.raw)).get(name).cloned()
+        self.headers.get(name).cloned()
     }
 
     /// A header that is there and not blank.
@@ -63,7 +68,7 @@ impl Inbound {
         }
         // The runtime holds a sender to the length it declared, so this is bounded too, and is one turn.
         let buffer = self.raw.array_buffer().map_err(|_| ApiError::InvalidJson)?;
-        let buffer = JsFuture::from(buffer).await.map_err(|_| ApiError::InvalidJson)?;
+        let buffer = settled(&buffer).await.map_err(|_| ApiError::InvalidJson)?;
         let bytes = Uint8Array::new(&buffer).to_vec();
         if bytes.len() > bytes_max { Err(too_large) } else { Ok(bytes) }
     }
@@ -90,14 +95,6 @@ impl Inbound {
         }
         self.body(bytes_max).await
     }
-}
-
-/// All headers in one go: a look at each of a dozen would cross to the platform two dozen times.
-fn read_headers(raw: &Request) -> HashMap<String, String> {
-    let object = Object::from_entries(&raw.headers()).ok();
-    let json =
-        object.and_then(|object| js_sys::JSON::stringify(&object).ok()).and_then(|json| json.as_string());
-    json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
 }
 
 /// Path and query of an absolute URL.

@@ -4,10 +4,20 @@ use actors::rate::{BudgetLeft, CREDITS_PER_DAY, IN_FLIGHT, TOKENS};
 use actors::shared::Micro;
 use futures::channel::oneshot;
 use serde_json::{Map, Value, json};
-use wasm_bindgen::JsCast;
-use web_sys::{ReadableStream, Response, ResponseInit};
+use wasm_bindgen::prelude::*;
+use web_sys::{ReadableStream, Response};
 
 use super::error::ApiError;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A response from the JSON of its status and headers, whose values are safe: the platform refuses none of them.
+    #[wasm_bindgen(js_namespace = cognomega)]
+    fn response(init: &str, body: Option<&str>) -> Response;
+
+    #[wasm_bindgen(js_namespace = cognomega, js_name = response)]
+    fn streamed_response(init: &str, body: &ReadableStream) -> Response;
+}
 
 pub enum Body {
     Empty,
@@ -103,18 +113,17 @@ impl Reply {
         self.with("ratelimit-policy", policies).with("ratelimit", left)
     }
 
-    /// The platform's response. `None` only when the platform refuses a header or the status.
-    pub fn into_response(self) -> Option<Response> {
+    /// The platform's response.
+    pub fn into_response(self) -> Response {
         let headers =
             self.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(header_safe(value))));
         let headers: Map<String, Value> = headers.collect();
         let init = json!({ "status": self.status, "headers": headers }).to_string();
         // One crossing for all of it, where a call for each header would be a dozen.
-        let init: ResponseInit = js_sys::JSON::parse(&init).ok()?.unchecked_into();
         match &self.body {
-            Body::Empty => Response::new_with_opt_str_and_init(None, &init).ok(),
-            Body::Text(text) => Response::new_with_opt_str_and_init(Some(text), &init).ok(),
-            Body::Stream(stream) => Response::new_with_opt_readable_stream_and_init(Some(stream), &init).ok(),
+            Body::Empty => response(&init, None),
+            Body::Text(text) => response(&init, Some(text)),
+            Body::Stream(stream) => streamed_response(&init, stream),
         }
     }
 }

@@ -3,21 +3,23 @@
 use std::future::Future;
 
 use futures::channel::oneshot;
-use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
 use web_sys::AbortSignal;
+
+use super::task;
 
 /// Runs `work` to its end even if the client disconnects, and waits for the one value it sends.
 /// `None` when it ended without sending one.
 pub async fn first_value<T: 'static, W>(
-    event: &worker::Context,
+    event: &JsValue,
     work: impl FnOnce(oneshot::Sender<T>) -> W,
 ) -> Option<T>
 where
     W: Future<Output = ()> + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    event.wait_until(work(sender));
+    task::keep_alive(event, work(sender));
     receiver.await.ok()
 }
 

@@ -6,6 +6,7 @@ pub mod detached;
 pub mod log;
 pub mod sql;
 pub mod streams;
+pub mod task;
 pub mod tenant_stub;
 pub mod timer;
 pub mod web_crypto;

@@ -43,8 +43,9 @@ pub struct Storage {
 }
 
 impl Storage {
-    pub fn new(storage: &worker::Storage) -> Self {
-        let storage: JsStorage = JsValue::from(storage.as_raw()).unchecked_into();
+    /// `storage` is the object's `DurableObjectStorage`.
+    pub fn new(storage: JsValue) -> Self {
+        let storage: JsStorage = storage.unchecked_into();
         let sql = storage.sql();
         Self { storage, sql }
     }

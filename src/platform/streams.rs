@@ -2,8 +2,9 @@
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStreamDefaultWriter};
+
+use super::task::settled;
 
 #[wasm_bindgen]
 extern "C" {
@@ -44,7 +45,7 @@ impl ByteReader {
     /// # Errors
     /// [`Broken`] when the sender broke off.
     pub async fn next(&self) -> Result<Option<Vec<u8>>, Broken> {
-        let result = JsFuture::from(self.reader.read()).await.map_err(|_| Broken)?;
+        let result = settled(&self.reader.read()).await.map_err(|_| Broken)?;
         let done = js_sys::Reflect::get(&result, &JsValue::from_str("done")).map_err(|_| Broken)?;
         if done.is_truthy() {
             return Ok(None);
@@ -59,7 +60,7 @@ impl ByteReader {
         let cancelled = self.reader.cancel();
         // A rejection would be reported as unhandled; there is nobody left to tell.
         wasm_bindgen_futures::spawn_local(async move {
-            let _ignored = JsFuture::from(cancelled).await;
+            let _ignored = settled(&cancelled).await;
         });
     }
 }
@@ -86,7 +87,7 @@ impl ByteWriter {
     /// [`Broken`] when the reader is gone.
     pub async fn write(&self, bytes: &[u8]) -> Result<(), Broken> {
         let chunk = Uint8Array::from(bytes);
-        let written = JsFuture::from(self.writer.write_with_chunk(&chunk)).await;
+        let written = settled(&self.writer.write_with_chunk(&chunk)).await;
         written.map(|_| ()).map_err(|_| Broken)
     }
 
@@ -94,13 +95,13 @@ impl ByteWriter {
     pub fn abort(self) {
         let aborted = self.writer.abort();
         wasm_bindgen_futures::spawn_local(async move {
-            let _ignored = JsFuture::from(aborted).await;
+            let _ignored = settled(&aborted).await;
         });
     }
 
     /// Ends the stream. A reader that is gone already is no error.
     pub async fn close(self) {
-        let _ignored = JsFuture::from(self.writer.close()).await;
+        let _ignored = settled(&self.writer.close()).await;
     }
 }
 

@@ -2,19 +2,15 @@
 
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Call, Command, Reply};
-use js_sys::{Promise, Reflect, Uint8Array};
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{RequestInit, Response};
 use worker::Env;
 
 use super::log;
+use super::task::settled;
 
-/// The binding's name in `wrangler.toml`, and the kind in an actor's name.
-const BINDING: &str = "TENANT";
+/// The kind in an actor's name.
 const KIND: &str = "tenant";
-/// The platform wants a whole URL; nothing reads it.
-const URL: &str = "https://tenant.actor/command";
 
 /// What the actor sends back.
 pub type Answer = Result<Reply, Refusal>;
@@ -39,32 +35,16 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     answer
 }
 
-/// One call with bytes there and bytes back, on the platform's own objects: each wrapper around them costs more
-/// than the hop itself.
+/// One call with bytes there and bytes back.
 async fn hop(env: &Env, name: &str, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
-    let namespace: JsNamespace = Reflect::get(env, &JsValue::from_str(BINDING))?.unchecked_into();
-    let stub = namespace.get_by_name(name)?;
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_body(&Uint8Array::from(bytes));
-    let response = JsFuture::from(stub.fetch(URL, &init)?).await?;
-    // Whole, and not as a stream: every read of a stream is a turn of its own.
-    let body = response.unchecked_into::<Response>().array_buffer()?;
-    Ok(Uint8Array::new(&JsFuture::from(body).await?).to_vec())
+    let answer = settled(&command(env, name, bytes)?).await?;
+    Ok(Uint8Array::new(&answer).to_vec())
 }
 
 #[wasm_bindgen]
 extern "C" {
-    /// `DurableObjectNamespace`, as far as it is needed here.
-    type JsNamespace;
-
-    #[wasm_bindgen(method, catch, js_name = getByName)]
-    fn get_by_name(this: &JsNamespace, name: &str) -> Result<JsStub, JsValue>;
-
-    type JsStub;
-
-    #[wasm_bindgen(method, catch)]
-    fn fetch(this: &JsStub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = cognomega)]
+    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
 }
 
 fn words(error: &JsValue) -> String {

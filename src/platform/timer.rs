@@ -69,18 +69,3 @@ pub async fn sleep(ms: u32) {
         let _rung = (&mut timer.rung).await;
     }
 }
-
-/// Runs `work` in a turn of its own, once the events that are there already had theirs.
-///
-/// # Errors
-/// When the runtime refuses the timer.
-pub fn next_turn(work: impl FnOnce() + 'static) -> Result<(), JsValue> {
-    #[wasm_bindgen]
-    extern "C" {
-        #[wasm_bindgen(catch, js_name = setTimeout)]
-        fn set_timeout_once(callback: &JsValue, ms: f64) -> Result<JsValue, JsValue>;
-    }
-    // Frees itself when it has run.
-    let callback = Closure::once_into_js(work);
-    set_timeout_once(&callback, 0.0).map(|_timer| ())
-}

@@ -3,7 +3,8 @@
 
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+
+use super::task::settled;
 
 #[wasm_bindgen]
 extern "C" {
@@ -76,7 +77,7 @@ pub async fn sign(key: &CryptoKey, message: &[u8]) -> Result<Vec<u8>, CryptoFail
     let promise = SUBTLE
         .with(|subtle| subtle.sign(RS256, key, &Uint8Array::from(message)))
         .map_err(|_| CryptoFailed)?;
-    let signature = JsFuture::from(promise).await.map_err(|_| CryptoFailed)?;
+    let signature = settled(&promise).await.map_err(|_| CryptoFailed)?;
     Ok(Uint8Array::new(&signature).to_vec())
 }
 
@@ -88,7 +89,7 @@ pub async fn verify(key: &CryptoKey, message: &[u8], signature: &[u8]) -> Result
     let promise = SUBTLE
         .with(|subtle| subtle.verify(RS256, key, &Uint8Array::from(signature), &Uint8Array::from(message)))
         .map_err(|_| CryptoFailed)?;
-    let verdict = JsFuture::from(promise).await.map_err(|_| CryptoFailed)?;
+    let verdict = settled(&promise).await.map_err(|_| CryptoFailed)?;
     Ok(verdict.is_truthy())
 }
 
@@ -98,7 +99,7 @@ async fn import(format: &str, data: &JsValue, usage: &str) -> Result<CryptoKey, 
     let promise = SUBTLE
         .with(|subtle| subtle.import_key(format, data, &algorithm, false, &usages))
         .map_err(|_| CryptoFailed)?;
-    let key = JsFuture::from(promise).await.map_err(|_| CryptoFailed)?;
+    let key = settled(&promise).await.map_err(|_| CryptoFailed)?;
     Ok(key.unchecked_into())
 }
 

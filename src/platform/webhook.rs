@@ -8,11 +8,11 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use url::Url;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
 use super::abort::AbortGuard;
 use super::config::{Environment, safe_url};
+use super::task::settled;
 use super::timer;
 
 /// How long a receiver may take: well below `actors::notices::LEASE_MS`.
@@ -57,7 +57,7 @@ pub async fn send(delivery: &Delivery, environment: Environment, now_ms: i64) ->
     let url = safe_url(&delivery.url, environment).ok_or(Undelivered::Address)?;
     let guard = AbortGuard::new();
     let fetch = request(&url, delivery, now_ms.div_euclid(1_000), &guard)?;
-    let response = timer::within(DELIVERY_TIMEOUT_MS, JsFuture::from(fetch)).await;
+    let response = timer::within(DELIVERY_TIMEOUT_MS, settled(&fetch)).await;
     let response = response.map_err(|_| Undelivered::Timeout)?.map_err(|_| Undelivered::Unreachable)?;
     let response: Response = response.unchecked_into();
     // The body is of no interest: dropping the guard tells the receiver to stop.

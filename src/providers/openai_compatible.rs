@@ -1,7 +1,6 @@
 //! Providers that speak OpenAI's chat format over HTTPS.
 
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
 use super::answer::{Answer, Wire};
@@ -10,6 +9,7 @@ use super::{Failure, PieceStream};
 use crate::platform::abort::AbortGuard;
 use crate::platform::config::Provider;
 use crate::platform::streams;
+use crate::platform::task::settled;
 
 /// The body a provider may send around an answer, in bytes: JSON escapes and metadata.
 const BODY_BYTES_MAX: usize = 4_194_304;
@@ -48,7 +48,7 @@ async fn post(
     guard: &AbortGuard,
 ) -> Result<Response, Failure> {
     let fetch = send(provider, request, stream, guard).map_err(|_| Failure::Unreachable)?;
-    let response = JsFuture::from(fetch).await.map_err(|_| Failure::Unreachable)?;
+    let response = settled(&fetch).await.map_err(|_| Failure::Unreachable)?;
     let response: Response = response.unchecked_into();
     match response.status() {
         200..=299 => Ok(response),

@@ -1,7 +1,6 @@
 //! Workers AI, by its binding. Inputs are made by JSON, because maps arrive empty over the binding.
 
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::ReadableStream;
 use worker::Env;
 
@@ -10,6 +9,7 @@ use super::chat::ChatRequest;
 use super::openai_compatible::ANSWER_BYTES_MAX;
 use super::{Failure, PieceStream};
 use crate::platform::config::Provider;
+use crate::platform::task::settled;
 
 #[wasm_bindgen]
 extern "C" {
@@ -45,5 +45,5 @@ async fn run(
     let call =
         binding.unchecked_into::<Ai>().run(&provider.model, &inputs).map_err(|_| Failure::Unreachable)?;
     // A local binding returns something that can be awaited but is not a plain promise.
-    JsFuture::from(js_sys::Promise::resolve(&call)).await.map_err(|_| Failure::Unreachable)
+    settled(&js_sys::Promise::resolve(&call)).await.map_err(|_| Failure::Unreachable)
 }

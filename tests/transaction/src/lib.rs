@@ -64,7 +64,7 @@ impl TenantActor {
 
 impl DurableObject for TenantActor {
     fn new(state: State, _env: Env) -> Self {
-        Self { storage: RefCell::new(Storage::new(&state.storage())) }
+        Self { storage: RefCell::new(Storage::new(state.storage().as_raw().clone().into())) }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {

@@ -1,0 +1,169 @@
+// What the runtime finds in the bundle: its handlers, and the class of the actor. Nothing is decided here. Bytes and
+// promises are carried between the runtime and Rust with as few crossings as can be; a crossing costs little, but what
+// the bindings' generators wrap around each one costs more than the work itself.
+//
+// The build puts this file in the place of the generated one: ops/setup/bundle.sh.
+import { DurableObject } from 'cloudflare:workers';
+import * as rust from './index.js';
+
+Error.stackTraceLimit = 100;
+const state = rust.__worker_init_state();
+// What traps in a timer or a listener has nobody else to throw to.
+addEventListener('error', ({ error }) => { if (error instanceof WebAssembly.RuntimeError) broke(error); });
+
+// Requests and kept work that wait: a task's number to how it ends. Rust holds the work itself.
+const tasks = new Map();
+let lastTask = 0;
+// A request that the runtime gave up, because its client went away, is never heard of again. No work of ours lasts as
+// long as this, in milliseconds; looked for at every so many requests.
+const TASK_AGE_MAX_MS = 1_200_000;
+const TASKS_BETWEEN_SWEEPS = 1_024;
+
+// Commands of one turn: at a fifth of a millisecond each, some tens of milliseconds.
+const GROUP_COMMANDS_MAX = 128;
+// Commands that may wait for their turn. Beyond it the actor says that it is busy instead of growing.
+const WAITING_COMMANDS_MAX = 4_096;
+
+// Before each call. A trap leaves the instance's memory unusable: a new one takes its place. Memory is only a cache.
+function enter() {
+  if (!state.criticalError) return;
+  console.log(JSON.stringify({ event: 'instance_replaced' }));
+  rust.__wbg_reset_state();
+  state.criticalError = false;
+  state.instanceId += 1;
+}
+
+// After a call that threw. Everything that waited in that memory is lost, and told so at once.
+function broke(error) {
+  state.criticalError = true;
+  for (const { failed } of tasks.values()) failed(error);
+  tasks.clear();
+}
+
+const lost = () => Response.json(
+  { error: 'unavailable', message: 'a fault ended this request; with its Idempotency-Key it can safely be sent again' },
+  { status: 503, headers: { 'cache-control': 'no-store', 'retry-after': '1' } },
+);
+
+function step(instance, slot, kept, value) {
+  enter();
+  if (instance !== state.instanceId) return; // its task was told already
+  try { rust.resume(slot, kept, value); } catch (error) { broke(error); }
+}
+
+function waiting(task) {
+  return new Promise((done, failed) => { tasks.set(task, { done, failed, sinceMs: Date.now() }); });
+}
+
+function nextTask() {
+  lastTask = (lastTask + 1) >>> 0;
+  if (lastTask % TASKS_BETWEEN_SWEEPS === 0) sweep(Date.now() - TASK_AGE_MAX_MS);
+  return lastTask;
+}
+
+function sweep(beforeMs) {
+  for (const [task, { sinceMs }] of tasks) {
+    if (sinceMs >= beforeMs) return; // in the order of their age
+    tasks.delete(task);
+    rust.forget(task);
+  }
+}
+
+// What Rust asks of this side.
+globalThis.cognomega = {
+  // Has `slot` hear of a promise's end, in the context of the request that made it.
+  settle(promise, slot) {
+    const instance = state.instanceId;
+    promise.then((value) => step(instance, slot, true, value), (error) => step(instance, slot, false, error));
+  },
+  // Runs what was woken from outside of a step.
+  soon() {
+    const instance = state.instanceId;
+    Promise.resolve().then(() => {
+      enter();
+      if (instance !== state.instanceId) return;
+      try { rust.run(); } catch (error) { broke(error); }
+    });
+  },
+  // A number for work that goes on when its request is answered or gone.
+  keep(context) {
+    const task = nextTask();
+    context.waitUntil(waiting(task).catch(() => {}));
+    return task;
+  },
+  finish(task, value) {
+    const found = tasks.get(task);
+    tasks.delete(task);
+    found?.done(value);
+  },
+  // One command to an actor. The bytes are a view of memory that moves: sent is a copy.
+  command: (env, name, call) => env.TENANT.getByName(name).command(call.slice()),
+  response: (init, body) => new Response(body, JSON.parse(init)),
+};
+
+export default {
+  fetch(request, env, context) {
+    enter();
+    const task = nextTask();
+    const head = `${request.method}\n${request.url}\n${JSON.stringify(Object.fromEntries(request.headers))}`;
+    try {
+      const reply = rust.serve(task, request, env, context, head);
+      return reply ?? waiting(task).catch(lost);
+    } catch (error) {
+      broke(error);
+      return lost();
+    }
+  },
+  queue(batch, env, context) { enter(); return rust.queue(batch, env, context); },
+  scheduled(event, env, context) { enter(); return rust.scheduled(event, env, context); },
+};
+
+// One tenant's actor.
+export class TenantActor extends DurableObject {
+  #actor; #instance; #waiting = []; #scheduled = false;
+
+  // Made on first use and after a trap. It holds no truth: everything in memory can be lost at any time.
+  get #rust() {
+    enter();
+    if (this.#instance !== state.instanceId) {
+      this.#actor = new rust.TenantActor(this.ctx.storage, this.env);
+      this.#instance = state.instanceId;
+    }
+    return this.#actor;
+  }
+
+  // A command as bytes in, its answer as bytes out. Only the front door has this binding.
+  //
+  // Group commit: a commit is the price of a command. The runtime syncs the disk once for all that one turn wrote, and
+  // holds every reply of the turn back until it has. So commands are gathered while the disk is busy, and run together
+  // in the next turn, each in a transaction of its own: one that is refused or traps undoes itself and nothing else.
+  // The turn belongs to the actor and to no request, so none that goes away takes it along.
+  command(call) {
+    if (this.#waiting.length >= WAITING_COMMANDS_MAX) throw new Error('too many commands wait');
+    return new Promise((done, failed) => {
+      this.#waiting.push({ call, done, failed });
+      this.#schedule();
+    });
+  }
+
+  #schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setTimeout(() => this.#turn(), 0);
+  }
+
+  #turn() {
+    this.#scheduled = false;
+    for (const { call, done, failed } of this.#waiting.splice(0, GROUP_COMMANDS_MAX)) {
+      try {
+        done(this.#rust.answer(call));
+      } catch (error) {
+        broke(error);
+        failed(error);
+      }
+    }
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  alarm() { return this.#rust.alarm(); }
+}

@@ -1,0 +1,130 @@
+// The shell against a Rust side of a few lines: what it does when Rust traps, which no request of the product can bring
+// about, and that commands share turns. Everything else of it is tested with the whole product.
+import assert from 'node:assert/strict';
+import { registerHooks } from 'node:module';
+import { beforeEach, test } from 'node:test';
+
+const state = { criticalError: false, instanceId: 1 };
+// What the tests put in the place of Rust.
+const rust = { answered: [], made: 0 };
+globalThis.standIn = {
+  __worker_init_state: () => state,
+  __wbg_reset_state() { rust.made += 1; },
+  serve: (...args) => rust.serve(...args),
+  resume: (...args) => rust.resume(...args),
+  run() {},
+  forget(task) { rust.forgotten.push(task); },
+  TenantActor: class { answer(call) { return rust.answer(call); } },
+};
+const source = (text) => ({ url: `data:text/javascript,${encodeURIComponent(text)}`, shortCircuit: true });
+registerHooks({
+  resolve(name, context, next) {
+    if (name === 'cloudflare:workers') {
+      return source('export class DurableObject { constructor(ctx, env) { Object.assign(this, { ctx, env }); } }');
+    }
+    if (name === './index.js') return source(`export const {${Object.keys(globalThis.standIn)}} = globalThis.standIn;`);
+    return next(name, context);
+  },
+});
+globalThis.addEventListener ??= () => {};
+const { default: handlers, TenantActor } = await import('../../src/shell.js');
+
+const trap = () => { throw new WebAssembly.RuntimeError('unreachable'); };
+const request = () => new Request('http://shell.test/path?x=1', { headers: { 'X-One': '1' } });
+const bytes = (text) => new TextEncoder().encode(text);
+
+// Turns that were asked for, to be run by the test.
+function turnsOf(context) {
+  const turns = [];
+  context.mock.method(globalThis, 'setTimeout', (turn) => { turns.push(turn); });
+  return turns;
+}
+
+beforeEach(() => {
+  Object.assign(rust, { made: 0, forgotten: [], resume() {}, serve: () => undefined, answer: (call) => call });
+  state.criticalError = false;
+});
+
+test('a request crosses as one text, and a reply that is there at once needs no promise', () => {
+  const reply = new Response('here');
+  rust.serve = (task, _request, _env, _context, head) => { rust.head = head; return reply; };
+  assert.equal(handlers.fetch(request(), {}, {}), reply);
+  assert.equal(rust.head, 'GET\nhttp://shell.test/path?x=1\n{"x-one":"1"}');
+});
+
+test('a trap answers everybody who waits in that memory, and the next request has a new one', async () => {
+  let lastTask;
+  rust.serve = (task) => { lastTask = task; };
+  const waiting = [handlers.fetch(request(), {}, {}), handlers.fetch(request(), {}, {})];
+  rust.serve = trap;
+  const trapped = handlers.fetch(request(), {}, {});
+  for (const reply of [trapped, ...await Promise.all(waiting)]) {
+    assert.equal(reply.status, 503);
+    assert.equal((await reply.json()).error, 'unavailable');
+  }
+  assert.equal(rust.made, 0, 'not made anew before it is needed');
+  rust.serve = (task) => { lastTask = task; };
+  const next = handlers.fetch(request(), {}, {});
+  assert.equal(rust.made, 1);
+  cognomega.finish(lastTask, new Response('well'));
+  assert.equal(await (await next).text(), 'well');
+});
+
+test('a promise of a lost memory resumes nothing in the new one', async () => {
+  const resumed = [];
+  rust.resume = (slot, kept) => resumed.push([slot, kept]);
+  let end;
+  cognomega.settle(new Promise((done) => { end = done; }), 7);
+  cognomega.settle(Promise.reject(new Error('no')), 8);
+  await new Promise(setImmediate);
+  assert.deepEqual(resumed, [[8, false]]);
+  rust.serve = trap;
+  handlers.fetch(request(), {}, {});
+  end();
+  await new Promise(setImmediate);
+  assert.deepEqual(resumed, [[8, false]]);
+});
+
+test('commands that come together run in one turn, in order, and a trap is one command\'s alone', async (context) => {
+  const turns = turnsOf(context);
+  const actor = new TenantActor({ storage: {} }, {});
+  const ran = [];
+  rust.answer = (call) => {
+    const text = new TextDecoder().decode(call);
+    ran.push(text);
+    return text === 'trap' ? trap() : call;
+  };
+  const calls = ['a', 'trap', 'b'].map((text) => actor.command(bytes(text)));
+  assert.deepEqual(ran, [], 'not before their turn');
+  assert.equal(turns.length, 1);
+  turns.shift()();
+  assert.deepEqual(ran, ['a', 'trap', 'b'], 'all of them in one turn');
+  const ends = await Promise.allSettled(calls);
+  assert.deepEqual(ends.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled']);
+  assert.equal(rust.made, 1, 'the command after the trap had a new memory');
+});
+
+test('a turn is bounded, and so is what waits for one', async (context) => {
+  const turns = turnsOf(context);
+  const actor = new TenantActor({ storage: {} }, {});
+  let ran = 0;
+  rust.answer = (call) => { ran += 1; return call; };
+  const calls = Array.from({ length: 4_096 }, () => actor.command(bytes('x')));
+  assert.throws(() => actor.command(bytes('x')), /too many commands wait/);
+  turns.shift()();
+  assert.equal(ran, 128);
+  while (turns.length > 0) turns.shift()();
+  assert.equal(ran, 4_096);
+  await Promise.all(calls);
+});
+
+test('a request of which nothing was heard for long is forgotten', (context) => {
+  context.mock.timers.enable({ apis: ['Date'] });
+  let first;
+  rust.serve = (task) => { first ??= task; };
+  handlers.fetch(request(), {}, {});
+  context.mock.timers.tick(1_200_001);
+  rust.serve = () => new Response('');
+  for (let n = 0; n < 1_024; n += 1) handlers.fetch(request(), {}, {});
+  assert.ok(rust.forgotten.includes(first));
+});
