@@ -81,6 +81,7 @@ pub fn progress(
     let mut parts = std::mem::take(&mut hold.parts);
     parts.extend(account.set_aside(more)?);
     hold.amount_micro = within(hold.amount_micro.plus(more))?;
+    hold.owner.weight.micro = within(hold.owner.weight.micro.plus(more))?;
     let held = within(before.plus(more))?;
     let before_micro = if planted::on(Bug::PartialChargedTwice) { Micro::ZERO } else { hold.charged_micro };
     let due = within(asked.charge_total.minus(before_micro))?.clamp(Micro::ZERO, held);

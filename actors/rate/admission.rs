@@ -19,7 +19,7 @@ pub struct Weight {
     pub requests: i64,
     /// Tokens, estimated before and reconciled after.
     pub tokens: i64,
-    /// Credits, as the hold has them before and the charge after.
+    /// Credits, as the hold has them before, with all that it grew by, and the charge after.
     pub micro: Micro,
 }
 
@@ -106,6 +106,26 @@ pub fn admit(
         left.push(BudgetLeft { policy, limit, remaining, window_ms: 0, reset_ms: 0 });
     }
     Ok(left)
+}
+
+/// Counts what a request is to cost beyond what it was admitted for. It is under way already, so the credits alone
+/// are asked.
+///
+/// # Errors
+/// `RateLimited`, `ExceedsBudget`; the meters may then be half changed, and the caller drops them.
+pub fn admit_more(
+    meters: &mut Meters,
+    limits: &Limits,
+    key: Option<&str>,
+    more: Micro,
+    now_ms: i64,
+) -> Result<Vec<BudgetLeft>, Refusal> {
+    let credits = Limits {
+        credits_per_day: limits.credits_per_day,
+        credits_burst: limits.credits_burst,
+        ..Limits::default()
+    };
+    admit(meters, &credits, key, Weight { micro: more, ..Weight::default() }, 0, now_ms)
 }
 
 /// What the tenant's and the key's budgets say together. Of two waits the longer is the true one; what can never

@@ -5,6 +5,7 @@ use super::limits::LimitsRow;
 use super::{Actor, Effect, Policy, idempotency};
 use crate::credits::{self, Account};
 use crate::notices;
+use crate::rate::Weight;
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
@@ -46,7 +47,8 @@ pub(super) fn expire(
 ) -> Result<bool, Refusal> {
     let ended = credits::expire_due(sql, account, now_ms)?;
     for change in &ended {
-        limits.apply(sql, (policy, &actor.tenant), change, (None, None), now_ms)?;
+        let so_far = Weight { requests: 0, tokens: change.tokens, micro: change.charged_total };
+        limits.apply(sql, (policy, &actor.tenant), change, (None, Some(so_far)), now_ms)?;
         // A key whose hold expired uncharged is free by that, but stays where it is: the work may end late, and its
         // reply belongs to the key if nobody took it in between.
         if change.charged_total > Micro::ZERO {

@@ -136,25 +136,12 @@ impl LimitsRow {
         // Of an open hold, what left it and was not charged is below zero when more was set aside for it.
         let more = change.charged.minus(change.unheld).filter(|more| *more > Micro::ZERO);
         if let Some(more) = more.filter(|_| change.end.is_none()) {
+            self.admit_more((policy, tenant), change, more, now_ms)?;
             caps::allow_more(&self.counters.caps, &change.owner, more, model, now_ms)?;
         }
         let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
-        // Of an expired hold nobody knows what was used, so the estimate stands.
-        if let Some(actual) =
-            actual.filter(|_| change.end != Some(HoldEnd::Expired) && !planted::on(Bug::TokensNotReconciled))
-        {
-            let estimated = change.owner.weight;
-            let since_ms = change.created_at_ms;
-            // Budgets that were set since may not have counted the estimate, so they give nothing of it back.
-            let counted = since_ms > self.counters.set_at_ms;
-            let actual = if counted { actual } else { actual.at_least(estimated) };
-            let limits = self.effective(policy, tenant);
-            let meters = &mut self.counters.meters;
-            rate::reconcile(meters, &limits, None, estimated, actual, since_ms, now_ms);
-            let key = change.owner.api_key.as_deref();
-            if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
-                rate::reconcile(meters, limits, Some(key), estimated, actual, since_ms, now_ms);
-            }
+        if let Some(actual) = actual.filter(|_| !planted::on(Bug::TokensNotReconciled)) {
+            self.reconcile((policy, tenant), change, actual, now_ms);
         }
         for CapTold { told, cap } in told {
             let kind = if told == Told::Limit { NoticeKind::CapReached } else { NoticeKind::CapSoft };
@@ -168,6 +155,46 @@ impl LimitsRow {
             self.tell(sql, kind, &body, now_ms)?;
         }
         Ok(())
+    }
+
+    /// Counts in the budgets what a hold grows by. On `Err` the caller drops all of it.
+    fn admit_more(
+        &mut self,
+        (policy, tenant): (&Policy, &TenantId),
+        change: &HoldChange,
+        more: Micro,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let (own, meters) = (self.effective(policy, tenant), &mut self.counters.meters);
+        let mut grown = rate::admit_more(meters, &own, None, more, now_ms);
+        let key = change.owner.api_key.as_deref();
+        if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
+            grown = rate::both(grown, rate::admit_more(meters, limits, Some(key), more, now_ms));
+        }
+        grown.map(drop)
+    }
+
+    /// Replaces in the budgets what a hold was estimated to weigh by what it weighed.
+    fn reconcile(
+        &mut self,
+        (policy, tenant): (&Policy, &TenantId),
+        change: &HoldChange,
+        actual: Weight,
+        now_ms: i64,
+    ) {
+        let estimated = change.owner.weight;
+        let since_ms = change.created_at_ms;
+        // Of an expired hold nobody knows what was used, so the estimate stands for what was not reported. Budgets
+        // that were set since may not have counted the estimate, so they give nothing of it back.
+        let known = change.end != Some(HoldEnd::Expired) && since_ms > self.counters.set_at_ms;
+        let actual = if known { actual } else { actual.at_least(estimated) };
+        let limits = self.effective(policy, tenant);
+        let meters = &mut self.counters.meters;
+        rate::reconcile(meters, &limits, None, estimated, actual, since_ms, now_ms);
+        let key = change.owner.api_key.as_deref();
+        if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
+            rate::reconcile(meters, limits, Some(key), estimated, actual, since_ms, now_ms);
+        }
     }
 
     /// Looks whether the balance passed a threshold. What is held still counts: it may come back.

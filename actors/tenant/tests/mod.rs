@@ -4,6 +4,7 @@ mod actor;
 mod admission;
 mod alarm;
 mod caps;
+mod growth;
 mod key_schedules;
 mod keys;
 mod settings;

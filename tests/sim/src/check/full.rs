@@ -37,7 +37,8 @@ pub fn check_unique(database: &mut Sqlite, model: &Model) -> Result<(), String> 
     )?;
     // An id that was forgotten, and came again after all that time, is another request.
     let again = |id: &str| {
-        let admitted = model.history.admissions.iter().filter_map(|known| known.hold);
+        let requests = model.history.admissions.iter().filter(|known| !known.growth);
+        let admitted = requests.filter_map(|known| known.hold);
         admitted.filter(|hold| hold_id(*hold) == id).count() > 1
     };
     let own: Vec<String> = own.into_iter().filter(|id| !again(id)).collect();

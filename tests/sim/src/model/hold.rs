@@ -28,7 +28,7 @@ pub struct Hold {
     pub models: u8,
     pub tokens: i64,
     pub requests: i64,
-    /// What it weighed in credits when it was admitted.
+    /// What it weighed in credits when it was admitted, and what it grew by.
     pub weight_micro: i64,
     pub key: Option<u32>,
     pub reported: Option<Used>,
@@ -87,13 +87,17 @@ impl Model {
         }
         let more = (asked.hold_total - self.state.holds[at].amount).max(0);
         if more > 0 && more <= self.state.account.available {
-            self.allow_more(&self.state.holds[at], more, asked.used.model, now_ms)?;
+            let hold = self.state.holds[at].clone();
+            self.grow(&hold, more, now_ms)?;
+            self.allow_more(&hold, more, asked.used.model, now_ms)?;
+            self.note_grown(&hold, more, now_ms);
         }
         let added = self.set_aside(more)?;
         let hold = &mut self.state.holds[at];
         let before = hold.held();
         hold.parts.extend(added);
         hold.amount += more;
+        hold.weight_micro += more;
         let due = (asked.charge_total - hold.charged).clamp(0, before + more);
         let (spent, rest) = split(&hold.parts, due);
         hold.charged += due;
@@ -142,7 +146,7 @@ impl Model {
         let available = self.state.account.available;
         self.note_charge(&hold, charged, asked.used.model, now_ms);
         self.count_caps(&hold, held, charged, asked.used.model, now_ms);
-        self.reconcile(&hold, asked.used.tokens(), hold.charged, now_ms);
+        self.reconcile(&hold, (asked.used.tokens(), hold.charged), true, now_ms);
         self.watch_balance(now_ms);
         if let Some(key) = hold.key {
             let given =
@@ -165,7 +169,7 @@ impl Model {
         self.count_caps(&hold, hold.held(), 0, None, now_ms);
         // What the provider reported on the way was used, whatever came of the request.
         let tokens = hold.reported.map_or(0, Used::tokens);
-        self.reconcile(&hold, tokens, hold.charged, now_ms);
+        self.reconcile(&hold, (tokens, hold.charged), true, now_ms);
         self.watch_balance(now_ms);
         self.end_key(&hold, now_ms);
         let (end, charged) = (HoldEnd::Released, hold.charged);
@@ -202,6 +206,8 @@ impl Model {
         }
         for hold in changes {
             self.count_caps(&hold, hold.held(), 0, None, now_ms);
+            let tokens = hold.reported.map_or(0, Used::tokens);
+            self.reconcile(&hold, (tokens, hold.charged), false, now_ms);
             if hold.charged > 0 {
                 self.end_key(&hold, now_ms);
             }

@@ -152,6 +152,7 @@ impl World<'_> {
                 let tenant = &mut self.tenants[at];
                 check::full::check_counters(&mut tenant.shell.database, &tenant.model)?;
             }
+            (Cmd::Progress(_), Ok(Answer::Progressed { .. })) => check::windows::check_window(model)?,
             (Cmd::Record(_), Ok(Answer::Recorded { .. })) => check::windows::check_window(model)?,
             (Cmd::Settle(asked), Ok(Answer::Ended(ended))) if ended.first => {
                 let most = ended.charged + ended.shortfall;
