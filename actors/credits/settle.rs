@@ -116,7 +116,8 @@ pub fn progress(
 ///
 /// More than is set aside is drawn from the available balance; what is not there is `shortfall`. A hold that
 /// expired before is not charged: the house pays. The event is written all the same, with a cost of zero, and
-/// what the house paid is the hold's `shortfall`; the change that is returned then counts nothing.
+/// what the house paid is the hold's `shortfall`. Of a hold that was released before, nothing is noted. In both
+/// cases a change is returned that counts nothing, for whoever keeps the reply.
 ///
 /// # Errors
 /// `UnknownHold`, or what the database refused.
@@ -135,9 +136,8 @@ pub fn settle(
         note_late(sql, account, id, &mut hold, charge_total, usage, now_ms)?;
         let ended = hold.ended(account);
         // The work was done all the same, so its owner hears of it: its key must give this answer again.
-        let late = ended.end == HoldEnd::Expired;
-        let change =
-            late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, HoldEnd::Expired)).transpose()?;
+        let late = ended.end != HoldEnd::Settled;
+        let change = late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, ended.end)).transpose()?;
         return Ok((ended, change));
     }
     let held = total(&hold.parts)?;

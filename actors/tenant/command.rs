@@ -123,6 +123,7 @@ pub enum Command {
 /// A reply that was given once and is given again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
+    /// `null` when there is none to give again: the work was charged and its reply was lost, or was too large.
     pub reply: Box<RawValue>,
     /// What the first request was charged, and the available balance right after.
     pub charged: Micro,

@@ -124,7 +124,7 @@ impl Model {
             self.note_late(at, asked, now_ms);
             let (hold, available) = (self.state.holds[at].clone(), self.state.account.available);
             // The client may have this answer: its key gives it again, if nobody took the key in between.
-            if let (Some(HoldEnd::Expired), Some(key)) = (hold.end, hold.key) {
+            if let (Some(HoldEnd::Expired | HoldEnd::Released), Some(key)) = (hold.end, hold.key) {
                 let (id, charged, reply) = (hold.id, hold.charged, asked.reply);
                 self.finish(key, id, Given::Settled { hold: id, charged, available, reply }, now_ms);
             }
