@@ -149,7 +149,7 @@ pub fn both(
 }
 
 /// When to look again after too many at once: nobody knows when the first of them ends, so this is a hint.
-const IN_FLIGHT_WAIT_MS: i64 = 1_000;
+pub const IN_FLIGHT_WAIT_MS: i64 = 1_000;
 
 /// Replaces what a request was estimated to weigh by what it weighed. The number of requests stays.
 pub fn reconcile(

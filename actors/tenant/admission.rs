@@ -12,6 +12,9 @@ use crate::sql::Sql;
 
 /// Admits a request, or answers it with the first one's reply. A replay costs nothing and counts against nothing.
 ///
+/// The first refusal by a cap in its period is a reply: it is committed, with the cap's mark and its notice, and with
+/// what was over anyway. Every other one undoes all.
+///
 /// # Errors
 /// Every reason not to run; then nothing is counted.
 pub(super) fn admit(
@@ -39,10 +42,23 @@ pub(super) fn admit(
             if waits_for_holds(&refusal)
                 && super::alarm::expire(sql, actor, policy, &mut limits, &mut account, now_ms)? =>
         {
-            count(sql, actor, policy, &mut limits, &account, &asked, now_ms)?
+            count(sql, actor, policy, &mut limits, &account, &asked, now_ms)
         }
-        other => other?,
+        other => other,
     };
+    let capped = matches!(&counted, Err(Refusal::CapReached { .. }));
+    if counted.is_ok() || capped {
+        // Also a model that was left out, while another one may answer.
+        let of_request = (asked.owner.api_key.as_deref(), asked.owner.models.as_slice());
+        let first = limits.tell_used_up(sql, asked.amount, of_request, now_ms)?;
+        if let (Err(refusal), true) = (&counted, first) {
+            account.store(sql)?;
+            limits.store(sql)?;
+            let due_ms = limits.delivery_ms.min(account.next_expiry_ms());
+            return Ok((Reply::Refused(refusal.clone()), due_ms));
+        }
+    }
+    let counted = counted?;
     asked.owner.models.clone_from(&counted.models);
     let deadline_ms = now_ms.saturating_add(asked.ttl_ms);
     credits::admit(sql, &mut account, &asked.hold, asked.amount, &asked.owner, deadline_ms, now_ms)?;
@@ -66,7 +82,7 @@ pub(super) fn admit(
     };
     // A hold that ended here may have given back what is left of a grant that ends sooner.
     let due_ms = if planted::on(Bug::AlarmNotAskedFor) { i64::MAX } else { deadline_ms };
-    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms())))
+    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms()).min(limits.delivery_ms)))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how

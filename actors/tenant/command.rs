@@ -12,7 +12,7 @@ use crate::credits::{
 };
 use crate::notices::{Delivery, NoticePage};
 use crate::rate::{BudgetLeft, Limits};
-use crate::shared::{Micro, TenantId};
+use crate::shared::{Micro, Refusal, TenantId};
 
 /// One command on behalf of one tenant. The actor refuses a tenant that is not its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -164,6 +164,9 @@ pub enum Reply {
         replayed: bool,
     },
     Admitted(Admitted),
+    /// Refused, and the owner is told of it: the first refusal by a cap in its period. Else a refusal is no reply,
+    /// because it changes nothing. Of the request, nothing is counted here either.
+    Refused(Refusal),
     /// The key was seen before and its request is done.
     Replay(Stored),
     Progressed(Progressed),

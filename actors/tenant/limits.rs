@@ -143,6 +143,24 @@ impl LimitsRow {
         if let Some(actual) = actual.filter(|_| !planted::on(Bug::TokensNotReconciled)) {
             self.reconcile((policy, tenant), change, actual, now_ms);
         }
+        self.tell_caps(sql, told, now_ms)
+    }
+
+    /// Tells the owner of caps that are used up for what is asked, the first time in their period; whether any was.
+    pub fn tell_used_up(
+        &mut self,
+        sql: &mut impl Sql,
+        amount: Micro,
+        (api_key, models): (Option<&str>, &[String]),
+        now_ms: i64,
+    ) -> Result<bool, Refusal> {
+        let told = caps::tell_used_up(&mut self.counters.caps, amount, api_key, models, now_ms);
+        let any = !told.is_empty();
+        self.tell_caps(sql, told, now_ms)?;
+        Ok(any)
+    }
+
+    fn tell_caps(&mut self, sql: &mut impl Sql, told: Vec<CapTold>, now_ms: i64) -> Result<(), Refusal> {
         for CapTold { told, cap } in told {
             let kind = if told == Told::Limit { NoticeKind::CapReached } else { NoticeKind::CapSoft };
             let body = json!({

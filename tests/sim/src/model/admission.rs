@@ -20,10 +20,17 @@ impl Model {
             return Ok(Answer::Replay(given));
         }
         self.expire_grants(now_ms);
-        let (models, budgets) = match self.count(asked, now_ms) {
+        let counted = match self.count(asked, now_ms) {
             Err(refusal) if waits_for_holds(&refusal) && self.expire_holds(now_ms) => {
-                self.count(asked, now_ms)?
+                self.count(asked, now_ms)
             }
+            other => other,
+        };
+        let capped = matches!(&counted, Err(Refusal::CapReached { .. }));
+        let asks = (counted.is_ok() || capped)
+            && self.tell_used_up(asked.amount, asked.api_key, asked.models, now_ms);
+        let (models, budgets) = match counted {
+            Err(refusal) if asks => return Ok(Answer::Refused(refusal)),
             other => other?,
         };
         let parts = self.set_aside(asked.amount)?;

@@ -91,6 +91,10 @@ impl World<'_> {
             return Ok(Heard::Nothing);
         }
         Ok(match answer {
+            Ok(Answer::Refused(refusal)) => {
+                self.tally.check("refusals that are told");
+                Heard::Refused(refusal)
+            }
             Ok(answer) => Heard::Answer(answer),
             Err(refusal) => Heard::Refused(refusal),
         })
