@@ -19,7 +19,6 @@ pub const CAPS_MAX: usize = 32;
 
 /// A cap as it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CapTerms {
     /// Its name, unique for the tenant.
     pub id: String,
