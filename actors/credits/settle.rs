@@ -86,7 +86,8 @@ pub fn progress(
     let before_micro = if planted::on(Bug::PartialChargedTwice) { Micro::ZERO } else { hold.charged_micro };
     let due = within(asked.charge_total.minus(before_micro))?.clamp(Micro::ZERO, held);
     let (spent, rest) = split(&parts, due)?;
-    charge(sql, account, id, &spent, &[], Micro::ZERO, now_ms)?;
+    let operation = format!("{id}-part-{}", account.next_seq);
+    charge(sql, account, &operation, &spent, &[], Micro::ZERO, now_ms)?;
     hold.charged_micro = within(hold.charged_micro.plus(due))?;
     hold.deadline_ms = hold.deadline_ms.max(asked.deadline_ms);
     hold.usage = Some(usage::to_raw(usage)?);
@@ -272,7 +273,7 @@ fn end(
 fn charge(
     sql: &mut impl Sql,
     account: &mut Account,
-    id: &str,
+    operation: &str,
     held: &[Part],
     drawn: &[Part],
     shortfall: Micro,
@@ -286,11 +287,12 @@ fn charge(
         return Ok(());
     }
     let books = Books { owned: charged.negated(), charged, ..Books::default() };
-    let entry = NewEntry { shortfall, grants: &parts, ..NewEntry::new(Kind::Charge, books, id) };
+    let entry = NewEntry { shortfall, grants: &parts, ..NewEntry::new(Kind::Charge, books, operation) };
     append(sql, account, &entry, now_ms).map(|_seq| ())
 }
 
-/// Work that ended after its hold did: its event, once.
+/// Work that ended after its hold did: its event, once. What was charged in part has an event already; the rest is one
+/// of its own then, so that no token is in two.
 fn note_late(
     sql: &mut impl Sql,
     account: &mut Account,
@@ -306,7 +308,13 @@ fn note_late(
         return Ok(());
     }
     let api_key = hold.owner.api_key.as_deref();
-    usage::record(sql, account, id, (usage, api_key), Micro::ZERO, now_ms)?;
+    match hold.usage.as_ref().filter(|_| hold.charged_micro > Micro::ZERO) {
+        Some(reported) => {
+            let rest = usage.beyond(&usage::from_raw(reported)?);
+            usage::record(sql, account, &format!("{id}-late"), (&rest, api_key), Micro::ZERO, now_ms)?;
+        }
+        None => usage::record(sql, account, id, (usage, api_key), Micro::ZERO, now_ms)?,
+    }
     sql.execute("UPDATE holds SET shortfall_micro = ?2 WHERE id = ?1", &[id.into(), unpaid.0.into()])?;
     // The first answer says it too: every repetition gives the same one.
     hold.shortfall_micro = unpaid;

@@ -115,8 +115,8 @@ fn a_cap_that_is_kept_goes_on_counting_and_one_that_counts_something_else_begins
     let mut shell = Shell::with_settings(100_000, with(&[soft]));
     shell.admit(request("h", 500), NOW_MS).unwrap();
     shell.settle("h", 200, NOW_MS);
-    // Counted by the cap, but no longer in the feed: what is kept is the count.
-    shell.tamper("UPDATE usage_events SET cost_micro = 0");
+    // Counted by the cap, but no longer in the books: what is kept is the count.
+    shell.tamper("UPDATE usage_events SET cost_micro = 0; UPDATE entries SET at_ms = -1");
     shell.set_limits(with(&[cap("all", 5_000)]), NOW_MS).unwrap();
     assert_eq!(shell.counted(NOW_MS), [(200, 0)]);
     assert_eq!(shell.limits(NOW_MS).caps[0].terms.limit, Micro(5_000));

@@ -105,7 +105,8 @@ fn compare(row: &Row, entry: &Entry) -> Result<(), String> {
         Operation::Opening => "opening".to_owned(),
         Operation::Adjust(id) => operation_id(id),
         Operation::Hold(id) => hold_id(id),
-        Operation::ExpiryOf(grant) => format!("expiry-of-{grant}"),
+        Operation::Part(id, seq) => format!("{}-part-{seq}", hold_id(id)),
+        Operation::ExpiryOf(grant, seq) => format!("expiry-of-{grant}-{seq}"),
     };
     same("kind and operation of an entry", &(row.2.as_str(), row.10.as_str()), &(kind, operation.as_str()))?;
     same("grants of an entry", &row.11, &entry.parts)

@@ -105,7 +105,8 @@ impl Model {
         hold.reported = Some(asked.used);
         hold.parts = rest;
         let (hold, held) = (hold.clone(), hold.held());
-        self.charge(hold.id, spent, Vec::new(), 0, now_ms);
+        let operation = Operation::Part(hold.id, self.state.account.next_seq);
+        self.charge(operation, spent, Vec::new(), 0, now_ms);
         self.note_charge(&hold, due, asked.used.model, now_ms);
         self.count_caps(&hold, before - held, due, asked.used.model, now_ms);
         self.watch_balance(now_ms);
@@ -141,7 +142,7 @@ impl Model {
         let charged = due.min(held) + beyond;
         hold.charged += charged;
         hold.shortfall = due - charged;
-        self.charge(hold.id, spent, drawn, hold.shortfall, now_ms);
+        self.charge(Operation::Hold(hold.id), spent, drawn, hold.shortfall, now_ms);
         self.end(at, HoldEnd::Settled, (hold.charged, hold.shortfall), Some(asked.used), now_ms);
         let available = self.state.account.available;
         self.note_charge(&hold, charged, asked.used.model, now_ms);
@@ -239,22 +240,30 @@ impl Model {
         let event = used.or_else(|| hold.reported.filter(|_| charged > 0));
         self.state.account.open -= 1;
         if let Some(used) = event {
-            self.log_usage(id, api_key, used, charged, now_ms);
+            self.log_usage((id, false), api_key, used, charged, now_ms);
         }
         self.expire_grants(now_ms);
     }
 
-    fn log_usage(&mut self, id: u32, api_key: Option<u8>, used: Used, cost: i64, now_ms: i64) {
+    fn log_usage(
+        &mut self,
+        (id, late): (u32, bool),
+        api_key: Option<u8>,
+        used: Used,
+        cost: i64,
+        now_ms: i64,
+    ) {
         let seq = self.state.take_seq();
         let (tokens, model) = (used.tokens(), used.model);
         let cost = Some(cost);
-        let row = UsageRow { created_at_ms: now_ms, seq, id, cost, tokens, model, api_key, by_client: false };
+        let created_at_ms = now_ms;
+        let row = UsageRow { created_at_ms, seq, id, late, cost, tokens, model, api_key, by_client: false };
         self.logs.usage.push(row);
     }
 
     fn charge(
         &mut self,
-        id: u32,
+        operation: Operation,
         spent: Vec<(i64, i64)>,
         drawn: Vec<(i64, i64)>,
         shortfall: i64,
@@ -265,7 +274,7 @@ impl Model {
         let charged: i64 = parts.iter().map(|part| part.1).sum();
         self.state.account.settled += charged;
         if charged > 0 || shortfall > 0 {
-            self.append(EntryKind::Charge, -charged, shortfall, Operation::Hold(id), parts, now_ms);
+            self.append(EntryKind::Charge, -charged, shortfall, operation, parts, now_ms);
         }
     }
 
@@ -281,7 +290,15 @@ impl Model {
         if hold.end == Some(HoldEnd::Expired) && hold.shortfall == 0 && unpaid > 0 {
             hold.shortfall = unpaid;
             let (id, api_key) = (hold.id, hold.api_key);
-            self.log_usage(id, api_key, asked.used, 0, now_ms);
+            // What was charged in part has its event: this one says what came on top.
+            let known = hold.reported.filter(|_| hold.charged > 0);
+            let rest = |all: i64, known: i64| (all - known).max(0);
+            let used = known.map_or(asked.used, |known| Used {
+                tokens_in: rest(asked.used.tokens_in, known.tokens_in),
+                tokens_out: rest(asked.used.tokens_out, known.tokens_out),
+                ..asked.used
+            });
+            self.log_usage((id, known.is_some()), api_key, used, 0, now_ms);
         }
     }
 }
