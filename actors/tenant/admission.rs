@@ -46,19 +46,15 @@ pub(super) fn admit(
         }
         other => other,
     };
-    let capped = matches!(&counted, Err(Refusal::CapReached { .. }));
-    if counted.is_ok() || capped {
-        // Also a model that was left out, while another one may answer.
-        let of_request = (asked.owner.api_key.as_deref(), asked.owner.models.as_slice());
-        let first = limits.tell_used_up(sql, asked.amount, of_request, now_ms)?;
-        if let (Err(refusal), true) = (&counted, first) {
+    let first = tell_used_up(sql, &mut limits, &asked, &counted, now_ms)?;
+    let counted = match counted {
+        Err(refusal) if first => {
             account.store(sql)?;
             limits.store(sql)?;
-            let due_ms = limits.delivery_ms.min(account.next_expiry_ms());
-            return Ok((Reply::Refused(refusal.clone()), due_ms));
+            return Ok((Reply::Refused(refusal), limits.due_ms.min(account.next_expiry_ms())));
         }
-    }
-    let counted = counted?;
+        other => other?,
+    };
     asked.owner.models.clone_from(&counted.models);
     let deadline_ms = now_ms.saturating_add(asked.ttl_ms);
     credits::admit(sql, &mut account, &asked.hold, asked.amount, &asked.owner, deadline_ms, now_ms)?;
@@ -82,7 +78,7 @@ pub(super) fn admit(
     };
     // A hold that ended here may have given back what is left of a grant that ends sooner.
     let due_ms = if planted::on(Bug::AlarmNotAskedFor) { i64::MAX } else { deadline_ms };
-    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms()).min(limits.delivery_ms)))
+    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms()).min(limits.due_ms)))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how
@@ -96,6 +92,22 @@ fn key_of(asked: &Admission, limits: &LimitsRow) -> Option<(Idempotency, i64)> {
     let of_key = asked.owner.api_key.as_deref().unwrap_or_default();
     let key = Idempotency { key: format!("fingerprint:{of_key}:{digest}"), body_hash: digest.clone() };
     Some((key, window_ms))
+}
+
+/// Tells the owner of caps that refuse the request, or a model of it while another one may answer; whether any does for
+/// the first time in its period. What something else refused is told nobody.
+fn tell_used_up(
+    sql: &mut impl Sql,
+    limits: &mut LimitsRow,
+    asked: &Admission,
+    counted: &Result<Counted, Refusal>,
+    now_ms: i64,
+) -> Result<bool, Refusal> {
+    if !matches!(counted, Ok(_) | Err(Refusal::CapReached { .. })) {
+        return Ok(false);
+    }
+    let of_request = (asked.owner.api_key.as_deref(), asked.owner.models.as_slice());
+    limits.tell_used_up(sql, asked.amount, of_request, now_ms)
 }
 
 struct Counted {

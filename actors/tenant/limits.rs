@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Policy;
-use super::settings::Settings;
+use super::settings::{Settings, TopUp};
 use crate::credits::caps::{self, Cap, CapTold, Told};
 use crate::credits::{self, Account, HoldChange, HoldEnd};
 use crate::notices::{self, NoticeKind};
@@ -12,6 +12,10 @@ use crate::planted::{self, Bug};
 use crate::rate::{self, Limits, Meters, Weight};
 use crate::shared::{Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
+
+/// How long a request for a top-up is given while the balance stays low, before it is made again: six hours. What is
+/// asked once may be lost; what is asked often is noise.
+pub const TOP_UP_AGAIN_MS: i64 = 21_600_000;
 
 /// What budgets and caps have counted, and what the owner has been told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,19 +25,32 @@ pub(super) struct Counters {
     /// The balance is below its threshold, and the owner was told.
     #[serde(default)]
     pub low_told: bool,
+    /// The balance is below its threshold, and a top-up was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<TopUpAsked>,
+    /// Top-ups that were ever asked for: no two requests have one id.
     #[serde(default)]
-    pub top_up_asked: bool,
+    pub top_ups: i64,
     /// When settings changed last, and no earlier than any request that was under way then.
     #[serde(default)]
     pub set_at_ms: i64,
+}
+
+/// The last request for a top-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TopUpAsked {
+    pub at_ms: i64,
+    /// The lowest balance since: when there is more, somebody topped up.
+    #[serde(rename = "lowest_micro")]
+    pub lowest: Micro,
 }
 
 /// The row as it was loaded, and as it is.
 pub(super) struct LimitsRow {
     pub settings: Settings,
     pub counters: Counters,
-    /// When a notice that was recorded here is to be delivered; never, when there is none.
-    pub delivery_ms: i64,
+    /// When what was told or asked here is to be delivered, or asked again; never, when there is nothing.
+    pub due_ms: i64,
     loaded: Counters,
 }
 
@@ -63,7 +80,7 @@ impl LimitsRow {
         )?;
         let Stored { settings, counters } =
             stored.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
-        Ok(Self { settings, loaded: counters.clone(), counters, delivery_ms: i64::MAX })
+        Ok(Self { settings, loaded: counters.clone(), counters, due_ms: i64::MAX })
     }
 
     /// Writes what was counted, when it changed.
@@ -93,7 +110,13 @@ impl LimitsRow {
             }
             let since_ms = terms.period.start_ms(now_ms);
             let (key, model) = (terms.api_key.as_deref(), terms.model.as_deref());
-            let spent = credits::spent_since(sql, since_ms, key, model)?;
+            let whole = key.is_none() && model.is_none();
+            // What the whole tenant was charged is in the ledger, parts of open holds and all.
+            let spent = if whole {
+                credits::charged_since(sql, since_ms)?
+            } else {
+                credits::spent_since(sql, since_ms, key, model)?
+            };
             let mut cap = Cap::new(terms.clone(), spent, Micro::ZERO, now_ms);
             for hold in &open {
                 let key = hold.owner.api_key.as_deref();
@@ -101,7 +124,7 @@ impl LimitsRow {
                     cap.held = cap.held.plus(hold.held()?).ok_or(Refusal::InvalidAmount)?;
                 }
                 // Partial settles have no usage event yet. One from before the period counts too: never too little.
-                if cap.counts_charge(key, hold.model.as_deref()) {
+                if !whole && cap.counts_charge(key, hold.model.as_deref()) {
                     cap.spent = cap.spent.plus(hold.charged).ok_or(Refusal::InvalidAmount)?;
                 }
             }
@@ -113,7 +136,8 @@ impl LimitsRow {
         let keys = &settings.keys;
         self.counters.meters.retain(|name, _| rate::key_of(name).is_none_or(|key| keys.contains_key(key)));
         self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
-        self.counters.top_up_asked &= heard && self.settings.top_up == settings.top_up;
+        self.counters.top_up =
+            self.counters.top_up.filter(|_| heard && self.settings.top_up == settings.top_up);
         self.settings = settings;
         sql.execute("UPDATE limits SET settings = ?1", &[text(&self.settings)?.into()])?;
         self.store(sql)
@@ -231,20 +255,42 @@ impl LimitsRow {
             }
             self.counters.low_told = low;
         }
-        if let Some(top_up) = self.settings.top_up {
-            let low = owned < top_up.below;
-            if low && !self.counters.top_up_asked {
-                // The ledger's sequence number makes the request's id unique, and stable over attempts.
-                let body = json!({
-                    "balance_micro": owned,
-                    "amount_micro": top_up.amount,
-                    "idempotency_key": format!("top-up-{}", account.next_seq),
-                });
-                self.tell(sql, NoticeKind::TopUpRequested, &body, now_ms)?;
+        match self.settings.top_up {
+            Some(top_up) if owned < top_up.below => self.ask_top_up(sql, top_up, owned, account, now_ms),
+            _ => {
+                self.counters.top_up = None;
+                Ok(())
             }
-            self.counters.top_up_asked = low;
         }
-        Ok(())
+    }
+
+    /// Asks for a top-up of a balance that is low: at first, when there was one that did not suffice, and now and then.
+    fn ask_top_up(
+        &mut self,
+        sql: &mut impl Sql,
+        top_up: TopUp,
+        owned: Micro,
+        account: &Account,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let again = |asked: &TopUpAsked| now_ms >= asked.at_ms.saturating_add(TOP_UP_AGAIN_MS);
+        if let Some(asked) =
+            self.counters.top_up.as_mut().filter(|asked| owned <= asked.lowest && !again(asked))
+        {
+            asked.lowest = owned;
+            return Ok(());
+        }
+        self.counters.top_ups = self.counters.top_ups.saturating_add(1);
+        self.counters.top_up = Some(TopUpAsked { at_ms: now_ms, lowest: owned });
+        self.due_ms = self.due_ms.min(now_ms.saturating_add(TOP_UP_AGAIN_MS));
+        // The same over all attempts to deliver this request, and no other's.
+        let key = format!("top-up-{}-{}", account.next_seq, self.counters.top_ups);
+        let body = json!({
+            "balance_micro": owned,
+            "amount_micro": top_up.amount,
+            "idempotency_key": key,
+        });
+        self.tell(sql, NoticeKind::TopUpRequested, &body, now_ms)
     }
 
     fn tell(
@@ -256,8 +302,16 @@ impl LimitsRow {
     ) -> Result<(), Refusal> {
         let deliver = self.settings.webhook.is_some();
         if deliver {
-            self.delivery_ms = now_ms;
+            self.due_ms = self.due_ms.min(now_ms);
         }
         notices::record(sql, kind, body, deliver, now_ms)
     }
+}
+
+/// When a top-up is asked for again.
+///
+/// # Errors
+/// What the database refused.
+pub(super) fn top_up_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
+    row(sql, "SELECT (counters ->> '$.top_up.at_ms') + ?1 FROM limits", &[TOP_UP_AGAIN_MS.into()])
 }
