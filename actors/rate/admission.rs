@@ -171,6 +171,16 @@ pub fn reconcile(
     }
 }
 
+/// The limit of a policy as a person reads it: credits where it counts credits, as caps do.
+#[must_use]
+pub fn shown_limit(policy: &str, limit: i64) -> String {
+    let budget = policy.split_once('@').map_or(policy, |(budget, _)| budget);
+    if budget == CREDITS_PER_DAY || policy.starts_with("cap:") {
+        return format!("{} credits", Micro(limit));
+    }
+    limit.to_string()
+}
+
 /// The API key whose meter this is; none for one of the tenant.
 #[must_use]
 pub fn key_of(meter: &str) -> Option<&str> {

@@ -181,6 +181,16 @@ fn zero_and_absent_switch_a_budget_off() {
 }
 
 #[test]
+fn limits_of_credits_are_shown_as_credits() {
+    for policy in ["credits-per-day", "credits-per-day@k", "cap:c", "cap:requests"] {
+        assert_eq!(shown_limit(policy, 10_000), "0.010 credits");
+    }
+    for policy in ["requests", "tokens@credits-per-day", "in-flight"] {
+        assert_eq!(shown_limit(policy, 10_000), "10000");
+    }
+}
+
+#[test]
 fn reconciling_leaves_the_requests() {
     let mut meters = Meters::new();
     let (before, after) = (weight(4, 300, 2_000), weight(0, 100, 500));
