@@ -86,7 +86,8 @@ pub trait Sql {
 /// The first cell of the first row, parsed from the JSON the statement made.
 ///
 /// # Errors
-/// `Storage` when the database refuses, `Broken` when what is stored does not have the expected shape.
+/// `Storage` when the database refuses, or what is stored does not have the expected shape: it may be of a newer
+/// version, that was rolled back, and is no broken invariant.
 pub fn row<T: DeserializeOwned>(
     sql: &mut impl Sql,
     statement: &str,
@@ -97,5 +98,5 @@ pub fn row<T: DeserializeOwned>(
     };
     serde_json::from_str(&text)
         .map(Some)
-        .map_err(|error| Refusal::Broken { detail: format!("stored row has another shape: {error}") })
+        .map_err(|error| Refusal::Storage { detail: format!("stored row has another shape: {error}") })
 }

@@ -139,7 +139,8 @@ impl Account {
             self.available = within(self.available.minus(amount))?;
             self.granted = within(self.granted.minus(amount))?;
             let books = Books { owned: amount.negated(), expired: amount, ..Books::default() };
-            let operation = format!("expiry-of-{grant}");
+            // What comes back of a grant that is over expires too: by its number each of these is told apart.
+            let operation = format!("expiry-of-{grant}-{}", self.next_seq);
             let entry = NewEntry { grants: &[part], ..NewEntry::new(Kind::Expire, books, &operation) };
             entries::append(sql, self, &entry, now_ms)?;
         }

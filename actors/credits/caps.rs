@@ -2,12 +2,16 @@
 //!
 //! A cap counts what was charged in the period of the charge, and what is set aside at this moment: so it is
 //! never passed by requests that run at the same time, and a hold over midnight counts in the new period too.
+//!
+//! A soft limit looks at what is spent. The limit is told when it first refuses: what is held never passes it, so
+//! what is spent seldom comes to it exactly. A refusal that only holds in flight cause is none of the period.
 
 use serde::{Deserialize, Serialize};
 
 use super::account::{broken, within};
 use super::hold::{HoldChange, Owner};
 use crate::planted::{self, Bug};
+use crate::rate::IN_FLIGHT_WAIT_MS;
 use crate::shared::{Micro, Period, Refusal};
 
 /// Caps of one tenant. All are looked at for every request.
@@ -15,14 +19,13 @@ pub const CAPS_MAX: usize = 32;
 
 /// A cap as it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CapTerms {
     /// Its name, unique for the tenant.
     pub id: String,
     pub period: Period,
     #[serde(rename = "limit_micro")]
     pub limit: Micro,
-    /// From here on there is an event, and the requests go on.
+    /// From here on, spent, there is an event, and the requests go on.
     #[serde(rename = "soft_micro", skip_serializing_if = "Option::is_none")]
     pub soft: Option<Micro>,
     /// Only what this API key asks for.
@@ -110,19 +113,41 @@ impl Cap {
         taken.is_some_and(|taken| taken <= self.terms.limit)
     }
 
+    /// What is spent leaves no room for `amount`, whatever becomes of what is held; on another day it would.
+    fn is_used_up(&self, amount: Micro) -> bool {
+        let spent = self.spent.plus(amount);
+        amount <= self.terms.limit && spent.is_none_or(|spent| spent > self.terms.limit)
+    }
+
     fn refuse(&self, amount: Micro, now_ms: i64) -> Refusal {
         if amount > self.terms.limit {
             let policy = format!("cap:{}", self.terms.id);
             return Refusal::ExceedsBudget { policy, limit: self.terms.limit.0 };
         }
         let over_ms = self.terms.period.next_start_ms(self.period_start_ms.max(now_ms));
+        let wait_ms = over_ms.saturating_sub(now_ms).max(1);
+        // What is held in the way comes back soon, in part at least: nobody knows when, so this is a hint.
+        let retry_after_ms = if self.is_used_up(amount) { wait_ms } else { wait_ms.min(IN_FLIGHT_WAIT_MS) };
         Refusal::CapReached {
             cap: self.terms.id.clone(),
             period: self.terms.period,
             limit: self.terms.limit,
-            retry_after_ms: over_ms.saturating_sub(now_ms).max(1),
+            retry_after_ms,
         }
     }
+}
+
+/// For how long the refusal of a cap stands.
+const fn wait_ms(refusal: &Refusal) -> i64 {
+    match refusal {
+        Refusal::CapReached { retry_after_ms, .. } => *retry_after_ms,
+        _ => i64::MAX,
+    }
+}
+
+/// Of two refusals that both stand in the way, the one that does longer.
+fn longer(one: Refusal, other: Refusal) -> Refusal {
+    if wait_ms(&other) > wait_ms(&one) { other } else { one }
 }
 
 /// Counts a hold of `amount` in all caps it belongs to. Models whose cap does not cover it are left out; those
@@ -130,7 +155,7 @@ impl Cap {
 ///
 /// # Errors
 /// `CapReached` when a cap of the tenant or the key does not cover it, or none of the models may answer;
-/// `ExceedsBudget` when it never could.
+/// `ExceedsBudget` when it never could. Of several caps the longest wait is told, of several models the shortest.
 pub fn admit(
     caps: &mut [Cap],
     amount: Micro,
@@ -142,15 +167,19 @@ pub fn admit(
         cap.turn(now_ms);
     }
     let ours = || caps.iter().filter(|cap| cap.is_of_key(api_key));
-    if let Some(cap) = ours().find(|cap| cap.terms.model.is_none() && !cap.covers(amount)) {
-        return Err(cap.refuse(amount, now_ms));
+    let full = ours().filter(|cap| !cap.covers(amount));
+    let refuse = |cap: &Cap| cap.refuse(amount, now_ms);
+    if let Some(refusal) = full.clone().filter(|cap| cap.terms.model.is_none()).map(refuse).reduce(longer) {
+        return Err(refusal);
     }
-    let mut refused = None;
+    let mut refused: Option<Refusal> = None;
     let mut allowed = Vec::with_capacity(models.len());
     for model in models {
-        let full = ours().filter(|cap| cap.terms.model.is_some() && cap.is_of_model(model));
-        match full.into_iter().find(|cap| !cap.covers(amount)) {
-            Some(cap) => refused = refused.or_else(|| Some(cap.refuse(amount, now_ms))),
+        match full.clone().filter(|cap| cap.is_of_model(model)).map(refuse).reduce(longer) {
+            Some(refusal) if refused.as_ref().is_none_or(|known| wait_ms(known) > wait_ms(&refusal)) => {
+                refused = Some(refusal);
+            }
+            Some(_) => {}
             None => allowed.push(model.clone()),
         }
     }
@@ -161,6 +190,25 @@ pub fn admit(
         cap.held = within(cap.held.plus(amount))?;
     }
     Ok(allowed)
+}
+
+/// Caps that are used up for a request of `amount`, and were not told so in their period. They are, from now on.
+pub fn tell_used_up(
+    caps: &mut [Cap],
+    amount: Micro,
+    api_key: Option<&str>,
+    models: &[String],
+    now_ms: i64,
+) -> Vec<CapTold> {
+    let mut told = Vec::new();
+    for cap in caps.iter_mut().filter(|cap| cap.counts(api_key, models)) {
+        cap.turn(now_ms);
+        if cap.told < Told::Limit && cap.is_used_up(amount) {
+            cap.told = Told::Limit;
+            told.push(CapTold { told: Told::Limit, cap: cap.clone() });
+        }
+    }
+    told
 }
 
 /// Whether an open hold may have `more` set aside; `model` is the one that answers, when that is known.
@@ -176,11 +224,11 @@ pub fn allow_more(
 ) -> Result<(), Refusal> {
     let ours = caps.iter().filter(|cap| cap.counts(owner.api_key.as_deref(), &owner.models));
     let answering = ours.filter(|cap| model.is_none_or(|model| cap.is_of_model(model)));
-    let full = answering.map(|cap| cap.clone().at(now_ms)).find(|cap| !cap.covers(more));
-    full.map_or(Ok(()), |cap| Err(cap.refuse(more, now_ms)))
+    let full = answering.map(|cap| cap.clone().at(now_ms)).filter(|cap| !cap.covers(more));
+    full.map(|cap| cap.refuse(more, now_ms)).reduce(longer).map_or(Ok(()), Err)
 }
 
-/// A cap that came to its soft limit or its limit for the first time in its period.
+/// A cap that came to its soft limit, or to its limit, or refused, for the first time in its period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapTold {
     pub told: Told,

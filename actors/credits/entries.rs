@@ -79,7 +79,8 @@ pub struct Entry {
     pub held_micro: Micro,
     /// What a charge or a correction asked for and the balance did not have.
     pub shortfall_micro: Micro,
-    /// The hold or the operation behind the entry.
+    /// The operation behind the entry, unique in its ledger: an operator's own id, the id of a hold for the charge that
+    /// ended it, `<hold>-part-<seq>` for one before, `expiry-of-<grant>-<seq>` for credit whose time was over.
     pub operation: String,
     pub reason: Option<String>,
     /// An invoice, an order, a ticket.
@@ -238,6 +239,19 @@ pub(super) fn after(sql: &mut impl Sql, after: i64, limit: u32) -> Result<Vec<En
 pub fn at(sql: &mut impl Sql, seq: i64) -> Result<Entry, Refusal> {
     let statement = format!("SELECT {ENTRY} FROM entries WHERE seq = ?1");
     row(sql, &statement, &[seq.into()])?.ok_or(Refusal::UnknownEntry)
+}
+
+/// What was charged at or after `since_ms`.
+///
+/// # Errors
+/// What the database refused.
+pub fn charged_since(sql: &mut impl Sql, since_ms: i64) -> Result<Micro, Refusal> {
+    let charged: Option<i64> = row(
+        sql,
+        "SELECT COALESCE(SUM(charged_micro), 0) FROM entries WHERE kind = 'charge' AND at_ms >= ?1",
+        &[since_ms.into()],
+    )?;
+    Ok(Micro(charged.unwrap_or(0)))
 }
 
 /// What all entries before and with `seq` post to each book.

@@ -6,8 +6,8 @@ use super::account::{broken, within};
 use crate::planted::{self, Bug};
 use crate::shared::{Micro, Refusal};
 
-/// Live grants of one tenant. Credit without an expiry is one grant for each kind and priority, so a tenant
-/// that is topped up every day stays far below it.
+/// Live grants of one tenant. Credit of one kind, priority and expiry is one grant, so a tenant that is topped up
+/// every day stays far below it.
 pub const GRANTS_LIVE_MAX: u32 = 64;
 /// The priority of a grant that names none. The lower is spent first.
 pub const PRIORITY_DEFAULT: i64 = 100;
@@ -114,12 +114,12 @@ impl Grants {
 
     /// Adds `amount` under `terms`; `id` is the new grant's, if there must be one.
     ///
-    /// Credit that never expires joins what is there on the same terms: nobody can tell them apart.
+    /// Credit joins what is there on the same terms, expiry and all: nobody can tell them apart.
     ///
     /// # Errors
     /// `TooManyGrants`.
     pub fn add(&mut self, id: i64, terms: GrantTerms, amount: Micro) -> Result<Part, Refusal> {
-        let alike = self.0.iter_mut().find(|grant| terms.expires_at_ms.is_none() && grant.terms == terms);
+        let alike = self.0.iter_mut().find(|grant| grant.terms == terms);
         if let Some(grant) = alike {
             grant.left = within(grant.left.plus(amount))?;
             return Ok(Part(grant.id, amount));

@@ -29,7 +29,7 @@ pub struct Owner {
     /// Models that may answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    /// What it counts in the budgets, as estimated.
+    /// What it counts in the budgets, as estimated; with what was set aside for it since.
     #[serde(default)]
     pub weight: Weight,
     /// The idempotency key of the request.
@@ -186,8 +186,8 @@ pub(super) fn insert(
 /// Writes what a command did to an open hold that stays open.
 pub(super) fn update(sql: &mut impl Sql, id: &str, hold: &HoldRow, parts: &[Part]) -> Result<(), Refusal> {
     sql.execute(
-        "UPDATE holds SET amount_micro = ?2, charged_micro = ?3, parts = ?4, usage = ?5, deadline_ms = ?6
-         WHERE id = ?1",
+        "UPDATE holds SET amount_micro = ?2, charged_micro = ?3, parts = ?4, usage = ?5, deadline_ms = ?6,
+           owner = ?7 WHERE id = ?1",
         &[
             id.into(),
             hold.amount_micro.0.into(),
@@ -195,6 +195,7 @@ pub(super) fn update(sql: &mut impl Sql, id: &str, hold: &HoldRow, parts: &[Part
             json(&parts)?.into(),
             hold.usage.as_ref().map(|usage| usage.get()).into(),
             hold.deadline_ms.into(),
+            json(&hold.owner)?.into(),
         ],
     )?;
     Ok(())

@@ -78,7 +78,8 @@ CREATE TABLE usage_events (
   meta             TEXT,
   PRIMARY KEY (created_at_ms, seq)
 ) WITHOUT ROWID;
--- Ids that clients gave to events of theirs; our own events have the id of their hold, which is unique already.
+-- Ids that clients gave to events of theirs. Our own events have the id of their hold, which is unique already; what
+-- came after a hold that was charged in part had expired has that id with `-late`.
 CREATE TABLE usage_client_ids (
   id               TEXT PRIMARY KEY,
   created_at_ms    INTEGER NOT NULL,

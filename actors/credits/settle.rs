@@ -81,11 +81,13 @@ pub fn progress(
     let mut parts = std::mem::take(&mut hold.parts);
     parts.extend(account.set_aside(more)?);
     hold.amount_micro = within(hold.amount_micro.plus(more))?;
+    hold.owner.weight.micro = within(hold.owner.weight.micro.plus(more))?;
     let held = within(before.plus(more))?;
     let before_micro = if planted::on(Bug::PartialChargedTwice) { Micro::ZERO } else { hold.charged_micro };
     let due = within(asked.charge_total.minus(before_micro))?.clamp(Micro::ZERO, held);
     let (spent, rest) = split(&parts, due)?;
-    charge(sql, account, id, &spent, &[], Micro::ZERO, now_ms)?;
+    let operation = format!("{id}-part-{}", account.next_seq);
+    charge(sql, account, &operation, &spent, &[], Micro::ZERO, now_ms)?;
     hold.charged_micro = within(hold.charged_micro.plus(due))?;
     hold.deadline_ms = hold.deadline_ms.max(asked.deadline_ms);
     hold.usage = Some(usage::to_raw(usage)?);
@@ -115,7 +117,8 @@ pub fn progress(
 ///
 /// More than is set aside is drawn from the available balance; what is not there is `shortfall`. A hold that
 /// expired before is not charged: the house pays. The event is written all the same, with a cost of zero, and
-/// what the house paid is the hold's `shortfall`; the change that is returned then counts nothing.
+/// what the house paid is the hold's `shortfall`. Of a hold that was released before, nothing is noted. In both
+/// cases a change is returned that counts nothing, for whoever keeps the reply.
 ///
 /// # Errors
 /// `UnknownHold`, or what the database refused.
@@ -134,9 +137,8 @@ pub fn settle(
         note_late(sql, account, id, &mut hold, charge_total, usage, now_ms)?;
         let ended = hold.ended(account);
         // The work was done all the same, so its owner hears of it: its key must give this answer again.
-        let late = ended.end == HoldEnd::Expired;
-        let change =
-            late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, HoldEnd::Expired)).transpose()?;
+        let late = ended.end != HoldEnd::Settled;
+        let change = late.then(|| changed(id, hold, Micro::ZERO, Micro::ZERO, ended.end)).transpose()?;
         return Ok((ended, change));
     }
     let held = total(&hold.parts)?;
@@ -271,7 +273,7 @@ fn end(
 fn charge(
     sql: &mut impl Sql,
     account: &mut Account,
-    id: &str,
+    operation: &str,
     held: &[Part],
     drawn: &[Part],
     shortfall: Micro,
@@ -285,11 +287,12 @@ fn charge(
         return Ok(());
     }
     let books = Books { owned: charged.negated(), charged, ..Books::default() };
-    let entry = NewEntry { shortfall, grants: &parts, ..NewEntry::new(Kind::Charge, books, id) };
+    let entry = NewEntry { shortfall, grants: &parts, ..NewEntry::new(Kind::Charge, books, operation) };
     append(sql, account, &entry, now_ms).map(|_seq| ())
 }
 
-/// Work that ended after its hold did: its event, once.
+/// Work that ended after its hold did: its event, once. What was charged in part has an event already; the rest is one
+/// of its own then, so that no token is in two.
 fn note_late(
     sql: &mut impl Sql,
     account: &mut Account,
@@ -305,7 +308,13 @@ fn note_late(
         return Ok(());
     }
     let api_key = hold.owner.api_key.as_deref();
-    usage::record(sql, account, id, (usage, api_key), Micro::ZERO, now_ms)?;
+    match hold.usage.as_ref().filter(|_| hold.charged_micro > Micro::ZERO) {
+        Some(reported) => {
+            let rest = usage.beyond(&usage::from_raw(reported)?);
+            usage::record(sql, account, &format!("{id}-late"), (&rest, api_key), Micro::ZERO, now_ms)?;
+        }
+        None => usage::record(sql, account, id, (usage, api_key), Micro::ZERO, now_ms)?,
+    }
     sql.execute("UPDATE holds SET shortfall_micro = ?2 WHERE id = ?1", &[id.into(), unpaid.0.into()])?;
     // The first answer says it too: every repetition gives the same one.
     hold.shortfall_micro = unpaid;

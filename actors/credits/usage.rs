@@ -26,6 +26,18 @@ impl Usage {
     pub fn tokens(&self) -> i64 {
         self.tokens_in.unwrap_or(0).saturating_add(self.tokens_out.unwrap_or(0))
     }
+
+    /// What was used beyond what was `reported` before.
+    pub(super) fn beyond(&self, reported: &Self) -> Self {
+        let rest = |all: Option<i64>, known: Option<i64>| {
+            all.map(|all| all.saturating_sub(known.unwrap_or(0)).max(0))
+        };
+        Self {
+            tokens_in: rest(self.tokens_in, reported.tokens_in),
+            tokens_out: rest(self.tokens_out, reported.tokens_out),
+            ..self.clone()
+        }
+    }
 }
 
 /// One row of the feed.
@@ -76,7 +88,8 @@ pub(super) fn to_raw(usage: &Usage) -> Result<Box<RawValue>, Refusal> {
 }
 
 pub(super) fn from_raw(raw: &RawValue) -> Result<Usage, Refusal> {
-    serde_json::from_str(raw.get()).map_err(|error| super::account::broken(&error.to_string()))
+    serde_json::from_str(raw.get())
+        .map_err(|error| Refusal::Storage { detail: format!("stored usage has another shape: {error}") })
 }
 
 /// Records an event that a client reports. It debits nothing. The same `id` twice is one event: the first.

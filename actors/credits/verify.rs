@@ -1,4 +1,9 @@
-//! The tenant's own audit: everything the account claims, computed again from what is stored.
+//! The tenant's own audit: what the account claims, computed again from what is stored beside it.
+//!
+//! Seen is a change of any entry; of any amount, grant or number of the account; of what open holds hold; of the costs
+//! of usage events; of what a cap holds, and of a cap of the whole tenant that spent less than was charged in its
+//! period. Not seen, because nothing says it twice: idempotency keys and their replies, tokens and words of usage
+//! events, what clients report, what caps of a key or a model spent, meters, settings, notices and ended holds.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +11,15 @@ use super::Account;
 use super::account::within;
 use super::caps::Cap;
 use super::entries::{self, Entry};
-use super::grant::{Part, total};
+use super::grant::{GrantTerms, Part, total};
 use super::hold::Owner;
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
 /// Entries one call walks: some milliseconds of one actor. A longer ledger is walked in several calls.
 pub const VERIFY_ENTRIES_MAX: u32 = 2_000;
+/// Grants that are compared: those that are live, and as many again that should be none.
+const REPLAYED_MAX: i64 = 128;
 /// Problems that are listed; the first says the most.
 const PROBLEMS_MAX: usize = 20;
 
@@ -38,7 +45,7 @@ struct OpenHold {
 }
 
 /// Walks the chain after the entry `from` (zero for the first; `genesis` begins the chain), and at its end
-/// compares the account, the holds, the usage and the caps with each other.
+/// compares the account, its grants, the holds, the usage and the caps with the entries and each other.
 ///
 /// # Errors
 /// `UnknownEntry` for a `from` that is none; what the database refused. What is found wrong is no error.
@@ -123,20 +130,85 @@ fn check_account(
         holds.len() == usize::try_from(account.holds_open).unwrap_or(usize::MAX),
         "holds are miscounted",
     );
+    check_grants(sql, found, &account)?;
     for grant in account.live_grants() {
         let of_grant = holds.iter().flat_map(|hold| &hold.parts).filter(|part| part.0 == grant.id);
         let of_grant = total(&of_grant.copied().collect::<Vec<_>>())?;
         found.expect(of_grant == grant.held, "what is held of a grant is not what its holds say");
     }
-    let costs: Option<i64> =
-        row(sql, "SELECT COALESCE(SUM(cost_micro), 0) FROM usage_events WHERE by_client = 0", &[])?;
-    let explained = charged_open.plus(Micro(costs.unwrap_or(0)));
+    let usage: Option<(i64, i64)> = row(
+        sql,
+        "SELECT json_array(COALESCE(SUM((by_client = 0) * cost_micro), 0), COALESCE(MAX(seq), 0))
+         FROM usage_events",
+        &[],
+    )?;
+    let (costs, last_event) = usage.unwrap_or_default();
+    let explained = charged_open.plus(Micro(costs));
     found.expect(explained == Some(account.settled), "the usage events do not explain the charges");
+    // Every number is that of an entry or of a usage event, and neither is ever deleted.
+    let last_number = last_event.max(found.last_seq);
+    found.expect(
+        account.next_seq == last_number.saturating_add(1),
+        "the next number is not after the last one",
+    );
     for cap in caps {
+        check_spent(sql, found, &account, cap)?;
         let ours = holds.iter().filter(|hold| cap.counts(hold.owner.api_key.as_deref(), &hold.owner.models));
         let parts: Vec<Part> = ours.flat_map(|hold| hold.parts.iter().copied()).collect();
         found.expect(total(&parts)? == cap.held, "a cap counts other holds than are open");
     }
+    Ok(())
+}
+
+/// Every live grant is what entries filled it with, less what they drew of it, on the terms of the entry that made it.
+fn check_grants(sql: &mut impl Sql, found: &mut Verified, account: &Account) -> Result<(), Refusal> {
+    let replayed: Option<Vec<(i64, Micro, Option<GrantTerms>)>> = row(
+        sql,
+        "SELECT json_group_array(json_array(id, amount, json((SELECT terms FROM entries WHERE seq = id)))) FROM
+           (SELECT part.value ->> 0 AS id, SUM(iif(owned_micro > 0, 1, -1) * (part.value ->> 1)) AS amount
+            FROM entries, json_each(entries.grants) AS part GROUP BY 1 HAVING amount <> 0 LIMIT ?1)",
+        &[REPLAYED_MAX.into()],
+    )?;
+    // Entries of schema version 1 name no grants: what they left became one, without terms of its own.
+    let carried: Option<i64> =
+        row(sql, "SELECT COALESCE(SUM(owned_micro), 0) FROM entries WHERE grants = '[]'", &[])?;
+    let mut carried = Micro(carried.unwrap_or(0));
+    let mut replayed = replayed.unwrap_or_default();
+    for grant in account.live_grants() {
+        let known = replayed.iter().position(|(id, ..)| *id == grant.id).map(|at| replayed.swap_remove(at));
+        let (filled, terms) = match known {
+            Some((_, filled, Some(terms))) => (filled, terms),
+            Some((_, filled, None)) => {
+                (within(filled.plus(std::mem::take(&mut carried)))?, GrantTerms::default())
+            }
+            None => (std::mem::take(&mut carried), GrantTerms::default()),
+        };
+        let there = grant.left.plus(grant.held);
+        found.expect(there == Some(filled), "a grant has another amount than its entries gave it");
+        found.expect(grant.terms == terms, "a grant has other terms than its entry gave it");
+    }
+    for (_, filled, terms) in replayed {
+        let rest = if terms.is_none() { filled.plus(std::mem::take(&mut carried)) } else { Some(filled) };
+        found.expect(rest == Some(Micro::ZERO), "a grant is gone that has something left");
+    }
+    found.expect(carried == Micro::ZERO, "what was carried over from version 1 is gone");
+    Ok(())
+}
+
+/// A cap of the whole tenant has spent what was charged in its period, at the least: a clock that stepped back has it
+/// count charges of an earlier time too. Of what a key asked or a model answered, entries say nothing.
+fn check_spent(
+    sql: &mut impl Sql,
+    found: &mut Verified,
+    account: &Account,
+    cap: &Cap,
+) -> Result<(), Refusal> {
+    found.expect(cap.spent <= account.settled, "a cap spent more than was ever charged");
+    if cap.terms.api_key.is_some() || cap.terms.model.is_some() {
+        return Ok(());
+    }
+    let charged = entries::charged_since(sql, cap.period_start_ms)?;
+    found.expect(cap.spent >= charged, "a cap spent less than was charged in its period");
     Ok(())
 }
 

@@ -36,13 +36,13 @@ pub enum NoticeKind {
     /// The balance fell below its threshold.
     #[serde(rename = "balance.low")]
     BalanceLow,
-    /// The owner's billing is asked to top up. Nothing is charged here.
+    /// The owner's billing is asked to top up. Nothing is charged here. Asked again while the balance stays low.
     #[serde(rename = "top_up.requested")]
     TopUpRequested,
-    /// A cap came to its soft limit, and requests go on.
+    /// What a cap counted as spent came to its soft limit, and requests go on.
     #[serde(rename = "cap.soft")]
     CapSoft,
-    /// A cap is used up.
+    /// A cap is used up: it refused for the first time in its period, or a charge came to its limit.
     #[serde(rename = "cap.reached")]
     CapReached,
 }

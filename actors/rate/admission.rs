@@ -19,7 +19,7 @@ pub struct Weight {
     pub requests: i64,
     /// Tokens, estimated before and reconciled after.
     pub tokens: i64,
-    /// Credits, as the hold has them before and the charge after.
+    /// Credits, as the hold has them before, with all that it grew by, and the charge after.
     pub micro: Micro,
 }
 
@@ -108,6 +108,26 @@ pub fn admit(
     Ok(left)
 }
 
+/// Counts what a request is to cost beyond what it was admitted for. It is under way already, so the credits alone
+/// are asked.
+///
+/// # Errors
+/// `RateLimited`, `ExceedsBudget`; the meters may then be half changed, and the caller drops them.
+pub fn admit_more(
+    meters: &mut Meters,
+    limits: &Limits,
+    key: Option<&str>,
+    more: Micro,
+    now_ms: i64,
+) -> Result<Vec<BudgetLeft>, Refusal> {
+    let credits = Limits {
+        credits_per_day: limits.credits_per_day,
+        credits_burst: limits.credits_burst,
+        ..Limits::default()
+    };
+    admit(meters, &credits, key, Weight { micro: more, ..Weight::default() }, 0, now_ms)
+}
+
 /// What the tenant's and the key's budgets say together. Of two waits the longer is the true one; what can never
 /// fit is said before any wait.
 ///
@@ -129,7 +149,7 @@ pub fn both(
 }
 
 /// When to look again after too many at once: nobody knows when the first of them ends, so this is a hint.
-const IN_FLIGHT_WAIT_MS: i64 = 1_000;
+pub const IN_FLIGHT_WAIT_MS: i64 = 1_000;
 
 /// Replaces what a request was estimated to weigh by what it weighed. The number of requests stays.
 pub fn reconcile(
@@ -149,6 +169,16 @@ pub fn reconcile(
             meter.reconcile(budget.allowance, before, after, admitted_ms, now_ms);
         }
     }
+}
+
+/// The limit of a policy as a person reads it: credits where it counts credits, as caps do.
+#[must_use]
+pub fn shown_limit(policy: &str, limit: i64) -> String {
+    let budget = policy.split_once('@').map_or(policy, |(budget, _)| budget);
+    if budget == CREDITS_PER_DAY || policy.starts_with("cap:") {
+        return format!("{} credits", Micro(limit));
+    }
+    limit.to_string()
 }
 
 /// The API key whose meter this is; none for one of the tenant.

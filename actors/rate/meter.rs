@@ -4,6 +4,11 @@
 //! admitted when the level stays within `burst`. With `refill = limit − burst + 1`, what is admitted within
 //! any window of time is less than `burst + refill`, so at most `limit`: the level after the last admission
 //! is at most `burst`, and less than `refill` can have leaked since the first.
+//!
+//! What turns out larger than it was admitted as raises the level further, to `burst + refill` at most: a window
+//! later the level is down at the burst again, so one such request costs its tenant a window and not a month. The
+//! promise needs no more: what was admitted alone never raises the level above the burst, so a level that is cut
+//! to more than that still stands for all of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +27,11 @@ impl Allowance {
     /// Units that come back in a window.
     const fn refill(self) -> i128 {
         (self.limit as i128).saturating_sub(self.burst as i128).saturating_add(1)
+    }
+
+    /// No level is higher, whatever was added late, or counted when the limit was larger.
+    const fn highest(self) -> i128 {
+        self.scaled(self.burst).saturating_add(self.refill().saturating_mul(self.window_ms as i128))
     }
 
     const fn scaled(self, units: i64) -> i128 {
@@ -99,7 +109,7 @@ impl Meter {
     ///
     /// What is given back has not leaked away since: the level falls by no more than it would be lower had the
     /// true weight been admitted in the first place. So the promise holds for the true weights too, except for
-    /// what was estimated too low, which is added.
+    /// what was estimated too low, which is added as far as the highest level allows.
     pub fn reconcile(
         &mut self,
         allowance: Allowance,
@@ -110,7 +120,8 @@ impl Meter {
     ) {
         let level = self.level_at(allowance, now_ms);
         let level = if actual >= estimated {
-            level.saturating_add(allowance.scaled(actual.saturating_sub(estimated)))
+            let more = allowance.scaled(actual.saturating_sub(estimated));
+            level.saturating_add(more).min(allowance.highest())
         } else {
             let unused = allowance.scaled(estimated.saturating_sub(actual));
             let now_ms = now_ms.max(self.clock_ms);
@@ -125,7 +136,8 @@ impl Meter {
         let elapsed_ms = now_ms.saturating_sub(self.clock_ms);
         let elapsed_ms =
             if planted::on(Bug::ClockStepBackGivesAllowance) { elapsed_ms.abs() } else { elapsed_ms.max(0) };
-        let stored = allowance.scaled(self.level).saturating_add(i128::from(self.rest));
+        let stored =
+            allowance.scaled(self.level).saturating_add(i128::from(self.rest)).min(allowance.highest());
         stored.saturating_sub(allowance.leaked(elapsed_ms)).max(0)
     }
 

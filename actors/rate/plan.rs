@@ -15,7 +15,7 @@ pub const TIERS_MAX: usize = 16;
 
 /// What can be set of a plan. Absent is the plan's own value; zero switches a budget off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<i64>,

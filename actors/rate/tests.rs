@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::shared::{Micro, Refusal};
+use crate::shared::{DAY_MS, Micro, Refusal};
 
 const NOW_MS: i64 = 1_000_000;
 
@@ -68,6 +68,30 @@ fn what_has_leaked_does_not_come_back() {
     meter.admit(tokens, 500, later).unwrap();
     meter.reconcile(tokens, 500, 0, NOW_MS, later);
     assert_eq!(meter.left(tokens, later).remaining, 0);
+}
+
+#[test]
+fn what_is_added_late_costs_one_window_at_most() {
+    let credits = Allowance { limit: 1_000, window_ms: DAY_MS, burst: 500 };
+    let mut meter = Meter::default();
+    meter.admit(credits, 500, NOW_MS).unwrap();
+    meter.reconcile(credits, 500, 40_000, NOW_MS, NOW_MS);
+    meter.reconcile(credits, 0, i64::MAX, NOW_MS, NOW_MS);
+    // A day until the level is down to the burst, and as much as a full burst needs after that.
+    assert_eq!(meter.left(credits, NOW_MS + DAY_MS).remaining, 0);
+    assert!(meter.left(credits, NOW_MS).reset_ms <= 2 * DAY_MS, "{:?}", meter.left(credits, NOW_MS));
+    let Err(Denied::After(wait_ms)) = meter.admit(credits, 1, NOW_MS) else { panic!("the day is used up") };
+    assert!((DAY_MS..DAY_MS + DAY_MS / 400).contains(&wait_ms), "{wait_ms}");
+    meter.admit(credits, 1, NOW_MS + wait_ms).unwrap();
+}
+
+#[test]
+fn a_smaller_limit_does_not_lock_out_for_what_a_larger_one_counted() {
+    let large = Allowance { limit: 1_000_000, window_ms: DAY_MS, burst: 500_000 };
+    let small = Allowance { limit: 1_000, window_ms: DAY_MS, burst: 500 };
+    let mut meter = Meter::default();
+    meter.admit(large, 500_000, NOW_MS).unwrap();
+    assert!(matches!(meter.admit(small, 500, NOW_MS), Err(Denied::After(ms)) if ms <= 2 * DAY_MS));
 }
 
 fn plan() -> Limits {
@@ -153,6 +177,16 @@ fn zero_and_absent_switch_a_budget_off() {
     let mut meters = Meters::new();
     for _ in 0..100 {
         assert_eq!(admit(&mut meters, &off, None, weight(1, 9_999, 9_999), 500, 1), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn limits_of_credits_are_shown_as_credits() {
+    for policy in ["credits-per-day", "credits-per-day@k", "cap:c", "cap:requests"] {
+        assert_eq!(shown_limit(policy, 10_000), "0.010 credits");
+    }
+    for policy in ["requests", "tokens@credits-per-day", "in-flight"] {
+        assert_eq!(shown_limit(policy, 10_000), "10000");
     }
 }
 
@@ -250,6 +284,41 @@ proptest! {
                     prop_assert!(before.clone().admit(allowance, weight, now_ms + wait_ms - 1).is_err());
                 }
             }
+        }
+    }
+
+    /// Weights that turn out larger or smaller: what was admitted, less what came back, stays within the limit, and
+    /// nobody waits for more than a window and what a full burst needs.
+    #[test]
+    fn late_additions_neither_make_room_nor_lock_out(
+        burst in 40_i64..200,
+        steps in prop::collection::vec((0_i64..30_000, 1_i64..40, 0_i64..1_000, 0_i64..90_000), 1..80),
+    ) {
+        let allowance = Allowance { limit: 200, window_ms: MINUTE_MS, burst };
+        let mut meter = Meter::default();
+        let (mut now_ms, mut used, mut open) = (NOW_MS, Vec::new(), Vec::<(i64, i64, i64, i64)>::new());
+        for (step, estimated, share, runs_ms) in steps {
+            now_ms += step;
+            for (_, estimated, actual, at_ms) in open.extract_if(.., |(due_ms, ..)| *due_ms <= now_ms) {
+                meter.reconcile(allowance, estimated, actual, at_ms, now_ms);
+            }
+            match meter.admit(allowance, estimated, now_ms) {
+                Ok(_) => {
+                    let actual = estimated * share / 100;
+                    used.push((now_ms, actual.min(estimated)));
+                    open.push((now_ms + runs_ms, estimated, actual, now_ms));
+                }
+                Err(Denied::After(wait_ms)) => {
+                    let units = allowance.limit - burst + 1 + estimated;
+                    let most_ms = units * MINUTE_MS / (allowance.limit - burst + 1) + 1;
+                    prop_assert!(wait_ms <= most_ms, "{wait_ms} of {most_ms}");
+                }
+                Err(Denied::Never) => prop_assert!(false),
+            }
+        }
+        for (first, (start_ms, _)) in used.iter().enumerate() {
+            let inside = used[first..].iter().filter(|(at, _)| *at < start_ms + MINUTE_MS);
+            prop_assert!(inside.map(|(_, weight)| weight).sum::<i64>() <= allowance.limit);
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Micro, Period};
+use crate::rate::shown_limit;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -13,10 +14,10 @@ pub enum Refusal {
     InsufficientCredits { available: Micro, needed: Micro, updated_at_ms: i64 },
     /// A rate budget is used up; after `retry_after_ms` the same request fits, if none comes between.
     /// `window_ms` is zero for what counts requests at one time.
-    #[error("the budget `{policy}` of {limit} in {window_ms} ms is used up")]
+    #[error("the budget `{policy}` of {} in {window_ms} ms is used up", shown_limit(policy, *limit))]
     RateLimited { policy: String, limit: i64, window_ms: i64, retry_after_ms: i64 },
     /// The request alone is larger than a budget or a cap can ever give: waiting does not help.
-    #[error("the request is larger than `{policy}` allows at once, which is {limit}")]
+    #[error("the request is larger than `{policy}` allows at once, which is {}", shown_limit(policy, *limit))]
     ExceedsBudget { policy: String, limit: i64 },
     /// A spending cap does not cover the hold; its period ends after `retry_after_ms`.
     #[error("the cap `{cap}` of {limit} does not cover the hold")]

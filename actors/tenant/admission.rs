@@ -12,6 +12,9 @@ use crate::sql::Sql;
 
 /// Admits a request, or answers it with the first one's reply. A replay costs nothing and counts against nothing.
 ///
+/// The first refusal by a cap in its period is a reply: it is committed, with the cap's mark and its notice, and with
+/// what was over anyway. Every other one undoes all.
+///
 /// # Errors
 /// Every reason not to run; then nothing is counted.
 pub(super) fn admit(
@@ -39,7 +42,16 @@ pub(super) fn admit(
             if waits_for_holds(&refusal)
                 && super::alarm::expire(sql, actor, policy, &mut limits, &mut account, now_ms)? =>
         {
-            count(sql, actor, policy, &mut limits, &account, &asked, now_ms)?
+            count(sql, actor, policy, &mut limits, &account, &asked, now_ms)
+        }
+        other => other,
+    };
+    let first = tell_used_up(sql, &mut limits, &asked, &counted, now_ms)?;
+    let counted = match counted {
+        Err(refusal) if first => {
+            account.store(sql)?;
+            limits.store(sql)?;
+            return Ok((Reply::Refused(refusal), limits.due_ms.min(account.next_expiry_ms())));
         }
         other => other?,
     };
@@ -66,7 +78,7 @@ pub(super) fn admit(
     };
     // A hold that ended here may have given back what is left of a grant that ends sooner.
     let due_ms = if planted::on(Bug::AlarmNotAskedFor) { i64::MAX } else { deadline_ms };
-    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms())))
+    Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms()).min(limits.due_ms)))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how
@@ -80,6 +92,22 @@ fn key_of(asked: &Admission, limits: &LimitsRow) -> Option<(Idempotency, i64)> {
     let of_key = asked.owner.api_key.as_deref().unwrap_or_default();
     let key = Idempotency { key: format!("fingerprint:{of_key}:{digest}"), body_hash: digest.clone() };
     Some((key, window_ms))
+}
+
+/// Tells the owner of caps that refuse the request, or a model of it while another one may answer; whether any does for
+/// the first time in its period. What something else refused is told nobody.
+fn tell_used_up(
+    sql: &mut impl Sql,
+    limits: &mut LimitsRow,
+    asked: &Admission,
+    counted: &Result<Counted, Refusal>,
+    now_ms: i64,
+) -> Result<bool, Refusal> {
+    if !matches!(counted, Ok(_) | Err(Refusal::CapReached { .. })) {
+        return Ok(false);
+    }
+    let of_request = (asked.owner.api_key.as_deref(), asked.owner.models.as_slice());
+    limits.tell_used_up(sql, asked.amount, of_request, now_ms)
 }
 
 struct Counted {

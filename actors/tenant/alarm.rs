@@ -1,10 +1,11 @@
 //! The one alarm of an actor: ends what is past its deadline, forgets what is past its keeping, and hands out the
 //! deliveries that are due. Safe early, late or twice.
 
-use super::limits::LimitsRow;
+use super::limits::{self, LimitsRow};
 use super::{Actor, Effect, Policy, idempotency};
 use crate::credits::{self, Account};
 use crate::notices;
+use crate::rate::Weight;
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
@@ -46,7 +47,8 @@ pub(super) fn expire(
 ) -> Result<bool, Refusal> {
     let ended = credits::expire_due(sql, account, now_ms)?;
     for change in &ended {
-        limits.apply(sql, (policy, &actor.tenant), change, (None, None), now_ms)?;
+        let so_far = Weight { requests: 0, tokens: change.tokens, micro: change.charged_total };
+        limits.apply(sql, (policy, &actor.tenant), change, (None, Some(so_far)), now_ms)?;
         // A key whose hold expired uncharged is free by that, but stays where it is: the work may end late, and its
         // reply belongs to the key if nobody took it in between.
         if change.charged_total > Micro::ZERO {
@@ -56,7 +58,7 @@ pub(super) fn expire(
     Ok(!ended.is_empty())
 }
 
-/// Notes how a delivery went; returns when the alarm is to ring.
+/// Notes how a delivery went; returns when the alarm is to ring. In quarantine nothing is noted, and nothing rings.
 ///
 /// # Errors
 /// What the database refused.
@@ -68,6 +70,9 @@ pub fn note_attempt(
     outcome: &str,
     now_ms: i64,
 ) -> Result<Option<i64>, Refusal> {
+    if sql.text("SELECT 1 FROM actor WHERE quarantine IS NOT NULL", &[])?.is_some() {
+        return Ok(None);
+    }
     notices::note_attempt(sql, seq, attempt, delivered, outcome, now_ms)?;
     due_at_ms(sql)
 }
@@ -80,10 +85,11 @@ pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
     let deadline = credits::due_at_ms(sql)?;
     let expiry = Account::load(sql)?.grants.next_expiry_ms();
     let delivery = notices::due_at_ms(sql)?;
+    let top_up = limits::top_up_at_ms(sql)?;
     let ended = credits::forget_at_ms(sql)?.map(batched);
     let keys: Option<i64> = row(sql, "SELECT MIN(expires_at_ms) FROM idempotency", &[])?;
     let old = notices::forget_at_ms(sql)?.map(batched);
-    Ok([deadline, expiry, delivery, ended, keys.map(batched), old].into_iter().flatten().min())
+    Ok([deadline, expiry, delivery, top_up, ended, keys.map(batched), old].into_iter().flatten().min())
 }
 
 /// What is only forgotten can wait for company: one alarm a minute at most.

@@ -12,7 +12,7 @@ use crate::credits::{
 };
 use crate::notices::{Delivery, NoticePage};
 use crate::rate::{BudgetLeft, Limits};
-use crate::shared::{Micro, TenantId};
+use crate::shared::{Micro, Refusal, TenantId};
 
 /// One command on behalf of one tenant. The actor refuses a tenant that is not its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -123,6 +123,7 @@ pub enum Command {
 /// A reply that was given once and is given again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
+    /// `null` when there is none to give again: the work was charged and its reply was lost, or was too large.
     pub reply: Box<RawValue>,
     /// What the first request was charged, and the available balance right after.
     pub charged: Micro,
@@ -163,6 +164,9 @@ pub enum Reply {
         replayed: bool,
     },
     Admitted(Admitted),
+    /// Refused, and the owner is told of it: the first refusal by a cap in its period. Else a refusal is no reply,
+    /// because it changes nothing. Of the request, nothing is counted here either.
+    Refused(Refusal),
     /// The key was seen before and its request is done.
     Replay(Stored),
     Progressed(Progressed),

@@ -51,19 +51,19 @@ pub fn handle(
         Command::Adjust { operation, adjustment, reason, reference, idempotency } => {
             let (operation, reason, reference) =
                 (operation.as_str(), reason.as_deref(), reference.as_deref());
-            let mut delivery_ms = i64::MAX;
+            let mut noticed_ms = i64::MAX;
             let run = |sql: &mut _| {
                 let cause = Cause { operation, reason, reference };
                 let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
                 let mut limits = LimitsRow::load(sql)?;
                 limits.watch_balance(sql, &adjusted.account, now_ms)?;
                 limits.store(sql)?;
-                delivery_ms = limits.delivery_ms;
+                noticed_ms = limits.due_ms;
                 Ok(adjusted)
             };
             let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
             let expiry_ms = adjusted.account.next_expiry_ms();
-            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms).min(delivery_ms);
+            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms).min(noticed_ms);
             woken(Reply::Adjusted { adjusted, replayed }, due_ms)
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
@@ -156,8 +156,8 @@ impl At<'_> {
         let (reply, due_ms) = match progressed {
             Err(ended) => (Reply::Ended(ended), i64::MAX),
             Ok((progressed, change)) => {
-                let delivery_ms = self.count(sql, &account, &change, usage, None)?;
-                let due_ms = progressed.deadline_ms.min(delivery_ms);
+                let noticed_ms = self.count(sql, &account, &change, usage, None)?;
+                let due_ms = progressed.deadline_ms.min(noticed_ms);
                 (Reply::Progressed(progressed), due_ms)
             }
         };
@@ -221,7 +221,7 @@ impl At<'_> {
         limits.apply(sql, (self.policy, &self.actor.tenant), change, (model, actual), self.now_ms)?;
         limits.watch_balance(sql, account, self.now_ms)?;
         limits.store(sql)?;
-        Ok(limits.delivery_ms)
+        Ok(limits.due_ms)
     }
 
     /// Counts one request that needs no hold.
@@ -262,7 +262,7 @@ impl At<'_> {
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;
-        woken(Reply::Limits(Box::new(report)), limits.delivery_ms)
+        woken(Reply::Limits(Box::new(report)), limits.due_ms)
     }
 }
 

@@ -135,7 +135,8 @@ fn write(
     Ok(())
 }
 
-/// Stores the reply of the request that owns `hold`, if the key is still its own.
+/// Stores the reply of the request that owns `hold`, if the key is still its own. A reply that was stored stays; where
+/// there was none to give again, one that comes late takes its place.
 ///
 /// # Errors
 /// What the database refused.
@@ -148,8 +149,14 @@ pub(super) fn finish(
 ) -> Result<(), Refusal> {
     sql.execute(
         "UPDATE idempotency SET reply = ?3, expires_at_ms = ?4 + ttl_ms
-         WHERE key = ?1 AND hold = ?2 AND reply IS NULL",
-        &[key.into(), hold.into(), reply_text(stored)?.into(), now_ms.into()],
+         WHERE key = ?1 AND hold = ?2 AND (reply IS NULL OR ?5 AND reply ->> '$.reply' IS NULL)",
+        &[
+            key.into(),
+            hold.into(),
+            reply_text(stored)?.into(),
+            now_ms.into(),
+            i64::from(stored.reply.get() != RawValue::NULL.get()).into(),
+        ],
     )?;
     Ok(())
 }
@@ -162,7 +169,7 @@ fn reply_text(stored: &Stored) -> Result<String, Refusal> {
 }
 
 /// What becomes of the key of a hold that was released or expired. It stays used when the work was charged in
-/// part, with no reply to give again: the same key is never charged twice.
+/// part, with no reply to give again unless the work ends late: the same key is never charged twice.
 ///
 /// # Errors
 /// What the database refused.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Policy;
-use super::settings::Settings;
+use super::settings::{Settings, TopUp};
 use crate::credits::caps::{self, Cap, CapTold, Told};
 use crate::credits::{self, Account, HoldChange, HoldEnd};
 use crate::notices::{self, NoticeKind};
@@ -12,6 +12,10 @@ use crate::planted::{self, Bug};
 use crate::rate::{self, Limits, Meters, Weight};
 use crate::shared::{Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
+
+/// How long a request for a top-up is given while the balance stays low, before it is made again: six hours. What is
+/// asked once may be lost; what is asked often is noise.
+pub const TOP_UP_AGAIN_MS: i64 = 21_600_000;
 
 /// What budgets and caps have counted, and what the owner has been told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,19 +25,32 @@ pub(super) struct Counters {
     /// The balance is below its threshold, and the owner was told.
     #[serde(default)]
     pub low_told: bool,
+    /// The balance is below its threshold, and a top-up was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<TopUpAsked>,
+    /// Top-ups that were ever asked for: no two requests have one id.
     #[serde(default)]
-    pub top_up_asked: bool,
+    pub top_ups: i64,
     /// When settings changed last, and no earlier than any request that was under way then.
     #[serde(default)]
     pub set_at_ms: i64,
+}
+
+/// The last request for a top-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TopUpAsked {
+    pub at_ms: i64,
+    /// The lowest balance since: when there is more, somebody topped up.
+    #[serde(rename = "lowest_micro")]
+    pub lowest: Micro,
 }
 
 /// The row as it was loaded, and as it is.
 pub(super) struct LimitsRow {
     pub settings: Settings,
     pub counters: Counters,
-    /// When a notice that was recorded here is to be delivered; never, when there is none.
-    pub delivery_ms: i64,
+    /// When what was told or asked here is to be delivered, or asked again; never, when there is nothing.
+    pub due_ms: i64,
     loaded: Counters,
 }
 
@@ -63,7 +80,7 @@ impl LimitsRow {
         )?;
         let Stored { settings, counters } =
             stored.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
-        Ok(Self { settings, loaded: counters.clone(), counters, delivery_ms: i64::MAX })
+        Ok(Self { settings, loaded: counters.clone(), counters, due_ms: i64::MAX })
     }
 
     /// Writes what was counted, when it changed.
@@ -93,7 +110,13 @@ impl LimitsRow {
             }
             let since_ms = terms.period.start_ms(now_ms);
             let (key, model) = (terms.api_key.as_deref(), terms.model.as_deref());
-            let spent = credits::spent_since(sql, since_ms, key, model)?;
+            let whole = key.is_none() && model.is_none();
+            // What the whole tenant was charged is in the ledger, parts of open holds and all.
+            let spent = if whole {
+                credits::charged_since(sql, since_ms)?
+            } else {
+                credits::spent_since(sql, since_ms, key, model)?
+            };
             let mut cap = Cap::new(terms.clone(), spent, Micro::ZERO, now_ms);
             for hold in &open {
                 let key = hold.owner.api_key.as_deref();
@@ -101,7 +124,7 @@ impl LimitsRow {
                     cap.held = cap.held.plus(hold.held()?).ok_or(Refusal::InvalidAmount)?;
                 }
                 // Partial settles have no usage event yet. One from before the period counts too: never too little.
-                if cap.counts_charge(key, hold.model.as_deref()) {
+                if !whole && cap.counts_charge(key, hold.model.as_deref()) {
                     cap.spent = cap.spent.plus(hold.charged).ok_or(Refusal::InvalidAmount)?;
                 }
             }
@@ -113,7 +136,8 @@ impl LimitsRow {
         let keys = &settings.keys;
         self.counters.meters.retain(|name, _| rate::key_of(name).is_none_or(|key| keys.contains_key(key)));
         self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
-        self.counters.top_up_asked &= heard && self.settings.top_up == settings.top_up;
+        self.counters.top_up =
+            self.counters.top_up.filter(|_| heard && self.settings.top_up == settings.top_up);
         self.settings = settings;
         sql.execute("UPDATE limits SET settings = ?1", &[text(&self.settings)?.into()])?;
         self.store(sql)
@@ -136,26 +160,31 @@ impl LimitsRow {
         // Of an open hold, what left it and was not charged is below zero when more was set aside for it.
         let more = change.charged.minus(change.unheld).filter(|more| *more > Micro::ZERO);
         if let Some(more) = more.filter(|_| change.end.is_none()) {
+            self.admit_more((policy, tenant), change, more, now_ms)?;
             caps::allow_more(&self.counters.caps, &change.owner, more, model, now_ms)?;
         }
         let told = caps::apply(&mut self.counters.caps, change, model, now_ms)?;
-        // Of an expired hold nobody knows what was used, so the estimate stands.
-        if let Some(actual) =
-            actual.filter(|_| change.end != Some(HoldEnd::Expired) && !planted::on(Bug::TokensNotReconciled))
-        {
-            let estimated = change.owner.weight;
-            let since_ms = change.created_at_ms;
-            // Budgets that were set since may not have counted the estimate, so they give nothing of it back.
-            let counted = since_ms > self.counters.set_at_ms;
-            let actual = if counted { actual } else { actual.at_least(estimated) };
-            let limits = self.effective(policy, tenant);
-            let meters = &mut self.counters.meters;
-            rate::reconcile(meters, &limits, None, estimated, actual, since_ms, now_ms);
-            let key = change.owner.api_key.as_deref();
-            if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
-                rate::reconcile(meters, limits, Some(key), estimated, actual, since_ms, now_ms);
-            }
+        if let Some(actual) = actual.filter(|_| !planted::on(Bug::TokensNotReconciled)) {
+            self.reconcile((policy, tenant), change, actual, now_ms);
         }
+        self.tell_caps(sql, told, now_ms)
+    }
+
+    /// Tells the owner of caps that are used up for what is asked, the first time in their period; whether any was.
+    pub fn tell_used_up(
+        &mut self,
+        sql: &mut impl Sql,
+        amount: Micro,
+        (api_key, models): (Option<&str>, &[String]),
+        now_ms: i64,
+    ) -> Result<bool, Refusal> {
+        let told = caps::tell_used_up(&mut self.counters.caps, amount, api_key, models, now_ms);
+        let any = !told.is_empty();
+        self.tell_caps(sql, told, now_ms)?;
+        Ok(any)
+    }
+
+    fn tell_caps(&mut self, sql: &mut impl Sql, told: Vec<CapTold>, now_ms: i64) -> Result<(), Refusal> {
         for CapTold { told, cap } in told {
             let kind = if told == Told::Limit { NoticeKind::CapReached } else { NoticeKind::CapSoft };
             let body = json!({
@@ -168,6 +197,46 @@ impl LimitsRow {
             self.tell(sql, kind, &body, now_ms)?;
         }
         Ok(())
+    }
+
+    /// Counts in the budgets what a hold grows by. On `Err` the caller drops all of it.
+    fn admit_more(
+        &mut self,
+        (policy, tenant): (&Policy, &TenantId),
+        change: &HoldChange,
+        more: Micro,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let (own, meters) = (self.effective(policy, tenant), &mut self.counters.meters);
+        let mut grown = rate::admit_more(meters, &own, None, more, now_ms);
+        let key = change.owner.api_key.as_deref();
+        if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
+            grown = rate::both(grown, rate::admit_more(meters, limits, Some(key), more, now_ms));
+        }
+        grown.map(drop)
+    }
+
+    /// Replaces in the budgets what a hold was estimated to weigh by what it weighed.
+    fn reconcile(
+        &mut self,
+        (policy, tenant): (&Policy, &TenantId),
+        change: &HoldChange,
+        actual: Weight,
+        now_ms: i64,
+    ) {
+        let estimated = change.owner.weight;
+        let since_ms = change.created_at_ms;
+        // Of an expired hold nobody knows what was used, so the estimate stands for what was not reported. Budgets
+        // that were set since may not have counted the estimate, so they give nothing of it back.
+        let known = change.end != Some(HoldEnd::Expired) && since_ms > self.counters.set_at_ms;
+        let actual = if known { actual } else { actual.at_least(estimated) };
+        let limits = self.effective(policy, tenant);
+        let meters = &mut self.counters.meters;
+        rate::reconcile(meters, &limits, None, estimated, actual, since_ms, now_ms);
+        let key = change.owner.api_key.as_deref();
+        if let Some((key, limits)) = key.and_then(|key| Some((key, self.settings.keys.get(key)?))) {
+            rate::reconcile(meters, limits, Some(key), estimated, actual, since_ms, now_ms);
+        }
     }
 
     /// Looks whether the balance passed a threshold. What is held still counts: it may come back.
@@ -186,20 +255,42 @@ impl LimitsRow {
             }
             self.counters.low_told = low;
         }
-        if let Some(top_up) = self.settings.top_up {
-            let low = owned < top_up.below;
-            if low && !self.counters.top_up_asked {
-                // The ledger's sequence number makes the request's id unique, and stable over attempts.
-                let body = json!({
-                    "balance_micro": owned,
-                    "amount_micro": top_up.amount,
-                    "idempotency_key": format!("top-up-{}", account.next_seq),
-                });
-                self.tell(sql, NoticeKind::TopUpRequested, &body, now_ms)?;
+        match self.settings.top_up {
+            Some(top_up) if owned < top_up.below => self.ask_top_up(sql, top_up, owned, account, now_ms),
+            _ => {
+                self.counters.top_up = None;
+                Ok(())
             }
-            self.counters.top_up_asked = low;
         }
-        Ok(())
+    }
+
+    /// Asks for a top-up of a balance that is low: at first, when there was one that did not suffice, and now and then.
+    fn ask_top_up(
+        &mut self,
+        sql: &mut impl Sql,
+        top_up: TopUp,
+        owned: Micro,
+        account: &Account,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let again = |asked: &TopUpAsked| now_ms >= asked.at_ms.saturating_add(TOP_UP_AGAIN_MS);
+        if let Some(asked) =
+            self.counters.top_up.as_mut().filter(|asked| owned <= asked.lowest && !again(asked))
+        {
+            asked.lowest = owned;
+            return Ok(());
+        }
+        self.counters.top_ups = self.counters.top_ups.saturating_add(1);
+        self.counters.top_up = Some(TopUpAsked { at_ms: now_ms, lowest: owned });
+        self.due_ms = self.due_ms.min(now_ms.saturating_add(TOP_UP_AGAIN_MS));
+        // The same over all attempts to deliver this request, and no other's.
+        let key = format!("top-up-{}-{}", account.next_seq, self.counters.top_ups);
+        let body = json!({
+            "balance_micro": owned,
+            "amount_micro": top_up.amount,
+            "idempotency_key": key,
+        });
+        self.tell(sql, NoticeKind::TopUpRequested, &body, now_ms)
     }
 
     fn tell(
@@ -211,8 +302,16 @@ impl LimitsRow {
     ) -> Result<(), Refusal> {
         let deliver = self.settings.webhook.is_some();
         if deliver {
-            self.delivery_ms = now_ms;
+            self.due_ms = self.due_ms.min(now_ms);
         }
         notices::record(sql, kind, body, deliver, now_ms)
     }
+}
+
+/// When a top-up is asked for again.
+///
+/// # Errors
+/// What the database refused.
+pub(super) fn top_up_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
+    row(sql, "SELECT (counters ->> '$.top_up.at_ms') + ?1 FROM limits", &[TOP_UP_AGAIN_MS.into()])
 }

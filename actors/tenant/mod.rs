@@ -23,6 +23,7 @@ pub use command::{
 };
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
+pub use limits::TOP_UP_AGAIN_MS;
 pub use policy::Policy;
 pub use schema::{Actor, SCHEMA_VERSION, genesis, open, quarantine, reopen};
 pub use settings::{

@@ -20,7 +20,6 @@ pub const WEBHOOK_URL_BYTES_MAX: usize = 2_048;
 
 /// When the owner's billing is asked for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TopUp {
     /// Below this balance.
     #[serde(rename = "below_micro")]
@@ -30,8 +29,10 @@ pub struct TopUp {
     pub amount: Micro,
 }
 
+/// What is stored may have fields of a newer version, which are left out: a version that is rolled back goes on. What
+/// an operator sends is the front door's to read, and is refused there for a field that is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Settings {
     /// The plan's name; the default plan when absent.
     pub plan: Option<String>,

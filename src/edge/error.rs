@@ -1,5 +1,6 @@
 //! Every error a client can get: its stable code, its status, and the fields beside it. One enum, one place.
 
+use actors::rate::shown_limit;
 use actors::shared::{Micro, Period, Refusal};
 use serde_json::{Map, Value, json};
 
@@ -177,9 +178,11 @@ impl ApiError {
                 format!("the budget `{policy}` allows {limit} at one time")
             }
             Self::RateLimited { policy, limit, window_ms, .. } => {
+                let limit = shown_limit(policy, *limit);
                 format!("the budget `{policy}` allows {limit} in {} s", window_ms / 1_000)
             }
             Self::ExceedsBudget { policy, limit } => {
+                let limit = shown_limit(policy, *limit);
                 format!("this request alone is larger than `{policy}` ever allows at once, which is {limit}")
             }
             Self::CapReached { cap, limit, .. } => {

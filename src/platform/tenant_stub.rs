@@ -26,6 +26,8 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     let answer = hop(env, &tenant.actor_name(KIND), &bytes).await;
     let answer = answer.map_err(|error| unreachable(&words(&error)))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
+    // Whether a refusal was worth a notice is the actor's own affair.
+    let answer = if let Ok(Reply::Refused(refusal)) = answer { Err(refusal) } else { answer };
     // Ids are random and names are digests, so these are faults of ours and not of a client.
     if let Err(refusal @ (Refusal::DuplicateOperation | Refusal::UnknownHold | Refusal::TenantMismatch)) =
         &answer

@@ -14,7 +14,7 @@ pub(super) struct Scope {
     model: Option<&'static str>,
 }
 
-const ALL: Scope = Scope { key: None, model: None };
+pub(super) const ALL: Scope = Scope { key: None, model: None };
 
 pub(super) const fn of(key: &'static str) -> Scope {
     Scope { key: Some(key), model: None }
@@ -78,9 +78,13 @@ fn a_cap_covers_what_was_spent_and_what_is_held_and_no_more() {
         cap: "/".to_owned(),
         period: Period::Day,
         limit: Micro(1_000),
-        retry_after_ms: DAY_MS / 2,
+        retry_after_ms: 1_000,
     };
-    assert_eq!((refused, held(&caps)), (Err(expected), vec![200]));
+    assert_eq!((refused, held(&caps)), (Err(expected), vec![200]), "what is held comes back soon");
+    let Err(Refusal::CapReached { retry_after_ms, .. }) = admit(&mut caps, 701, None, &[]) else {
+        panic!("more than is left of what was spent");
+    };
+    assert_eq!(retry_after_ms, DAY_MS / 2);
     assert_eq!(admit(&mut caps, 500, None, &["small"]), Ok(models(&["small"])));
     assert_eq!(held(&caps), [700]);
     assert!(admit(&mut caps, 1, None, &[]).is_err(), "requests at one time do not pass it");
@@ -129,8 +133,8 @@ fn models_whose_cap_is_full_are_left_out_until_none_is_left() {
     assert_eq!(held(&caps), [100, 200]);
     let refused = admit(&mut caps, 400, None, &["small", "large"]);
     assert!(
-        matches!(refused, Err(Refusal::CapReached { cap, .. }) if cap == "/small"),
-        "the first one's reason"
+        matches!(refused, Err(Refusal::CapReached { cap, .. }) if cap == "/large"),
+        "the one that may answer first: only what is held is in its way"
     );
     let never = admit(&mut caps, 1_001, None, &["large"]);
     assert_eq!(never, Err(Refusal::ExceedsBudget { policy: "cap:/large".to_owned(), limit: 1_000 }));
@@ -190,10 +194,11 @@ fn a_new_period_begins_with_what_is_held_and_a_clock_that_steps_back_stays_in_it
     let at = |caps: &mut [Cap], amount, now_ms| caps::admit(caps, Micro(amount), None, &[], now_ms);
     let midnight_ms = 41 * DAY_MS;
     assert_eq!(retry_ms(at(&mut caps, 1, midnight_ms - 1)), 1);
-    assert_eq!(retry_ms(at(&mut caps, 701, midnight_ms)), DAY_MS, "what is held counts in the new day too");
+    assert_eq!(retry_ms(at(&mut caps, 701, midnight_ms)), 1_000, "what is held counts in the new day too");
     assert_eq!(at(&mut caps, 700, midnight_ms), Ok(Vec::new()));
     assert_eq!((caps[0].spent, caps[0].held, caps[0].told), (Micro::ZERO, Micro(1_000), Told::Nothing));
     assert_eq!(caps[0].period_start_ms, midnight_ms);
+    (caps[0].spent, caps[0].held) = (Micro(1_000), Micro::ZERO);
     // Back in the day before: still the later period, until it ends by the caller's clock.
     assert_eq!(retry_ms(at(&mut caps, 1, midnight_ms - DAY_MS)), 2 * DAY_MS);
     assert_eq!(caps[0].period_start_ms, midnight_ms);

@@ -204,3 +204,21 @@ fn an_account_without_an_opening_grant_is_as_one_never_opened() {
     assert_eq!(ledger.account(), unopened(GENESIS, NOW_MS));
     assert_eq!(ledger.entries(), []);
 }
+
+#[test]
+fn every_operation_has_an_id_of_its_own() {
+    let mut ledger = Ledger::new(1_000);
+    ledger.grant(500, until(NOW_MS + 50));
+    ledger.hold("h", 400);
+    // Twice something is left of the grant when its time is over: at once, and when the hold gives back.
+    ledger.run(NOW_MS + 50, |_, _| Ok(())).unwrap();
+    for charge in [100, 200] {
+        ledger.progress("h", total(charge), &Usage::default(), NOW_MS).unwrap().unwrap();
+    }
+    ledger.settle("h", 300, NOW_MS + 60);
+    let ids: Vec<_> = ledger.entries().into_iter().map(|entry| entry.operation).collect();
+    let expected =
+        ["opening", "op", "expiry-of-2-3", "h-part-4", "h-part-5", "h", "expiry-of-2-8"].map(str::to_owned);
+    assert_eq!(ids, expected);
+    assert_eq!(ledger.verify().problems, Vec::<String>::new());
+}

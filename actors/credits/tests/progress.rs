@@ -173,3 +173,39 @@ fn what_came_after_a_charged_hold_expired_is_paid_by_the_house() {
     assert_eq!(ledger.account().settled, Micro(2_500));
     assert_eq!(ledger.verify().problems, Vec::<String>::new());
 }
+
+fn late(ledger: &mut Ledger, charge: i64, usage: &Usage) -> EndedHold {
+    ledger
+        .run(NOW_MS + 2 * TTL_MS, |sql, account| {
+            settle(sql, account, "h", Micro(charge), usage, NOW_MS + 2 * TTL_MS)
+        })
+        .unwrap()
+        .0
+}
+
+#[test]
+fn what_ended_late_adds_only_what_was_not_reported_before() {
+    let mut ledger = Ledger::new(10_000);
+    ledger.hold("h", 6_000);
+    ledger.step(total(2_500), &tokens(100, 150), NOW_MS);
+    ledger.expire(NOW_MS + TTL_MS);
+    for _ in 0..2 {
+        assert_eq!(late(&mut ledger, 4_000, &tokens(100, 300)).shortfall, Micro(1_500));
+    }
+    let expected = [("h-late".to_owned(), Some(150), Some(0)), ("h".to_owned(), Some(150), Some(2_500))];
+    assert_eq!(seen(&mut ledger), expected);
+    let sums = "SELECT json_array(SUM(tokens_in), SUM(tokens_out), SUM(cost_micro)) FROM usage_events";
+    assert_eq!(ledger.sql.text(sums, &[]).unwrap().unwrap(), "[100,300,2500]");
+    assert_eq!(ledger.account().settled, Micro(2_500));
+    assert_eq!(ledger.verify().problems, Vec::<String>::new());
+}
+
+#[test]
+fn what_ended_late_and_was_never_charged_is_one_event_with_all_it_used() {
+    let mut ledger = Ledger::new(10_000);
+    ledger.hold("h", 6_000);
+    ledger.step(total(0), &tokens(100, 150), NOW_MS);
+    ledger.expire(NOW_MS + TTL_MS);
+    late(&mut ledger, 4_000, &tokens(100, 300));
+    assert_eq!(seen(&mut ledger), [("h".to_owned(), Some(300), Some(0))]);
+}

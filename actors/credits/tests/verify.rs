@@ -104,15 +104,15 @@ fn a_change_of_the_account_its_holds_or_its_usage_is_found() {
 }
 
 #[test]
-fn a_row_of_another_shape_or_beyond_all_bounds_is_found_too() {
-    for change in [
-        "UPDATE holds SET parts = '{}' WHERE id = 'open'",
-        "UPDATE account SET grants = '{}'",
-        "UPDATE holds SET charged_micro = 2000000000000000 WHERE id = 'open'",
-    ] {
+fn an_amount_beyond_all_bounds_is_found_and_a_row_of_another_shape_is_not_read() {
+    let (mut ledger, caps) = lived_in();
+    ledger.tamper("UPDATE holds SET charged_micro = 2000000000000000 WHERE id = 'open'");
+    assert_eq!(found(&mut ledger, &caps).len(), 1);
+    for change in ["UPDATE holds SET parts = '{}' WHERE id = 'open'", "UPDATE account SET grants = '{}'"] {
         let (mut ledger, caps) = lived_in();
         ledger.tamper(change);
-        assert_eq!(found(&mut ledger, &caps).len(), 1, "{change}");
+        let refused = verify(&mut ledger.sql, GENESIS, 0, VERIFY_ENTRIES_MAX, &caps);
+        assert!(matches!(refused, Err(Refusal::Storage { .. })), "{change}: it may be of a newer version");
     }
 }
 
@@ -200,4 +200,52 @@ fn each_problem_is_named_and_the_list_is_bounded() {
     }
     ledger.tamper("UPDATE entries SET reason = 'x'");
     assert_eq!(found(&mut ledger, &caps).len(), 20);
+}
+
+/// What an intruder would do: everything adds up, but the tenant has other credit than it was given.
+#[test]
+fn credit_that_moved_to_another_grant_or_changed_its_terms_is_found() {
+    let mut unseen = Vec::new();
+    for change in [
+        // The last grant does not expire.
+        "'$[0].left_micro', 300, '$[#-1].left_micro', (grants ->> '$[#-1].left_micro') + 600",
+        "'$[0].kind', 'paid'",
+        "'$[0].priority', 1",
+        "'$[0].expires_at_ms', NULL",
+        "'$[0].expires_at_ms', 999999999999",
+        "'$[0].id', 2",
+    ] {
+        let (mut ledger, caps) = lived_in();
+        let terms = terms(GrantKind::Promotional, 100, Some(NOW_MS + 9_000));
+        ledger.grant(900, terms);
+        assert_eq!(found(&mut ledger, &caps), Vec::<String>::new());
+        ledger.tamper(&format!("UPDATE account SET grants = json_set(grants, {change})"));
+        if found(&mut ledger, &caps).is_empty() {
+            unseen.push(change);
+        }
+    }
+    assert_eq!(unseen, Vec::<&str>::new());
+}
+
+#[test]
+fn a_number_that_is_given_twice_or_left_out_is_found() {
+    for change in ["next_seq + 1", "next_seq - 1", "next_seq + 1000"] {
+        let (mut ledger, caps) = lived_in();
+        ledger.tamper(&format!("UPDATE account SET next_seq = {change}"));
+        assert!(!found(&mut ledger, &caps).is_empty(), "{change}");
+    }
+}
+
+#[test]
+fn a_cap_of_the_tenant_that_forgot_what_was_spent_is_found() {
+    let (mut ledger, caps) = lived_in();
+    let all = cap(super::caps::ALL, 5_000, 850, 1_750);
+    let of_period = |spent| Cap { spent: Micro(spent), period_start_ms: 0, ..all.clone() };
+    assert_eq!(found(&mut ledger, &[of_period(850)]), Vec::<String>::new());
+    assert_eq!(found(&mut ledger, &[of_period(849)]).len(), 1);
+    assert_eq!(found(&mut ledger, &[of_period(0)]).len(), 1);
+    assert_eq!(found(&mut ledger, &[of_period(851)]).len(), 1, "more than was ever charged");
+    let later = Cap { spent: Micro::ZERO, period_start_ms: NOW_MS + 1, ..all };
+    assert_eq!(found(&mut ledger, &[later]), Vec::<String>::new(), "charged before its period");
+    assert_eq!(found(&mut ledger, &caps), Vec::<String>::new());
 }

@@ -96,3 +96,17 @@ fn what_is_only_forgotten_waits_for_the_end_of_its_minute() {
         assert_eq!(shell.ring(due_ms).next_at_ms, None);
     }
 }
+
+#[test]
+fn how_a_delivery_went_is_not_noted_in_quarantine() {
+    let settings = Settings { low_balance: Some(Micro(500)), webhook: hook("s"), ..Settings::default() };
+    let mut shell = Shell::with_settings(100, settings);
+    assert_eq!(shell.ring(NOW_MS).effects.len(), 1);
+    shell.sql.transaction(|sql| quarantine(sql, "looked at")).unwrap();
+    let before = shell.notices().remove(0);
+    for delivered in [true, false] {
+        assert_eq!(note_attempt(&mut shell.sql, 1, 1, delivered, "200", NOW_MS + 1), Ok(None));
+        let after = shell.notices().remove(0);
+        assert_eq!((after.state, after.next_at_ms), (before.state.clone(), before.next_at_ms));
+    }
+}

@@ -115,8 +115,8 @@ fn a_cap_that_is_kept_goes_on_counting_and_one_that_counts_something_else_begins
     let mut shell = Shell::with_settings(100_000, with(&[soft]));
     shell.admit(request("h", 500), NOW_MS).unwrap();
     shell.settle("h", 200, NOW_MS);
-    // Counted by the cap, but no longer in the feed: what is kept is the count.
-    shell.tamper("UPDATE usage_events SET cost_micro = 0");
+    // Counted by the cap, but no longer in the books: what is kept is the count.
+    shell.tamper("UPDATE usage_events SET cost_micro = 0; UPDATE entries SET at_ms = -1");
     shell.set_limits(with(&[cap("all", 5_000)]), NOW_MS).unwrap();
     assert_eq!(shell.counted(NOW_MS), [(200, 0)]);
     assert_eq!(shell.limits(NOW_MS).caps[0].terms.limit, Micro(5_000));
@@ -243,4 +243,81 @@ fn a_hold_that_wants_no_more_goes_on_although_its_cap_was_passed() {
     shell.settle("i", 5_000, NOW_MS);
     shell.run(progress("h", 300, 400, Usage::default()), NOW_MS).unwrap();
     assert_eq!(shell.counted(NOW_MS), [(5_300, 100)]);
+}
+
+#[test]
+fn the_first_refusal_of_a_period_is_told_and_changes_nothing_else() {
+    let mut shell =
+        Shell::with_settings(100_000, Settings { webhook: hook("s"), ..with(&[cap("all", 1_000)]) });
+    shell.admit(request("h", 600), NOW_MS).unwrap();
+    shell.settle("h", 600, NOW_MS);
+    let asked = |hold: &str| Admission { idempotency: key("a"), ..request(hold, 500) };
+    let before = (shell.available(), shell.limits(NOW_MS).budgets, shell.counted(NOW_MS));
+    for again in ["i", "j"] {
+        let refused = shell.admit(asked(again), NOW_MS);
+        assert!(matches!(&refused, Err(Refusal::CapReached { cap, .. }) if cap == "all"), "{refused:?}");
+        assert_eq!(shell.told(), ["cap.reached"], "once");
+    }
+    assert_eq!((shell.available(), shell.limits(NOW_MS).budgets, shell.counted(NOW_MS)), before);
+    assert_eq!(shell.ring(NOW_MS).effects.len(), 1, "it is delivered");
+    shell.admit(Admission { ttl_ms: DAY_MS, ..request("k", 400) }, NOW_MS).unwrap();
+    assert!(shell.admit(request("l", 1_000), DAY_MS).is_err(), "held over midnight");
+    assert_eq!(shell.told().len(), 1, "a new day, in which nothing was spent");
+    shell.settle("k", 400, DAY_MS);
+    assert!(shell.admit(request("m", 700), DAY_MS).is_err());
+    assert_eq!(shell.told(), ["cap.reached", "cap.reached"], "a new day");
+    assert_eq!(shell.verified().0.problems, Vec::<String>::new());
+}
+
+#[test]
+fn a_model_that_is_left_out_is_told_with_the_admission() {
+    let small = CapTerms { model: Some("small".to_owned()), ..cap("small", 100) };
+    let mut shell = Shell::with_settings(100_000, with(&[small]));
+    shell.admit(may_answer(&["small"], request("h", 80)), NOW_MS).unwrap();
+    shell.run(settle_with("h", 80, by_model("small")), NOW_MS).unwrap();
+    for hold in ["i", "j"] {
+        let admitted = shell.admit(may_answer(&["small", "large"], request(hold, 50)), NOW_MS).unwrap();
+        assert_eq!(
+            (admitted.models, shell.told()),
+            (vec!["large".to_owned()], vec!["cap.reached".to_owned()])
+        );
+    }
+}
+
+#[test]
+fn a_refusal_that_holds_cause_is_no_end_of_a_period() {
+    let mut shell = Shell::with_settings(100_000, with(&[cap("all", 1_000)]));
+    shell.admit(request("h", 700), NOW_MS).unwrap();
+    let refused = shell.admit(request("i", 400), NOW_MS);
+    assert!(
+        matches!(refused, Err(Refusal::CapReached { retry_after_ms: 1_000, .. })),
+        "what is held comes back soon: {refused:?}"
+    );
+    assert_eq!(shell.told(), Vec::<String>::new());
+    shell.settle("h", 700, NOW_MS);
+    let refused = shell.admit(request("i", 400), NOW_MS);
+    assert!(
+        matches!(refused, Err(Refusal::CapReached { retry_after_ms, .. }) if retry_after_ms == DAY_MS - NOW_MS)
+    );
+}
+
+#[test]
+fn of_several_caps_the_longest_wait_is_told_and_of_several_models_the_shortest() {
+    let month = CapTerms { period: Period::Month, ..cap("month", 1_000) };
+    let mut shell = Shell::with_settings(100_000, with(&[cap("day", 1_000), month]));
+    shell.admit(request("h", 900), NOW_MS).unwrap();
+    shell.settle("h", 900, NOW_MS);
+    let refused = shell.admit(request("i", 200), NOW_MS);
+    assert!(matches!(&refused, Err(Refusal::CapReached { cap, .. }) if cap == "month"), "{refused:?}");
+    assert_eq!(shell.told(), ["cap.reached", "cap.reached"], "both are");
+    let of_model = |model: &str| CapTerms { model: Some(model.to_owned()), ..cap(model, 1_000) };
+    let mut shell = Shell::with_settings(100_000, with(&[of_model("small"), of_model("large")]));
+    shell.admit(may_answer(&["small"], request("h", 900)), NOW_MS).unwrap();
+    shell.run(settle_with("h", 900, by_model("small")), NOW_MS).unwrap();
+    shell.admit(may_answer(&["large"], request("i", 900)), NOW_MS).unwrap();
+    let refused = shell.admit(may_answer(&["small", "large"], request("j", 200)), NOW_MS);
+    assert!(
+        matches!(&refused, Err(Refusal::CapReached { cap, retry_after_ms: 1_000, .. }) if cap == "large"),
+        "{refused:?}"
+    );
 }

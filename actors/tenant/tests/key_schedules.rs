@@ -105,10 +105,13 @@ impl World {
         }
         let Asked { hold, key, .. } = &self.asked[n];
         let newest = self.asked.iter().rev().find(|asked| asked.key.key == key.key);
-        if ended.end == HoldEnd::Expired && newest.is_some_and(|asked| asked.hold == *hold) {
-            // Late: the client has this answer, so its key gives it again, at the house's cost.
-            let late = (key.body_hash.clone(), reply);
-            self.answered.entry(key.key.clone()).or_insert(late);
+        let owns = newest.is_some_and(|asked| asked.hold == *hold);
+        let lost = |known: &(String, String)| known.1 == "null";
+        let known = self.answered.get(&key.key);
+        // Late: the client has this answer, so its key gives it again, at the house's cost. A request that was
+        // released for nothing has lost its key; one that was charged in part waits for its reply.
+        if owns && known.map_or(ended.end == HoldEnd::Expired, lost) && ended.end != HoldEnd::Settled {
+            self.answered.insert(key.key.clone(), (key.body_hash.clone(), reply));
         }
     }
 

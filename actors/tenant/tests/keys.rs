@@ -119,6 +119,39 @@ fn a_request_that_was_charged_in_part_keeps_its_key_whatever_its_end() {
 }
 
 #[test]
+fn the_reply_of_work_that_ended_late_takes_the_place_of_none() {
+    for expires in [false, true] {
+        let mut shell = Shell::with_balance(10_000);
+        let asks = || Admission { idempotency: key("a"), ..request("i", 1_000) };
+        shell.admit(Admission { hold: "h".to_owned(), ..asks() }, NOW_MS).unwrap();
+        shell.run(progress("h", 300, 0, Usage::default()), NOW_MS).unwrap();
+        if expires {
+            shell.ring(NOW_MS + TTL_MS);
+        } else {
+            shell.release("h", NOW_MS);
+        }
+        assert_eq!(shell.replayed(asks(), NOW_MS + TTL_MS).reply.get(), "null");
+        let silent = Command::Settle {
+            hold: "h".to_owned(),
+            charge: Micro(500),
+            usage: Usage::default(),
+            reply: None,
+        };
+        shell.run(silent, NOW_MS + TTL_MS).unwrap();
+        assert_eq!(shell.replayed(asks(), NOW_MS + TTL_MS).reply.get(), "null");
+        shell.settle("h", 500, NOW_MS + TTL_MS);
+        let stored = shell.replayed(asks(), NOW_MS + TTL_MS);
+        assert_eq!((stored.reply.get(), stored.charged), ("\"reply of h\"", Micro(300)));
+        // A reply that was given stays what it is.
+        let other = RawValue::from_string("\"other\"".to_owned()).ok();
+        let usage = Usage::default();
+        let again = Command::Settle { hold: "h".to_owned(), charge: Micro(500), usage, reply: other };
+        shell.run(again, NOW_MS + TTL_MS).unwrap();
+        assert_eq!(shell.replayed(asks(), NOW_MS + TTL_MS).reply.get(), "\"reply of h\"");
+    }
+}
+
+#[test]
 fn a_key_is_finished_and_freed_only_by_the_hold_that_owns_it() {
     use super::super::idempotency;
     let mut shell = Shell::with_balance(10_000);

@@ -4,6 +4,7 @@ mod actor;
 mod admission;
 mod alarm;
 mod caps;
+mod growth;
 mod key_schedules;
 mod keys;
 mod settings;
@@ -93,6 +94,7 @@ impl Shell {
     fn admit(&mut self, asked: Admission, now_ms: i64) -> Result<Admitted, Refusal> {
         match self.run(Command::Admit(Box::new(asked)), now_ms)?.reply {
             Reply::Admitted(admitted) => Ok(admitted),
+            Reply::Refused(refusal) => Err(refusal),
             other => panic!("{other:?}"),
         }
     }

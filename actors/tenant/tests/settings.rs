@@ -145,3 +145,31 @@ fn the_report_says_what_holds_and_what_is_left() {
     );
     assert_eq!(shell.limits(NOW_MS + 8_572).budgets[0].remaining, 2);
 }
+
+/// A newer version wrote them, and was rolled back: what it added is not understood, and stops nobody.
+#[test]
+fn stored_settings_may_have_fields_of_a_newer_version() {
+    let settings = Settings {
+        keys: [("k".to_owned(), Limits::default())].into(),
+        webhook: hook("s"),
+        caps: vec![cap("a")],
+        ..top_up(5, 7)
+    };
+    let mut shell = Shell::with_settings(1_000, settings.clone());
+    for place in ["new", "limits.new", "keys.k.new", "top_up.new", "caps[0].new", "webhook.new"] {
+        shell.tamper(&format!("UPDATE limits SET settings = json_set(settings, '$.{place}', json('[1]'))"));
+    }
+    shell.tamper("UPDATE limits SET counters = json_set(counters, '$.caps[0].new', 1, '$.new', 1)");
+    assert_eq!(shell.limits(NOW_MS).settings, settings);
+    shell.admit(request("h", 10), NOW_MS).unwrap();
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_no_broken_invariant() {
+    for (table, column) in [("limits", "settings"), ("limits", "counters"), ("account", "grants")] {
+        let mut shell = Shell::with_balance(1_000);
+        shell.tamper(&format!("UPDATE {table} SET {column} = '\"of another kind\"'"));
+        let refused = shell.admit(request("h", 10), NOW_MS);
+        assert!(matches!(refused, Err(Refusal::Storage { .. })), "{column}: {refused:?}");
+    }
+}

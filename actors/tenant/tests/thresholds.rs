@@ -121,3 +121,57 @@ fn settings_that_do_not_touch_a_threshold_tell_nothing_twice() {
     shell.set_limits(Settings { top_up, ..higher }, NOW_MS).unwrap();
     assert_eq!(shell.told()[3..], ["top_up.requested"], "another amount");
 }
+
+const SIX_HOURS_MS: i64 = 21_600_000;
+
+/// Balances that were told with requests for a top-up, and the keys of these requests.
+fn asked(shell: &mut Shell) -> (Vec<i64>, usize) {
+    let notices = shell.notices();
+    let of_top_ups: Vec<_> = notices.iter().map(body).filter(|body| body["amount_micro"].is_i64()).collect();
+    let keys: std::collections::BTreeSet<_> =
+        of_top_ups.iter().map(|body| body["idempotency_key"].as_str().unwrap().to_owned()).collect();
+    (of_top_ups.iter().map(|body| body["balance_micro"].as_i64().unwrap()).collect(), keys.len())
+}
+
+#[test]
+fn a_top_up_that_does_not_suffice_is_asked_for_again() {
+    let settings = Settings { low_balance: None, ..watched(None) };
+    let mut shell = Shell::with_settings(250, settings);
+    shell.run(delta(-100), NOW_MS).unwrap();
+    assert_eq!(asked(&mut shell), (vec![250], 1), "it only fell");
+    shell.run(delta(20), NOW_MS).unwrap();
+    assert_eq!(asked(&mut shell), (vec![250, 170], 2), "it rose, and is still low");
+    shell.run(delta(-20), NOW_MS).unwrap();
+    assert_eq!(asked(&mut shell).0.len(), 2);
+    shell.run(delta(1_000), NOW_MS).unwrap();
+    assert_eq!(asked(&mut shell).0.len(), 2, "it suffices");
+    let due_ms = due_at_ms(&mut shell.sql).unwrap().unwrap();
+    assert!(due_ms > NOW_MS + crate::notices::HISTORY_MS, "nothing is asked for any more");
+}
+
+#[test]
+fn a_balance_that_stays_low_is_asked_for_again_now_and_then() {
+    let settings = Settings { low_balance: None, ..watched(None) };
+    let mut shell = Shell::with_settings(1_000, settings);
+    shell.admit(request("h", 900), NOW_MS).unwrap();
+    let outcome = shell.run(settle("h", 900), NOW_MS).unwrap();
+    assert_eq!(wake(&outcome), Some(NOW_MS + crate::credits::HOLD_HISTORY_MS));
+    assert_eq!(asked(&mut shell), (vec![100], 1));
+    shell.ring(NOW_MS + SIX_HOURS_MS - 1);
+    assert_eq!(asked(&mut shell).1, 1);
+    // Nobody asks for anything: the alarm does it.
+    assert_eq!(due_at_ms(&mut shell.sql).unwrap(), Some(NOW_MS + SIX_HOURS_MS));
+    let rung = shell.ring(NOW_MS + SIX_HOURS_MS);
+    assert_eq!(asked(&mut shell), (vec![100, 100], 2), "each with a key of its own");
+    assert_eq!(rung.next_at_ms, Some(NOW_MS + 2 * SIX_HOURS_MS));
+    shell.set_limits(Settings::default(), NOW_MS + SIX_HOURS_MS).unwrap();
+    assert!(due_at_ms(&mut shell.sql).unwrap().unwrap() > NOW_MS + 2 * SIX_HOURS_MS);
+}
+
+#[test]
+fn whoever_asks_for_a_top_up_has_the_alarm_set_for_the_next_time() {
+    let settings = Settings { low_balance: None, ..watched(None) };
+    let mut shell = Shell::with_settings(1_000, settings);
+    let outcome = shell.run(delta(-900), NOW_MS).unwrap();
+    assert_eq!(wake(&outcome), Some(NOW_MS + SIX_HOURS_MS));
+}

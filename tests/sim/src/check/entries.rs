@@ -111,7 +111,8 @@ fn compare(place: &Place, rest: &Rest, entry: &Entry) -> Result<(), String> {
         Operation::Opening => "opening".to_owned(),
         Operation::Adjust(id) => operation_id(id),
         Operation::Hold(id) => hold_id(id),
-        Operation::ExpiryOf(grant) => format!("expiry-of-{grant}"),
+        Operation::Part(id, seq) => format!("{}-part-{seq}", hold_id(id)),
+        Operation::ExpiryOf(grant, seq) => format!("expiry-of-{grant}-{seq}"),
     };
     same("kind and operation of an entry", &(*stored_kind, *stored_operation), &(kind, operation.as_str()))?;
     same("grants of an entry", parts, &entry.parts)

@@ -26,22 +26,23 @@ pub fn check_unique(database: &mut Sqlite, model: &Model) -> Result<(), String> 
     let twice: Vec<String> = rows(
         database,
         "SELECT json_group_array(operation) FROM (SELECT operation FROM entries
-           WHERE kind IN ('grant', 'set', 'delta') GROUP BY operation HAVING COUNT(*) > 1)",
+           GROUP BY operation HAVING COUNT(*) > 1)",
     )?;
-    holds(twice.is_empty(), || format!("operations that were carried out twice: {twice:?}"))?;
-    // A second one is of work that ended after its hold expired: it says what was used, and costs nothing.
     let own: Vec<String> = rows(
         database,
         "SELECT json_group_array(id) FROM (SELECT id FROM usage_events WHERE by_client = 0
-           GROUP BY id HAVING COUNT(*) > 2 OR SUM(cost_micro > 0) > 1)",
+           GROUP BY id HAVING COUNT(*) > 1)",
     )?;
     // An id that was forgotten, and came again after all that time, is another request.
     let again = |id: &str| {
-        let admitted = model.history.admissions.iter().filter_map(|known| known.hold);
-        admitted.filter(|hold| hold_id(*hold) == id).count() > 1
+        let requests = model.history.admissions.iter().filter(|known| !known.growth);
+        let admitted = requests.filter_map(|known| known.hold);
+        admitted.filter(|hold| hold_id(*hold) == id.trim_end_matches("-late")).count() > 1
     };
+    let twice: Vec<String> = twice.into_iter().filter(|id| !again(id)).collect();
+    holds(twice.is_empty(), || format!("operations that were carried out twice: {twice:?}"))?;
     let own: Vec<String> = own.into_iter().filter(|id| !again(id)).collect();
-    holds(own.is_empty(), || format!("requests with two usage events that cost: {own:?}"))
+    holds(own.is_empty(), || format!("requests with two usage events: {own:?}"))
 }
 
 type HoldRow = (String, String, i64, i64, i64, Vec<(i64, i64)>, i64, i64, Option<i64>);
@@ -80,18 +81,20 @@ fn check_holds(database: &mut Sqlite, model: &Model) -> Result<(), String> {
 }
 
 fn check_usage(database: &mut Sqlite, model: &Model) -> Result<(), String> {
-    let found: Vec<(i64, i64, String, Option<i64>, i64)> = rows(
+    let found: Vec<(i64, i64, String, Option<i64>, i64, i64)> = rows(
         database,
-        "SELECT json_group_array(json_array(created_at_ms, seq, id, cost_micro, by_client))
+        "SELECT json_group_array(json_array(created_at_ms, seq, id, cost_micro, by_client,
+           COALESCE(tokens_in, 0) + COALESCE(tokens_out, 0)))
          FROM (SELECT * FROM usage_events ORDER BY seq)",
     )?;
     same("usage events", &found.len(), &model.logs.usage.len())?;
     for (row, known) in found.into_iter().zip(&model.logs.usage) {
-        let id = if known.by_client { usage_id(known.id) } else { hold_id(known.id) };
+        let late = if known.late { "-late" } else { "" };
+        let id = if known.by_client { usage_id(known.id) } else { hold_id(known.id) + late };
         same(
             "a usage event",
             &row,
-            &(known.created_at_ms, known.seq, id, known.cost, i64::from(known.by_client)),
+            &(known.created_at_ms, known.seq, id, known.cost, i64::from(known.by_client), known.tokens),
         )?;
     }
     Ok(())

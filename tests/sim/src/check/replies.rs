@@ -42,6 +42,7 @@ fn compare_reply(reply: &Reply, answer: &Answer) -> Result<(), String> {
             same("models that may answer", &found.models.iter().map(String::as_str).collect(), &allowed)?;
             same("budgets", &budgets_of(&found.budgets), budgets)
         }
+        (Reply::Refused(refusal), Answer::Refused(wanted)) => same("refusal", refusal, wanted),
         (Reply::Replay(stored), Answer::Replay(Given::Settled { hold, charged, available, reply })) => {
             same(
                 "a replay's charge and balance",

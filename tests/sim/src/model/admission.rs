@@ -20,10 +20,17 @@ impl Model {
             return Ok(Answer::Replay(given));
         }
         self.expire_grants(now_ms);
-        let (models, budgets) = match self.count(asked, now_ms) {
+        let counted = match self.count(asked, now_ms) {
             Err(refusal) if waits_for_holds(&refusal) && self.expire_holds(now_ms) => {
-                self.count(asked, now_ms)?
+                self.count(asked, now_ms)
             }
+            other => other,
+        };
+        let capped = matches!(&counted, Err(Refusal::CapReached { .. }));
+        let asks = (counted.is_ok() || capped)
+            && self.tell_used_up(asked.amount, asked.api_key, asked.models, now_ms);
+        let (models, budgets) = match counted {
+            Err(refusal) if asks => return Ok(Answer::Refused(refusal)),
             other => other?,
         };
         let parts = self.set_aside(asked.amount)?;
@@ -193,19 +200,41 @@ impl Model {
         }
     }
 
-    /// What was estimated becomes what was used, in the budgets of the tenant and of the key.
-    pub(super) fn reconcile(&mut self, hold: &Hold, tokens: i64, micro: i64, now_ms: i64) {
+    /// Whether an open hold may cost more, by the credits of a day: counted, of the tenant and of its key.
+    pub(super) fn grow(&mut self, hold: &Hold, more: i64, now_ms: i64) -> Result<(), Refusal> {
+        let (settings, policy) = (self.state.settings.clone(), self.policy.clone());
+        let credits = |over: &Limits, plan: &Limits| Limits {
+            credits_per_day: over.credits_per_day.or(plan.credits_per_day),
+            credits_burst: over.credits_burst.or(plan.credits_burst),
+            ..Limits::default()
+        };
+        let (none, weights) = (Limits::default(), [0, 0, more]);
+        let own = credits(&settings.limits, self.plan(&policy));
+        let waits = self.count_budgets(&own, &none, None, weights, &mut Vec::new(), now_ms);
+        let of_key = hold.api_key.and_then(|key| {
+            let limits = credits(settings.keys.get(API_KEYS[usize::from(key)])?, &none);
+            Some(self.count_budgets(&limits, &none, Some(key), weights, &mut Vec::new(), now_ms))
+        });
+        let waits = [waits?, of_key.transpose()?.flatten()];
+        let longest =
+            waits.into_iter().flatten().reduce(|a, b| if wait_ms(&b) > wait_ms(&a) { b } else { a });
+        longest.map_or(Ok(()), Err)
+    }
+
+    /// What was estimated becomes what was used, in the budgets of the tenant and of the key. When not all of it is
+    /// known, no less than was estimated.
+    pub(super) fn reconcile(&mut self, hold: &Hold, (tokens, micro): (i64, i64), known: bool, now_ms: i64) {
         let (settings, policy) = (self.state.settings.clone(), self.policy.clone());
         let own = budgets(&settings.limits, self.plan(&policy));
         let of_key = hold.api_key.and_then(|key| {
             let limits = settings.keys.get(API_KEYS[usize::from(key)])?;
             Some((1 + usize::from(key), budgets(limits, &Limits::default())))
         });
+        // What budgets of other settings counted is theirs: these give nothing of it back.
+        let known = known && hold.created_at_ms > self.state.set_at_ms;
+        let least = |estimated: i64| if known { 0 } else { estimated };
+        let (tokens, micro) = (tokens.max(least(hold.tokens)), micro.max(least(hold.weight_micro)));
         for (scope, budgets) in [Some((0, own)), of_key].into_iter().flatten() {
-            // What budgets of other settings counted is theirs: these give nothing of it back.
-            let least =
-                |estimated: i64| if hold.created_at_ms > self.state.set_at_ms { 0 } else { estimated };
-            let (tokens, micro) = (tokens.max(least(hold.tokens)), micro.max(least(hold.weight_micro)));
             let weights = [(hold.requests, hold.requests), (hold.tokens, tokens), (hold.weight_micro, micro)];
             for (at, (estimated, actual)) in weights.into_iter().enumerate() {
                 if let Some(budget) = budgets[at].filter(|_| estimated != actual) {

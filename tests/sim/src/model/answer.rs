@@ -1,5 +1,7 @@
 //! What a command answers, as the model has it.
 
+use actors::shared::Refusal;
+
 use super::{Account, Entry, Given};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub enum Answer {
         models: u8,
         budgets: Vec<BudgetShown>,
     },
+    /// A refusal that the owner is told of.
+    Refused(Refusal),
     /// A reply that was given before.
     Replay(Given),
     Progressed {

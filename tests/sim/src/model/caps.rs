@@ -72,7 +72,24 @@ fn refuse(terms: &CapTerms, count: &CapCount, amount: i64, now_ms: i64) -> Refus
     }
     let (_, over_ms) = period_bounds(terms.period, count.period_start_ms.max(now_ms));
     let (cap, period, limit) = (terms.id.clone(), terms.period, terms.limit);
-    Refusal::CapReached { cap, period, limit, retry_after_ms: (over_ms - now_ms).max(1) }
+    let mut retry_after_ms = (over_ms - now_ms).max(1);
+    if count.spent + amount <= limit.0 {
+        // Only what is held is in the way.
+        retry_after_ms = retry_after_ms.min(1_000);
+    }
+    Refusal::CapReached { cap, period, limit, retry_after_ms }
+}
+
+fn wait_ms(refusal: &Refusal) -> i64 {
+    match refusal {
+        Refusal::CapReached { retry_after_ms, .. } => *retry_after_ms,
+        _ => i64::MAX,
+    }
+}
+
+/// The first of those that stand longest.
+fn longest(refusals: impl Iterator<Item = Refusal>) -> Option<Refusal> {
+    refusals.reduce(|a, b| if wait_ms(&b) > wait_ms(&a) { b } else { a })
 }
 
 impl CapCount {
@@ -95,16 +112,35 @@ impl Model {
         now_ms: i64,
     ) -> Result<(), Refusal> {
         let settings = &self.state.settings;
+        let mut refusals = Vec::new();
         for (terms, count) in settings.caps.iter().zip(&self.state.caps) {
             let of_model = model.is_none_or(|at| model_bit(terms).is_none_or(|bit| bit == 1 << at));
             let mut count = *count;
             count.turn(terms.period, now_ms);
             let full = count.spent + count.held + more > terms.limit.0;
             if counts(terms, hold.api_key, hold.models) && of_model && full {
-                return Err(refuse(terms, &count, more, now_ms));
+                refusals.push(refuse(terms, &count, more, now_ms));
             }
         }
-        Ok(())
+        longest(refusals.into_iter()).map_or(Ok(()), Err)
+    }
+
+    /// Tells the owner of caps that refuse for what was spent, once in a period; whether there was one.
+    pub(super) fn tell_used_up(&mut self, amount: i64, api_key: Option<u8>, models: u8, now_ms: i64) -> bool {
+        let settings = self.state.settings.clone();
+        let mut told = 0;
+        for (cap, terms) in self.state.caps.iter_mut().zip(&settings.caps) {
+            if !counts(terms, api_key, models) {
+                continue;
+            }
+            cap.turn(terms.period, now_ms);
+            if cap.told < 2 && amount <= terms.limit.0 && cap.spent + amount > terms.limit.0 {
+                cap.told = 2;
+                told += 1;
+            }
+        }
+        (0..told).for_each(|_| self.tell("cap.reached", now_ms));
+        told > 0
     }
 
     /// Counts a hold in the caps; the models that may answer, as bits.
@@ -122,19 +158,21 @@ impl Model {
         }
         let full = |at: usize| caps[at].spent + caps[at].held + amount > settings.caps[at].limit.0;
         let ours = || settings.caps.iter().enumerate().filter(|(_, terms)| is_of_key(terms, api_key));
-        if let Some((at, terms)) = ours().find(|(at, terms)| terms.model.is_none() && full(*at)) {
-            return Err(refuse(terms, &caps[at], amount, now_ms));
+        let of_bit = |bit: Option<u8>| {
+            let full = ours().filter(|(at, terms)| model_bit(terms) == bit && full(*at));
+            longest(full.map(|(at, terms)| refuse(terms, &caps[at], amount, now_ms)))
+        };
+        if let Some(refusal) = of_bit(None) {
+            return Err(refusal);
         }
-        let (mut allowed, mut refused) = (0, None);
+        let (mut allowed, mut refused) = (0, Vec::new());
         for bit in (0..MODELS.len()).map(|at| 1 << at).filter(|bit| models & bit != 0) {
-            match ours().find(|(at, terms)| model_bit(terms) == Some(bit) && full(*at)) {
-                Some((at, terms)) => {
-                    refused = refused.or_else(|| Some(refuse(terms, &caps[at], amount, now_ms)))
-                }
+            match of_bit(Some(bit)) {
+                Some(refusal) => refused.push(refusal),
                 None => allowed |= bit,
             }
         }
-        if let (Some(refusal), 0) = (refused, allowed) {
+        if let (Some(refusal), 0) = (refused.into_iter().min_by_key(wait_ms), allowed) {
             return Err(refusal);
         }
         for (cap, terms) in caps.iter_mut().zip(&settings.caps) {

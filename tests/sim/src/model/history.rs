@@ -1,6 +1,6 @@
 //! What happened, in the order of real time: what the sums over sliding windows and periods are taken from.
 
-use super::{Budget, Model, State, budgets};
+use super::{Budget, Hold, Model, State, budgets};
 use crate::command::{API_KEYS, Admit};
 use actors::rate::Limits;
 
@@ -11,6 +11,8 @@ pub struct Admission {
     pub hold: Option<u32>,
     pub api_key: Option<u8>,
     pub at_ms: i64,
+    /// It is no request, but what one grew by.
+    pub growth: bool,
     /// Requests, tokens, credits.
     pub weights: [i64; 3],
 }
@@ -42,15 +44,26 @@ impl History {
     /// Takes over what a command that landed did.
     pub fn follow(&mut self, state: &mut State) {
         for (hold, tokens, micro) in state.weighed.drain(..) {
-            if let Some(known) = self.admissions.iter_mut().rev().find(|known| known.hold == Some(hold)) {
-                known.weights[1] = tokens;
-                known.weights[2] = micro;
-            }
+            self.weigh(hold, tokens, micro);
         }
         for admission in state.admitted.drain(..) {
             // Also what became known of a request later told a meter the time. A key's meters go with its limits.
             self.stamps.push(state.meters.map(|meters| meters.map(|meter| meter.clock_ms)));
             self.admissions.push(admission);
+        }
+    }
+
+    /// What was used is of the request first, and then of what it grew by, in the order of growing.
+    fn weigh(&mut self, hold: u32, tokens: i64, micro: i64) {
+        let of_hold = |known: &Admission| known.hold == Some(hold);
+        let Some(first) = self.admissions.iter().rposition(|known| of_hold(known) && !known.growth) else {
+            return;
+        };
+        self.admissions[first].weights[1] = tokens;
+        let mut left = micro;
+        for known in self.admissions.iter_mut().skip(first).filter(|known| of_hold(known)) {
+            known.weights[2] = known.weights[2].min(left);
+            left -= known.weights[2];
         }
     }
 }
@@ -59,11 +72,17 @@ impl Model {
     pub(super) fn note_admitted(&mut self, asked: &Admit, now_ms: i64) {
         let weights = [asked.requests, asked.tokens, asked.amount];
         let (hold, api_key) = (Some(asked.hold), asked.api_key);
-        self.state.admitted.push(Admission { hold, api_key, at_ms: now_ms, weights });
+        self.state.admitted.push(Admission { hold, api_key, at_ms: now_ms, growth: false, weights });
+    }
+
+    pub(super) fn note_grown(&mut self, hold: &Hold, more: i64, now_ms: i64) {
+        let (hold, api_key, weights) = (Some(hold.id), hold.api_key, [0, 0, more]);
+        self.state.admitted.push(Admission { hold, api_key, at_ms: now_ms, growth: true, weights });
     }
 
     pub(super) fn note_reported(&mut self, now_ms: i64) {
-        self.state.admitted.push(Admission { hold: None, api_key: None, at_ms: now_ms, weights: [1, 0, 0] });
+        let (hold, api_key, weights) = (None, None, [1, 0, 0]);
+        self.state.admitted.push(Admission { hold, api_key, at_ms: now_ms, growth: false, weights });
     }
 
     /// Notes from when on budgets are what they are: to be called after settings changed.

@@ -28,7 +28,7 @@ pub struct Hold {
     pub models: u8,
     pub tokens: i64,
     pub requests: i64,
-    /// What it weighed in credits when it was admitted.
+    /// What it weighed in credits when it was admitted, and what it grew by.
     pub weight_micro: i64,
     pub key: Option<u32>,
     pub reported: Option<Used>,
@@ -87,13 +87,17 @@ impl Model {
         }
         let more = (asked.hold_total - self.state.holds[at].amount).max(0);
         if more > 0 && more <= self.state.account.available {
-            self.allow_more(&self.state.holds[at], more, asked.used.model, now_ms)?;
+            let hold = self.state.holds[at].clone();
+            self.grow(&hold, more, now_ms)?;
+            self.allow_more(&hold, more, asked.used.model, now_ms)?;
+            self.note_grown(&hold, more, now_ms);
         }
         let added = self.set_aside(more)?;
         let hold = &mut self.state.holds[at];
         let before = hold.held();
         hold.parts.extend(added);
         hold.amount += more;
+        hold.weight_micro += more;
         let due = (asked.charge_total - hold.charged).clamp(0, before + more);
         let (spent, rest) = split(&hold.parts, due);
         hold.charged += due;
@@ -101,7 +105,8 @@ impl Model {
         hold.reported = Some(asked.used);
         hold.parts = rest;
         let (hold, held) = (hold.clone(), hold.held());
-        self.charge(hold.id, spent, Vec::new(), 0, now_ms);
+        let operation = Operation::Part(hold.id, self.state.account.next_seq);
+        self.charge(operation, spent, Vec::new(), 0, now_ms);
         self.note_charge(&hold, due, asked.used.model, now_ms);
         self.count_caps(&hold, before - held, due, asked.used.model, now_ms);
         self.watch_balance(now_ms);
@@ -120,7 +125,7 @@ impl Model {
             self.note_late(at, asked, now_ms);
             let (hold, available) = (self.state.holds[at].clone(), self.state.account.available);
             // The client may have this answer: its key gives it again, if nobody took the key in between.
-            if let (Some(HoldEnd::Expired), Some(key)) = (hold.end, hold.key) {
+            if let (Some(HoldEnd::Expired | HoldEnd::Released), Some(key)) = (hold.end, hold.key) {
                 let (id, charged, reply) = (hold.id, hold.charged, asked.reply);
                 self.finish(key, id, Given::Settled { hold: id, charged, available, reply }, now_ms);
             }
@@ -137,12 +142,12 @@ impl Model {
         let charged = due.min(held) + beyond;
         hold.charged += charged;
         hold.shortfall = due - charged;
-        self.charge(hold.id, spent, drawn, hold.shortfall, now_ms);
+        self.charge(Operation::Hold(hold.id), spent, drawn, hold.shortfall, now_ms);
         self.end(at, HoldEnd::Settled, (hold.charged, hold.shortfall), Some(asked.used), now_ms);
         let available = self.state.account.available;
         self.note_charge(&hold, charged, asked.used.model, now_ms);
         self.count_caps(&hold, held, charged, asked.used.model, now_ms);
-        self.reconcile(&hold, asked.used.tokens(), hold.charged, now_ms);
+        self.reconcile(&hold, (asked.used.tokens(), hold.charged), true, now_ms);
         self.watch_balance(now_ms);
         if let Some(key) = hold.key {
             let given =
@@ -165,7 +170,7 @@ impl Model {
         self.count_caps(&hold, hold.held(), 0, None, now_ms);
         // What the provider reported on the way was used, whatever came of the request.
         let tokens = hold.reported.map_or(0, Used::tokens);
-        self.reconcile(&hold, tokens, hold.charged, now_ms);
+        self.reconcile(&hold, (tokens, hold.charged), true, now_ms);
         self.watch_balance(now_ms);
         self.end_key(&hold, now_ms);
         let (end, charged) = (HoldEnd::Released, hold.charged);
@@ -202,6 +207,8 @@ impl Model {
         }
         for hold in changes {
             self.count_caps(&hold, hold.held(), 0, None, now_ms);
+            let tokens = hold.reported.map_or(0, Used::tokens);
+            self.reconcile(&hold, (tokens, hold.charged), false, now_ms);
             if hold.charged > 0 {
                 self.end_key(&hold, now_ms);
             }
@@ -233,22 +240,30 @@ impl Model {
         let event = used.or_else(|| hold.reported.filter(|_| charged > 0));
         self.state.account.open -= 1;
         if let Some(used) = event {
-            self.log_usage(id, api_key, used, charged, now_ms);
+            self.log_usage((id, false), api_key, used, charged, now_ms);
         }
         self.expire_grants(now_ms);
     }
 
-    fn log_usage(&mut self, id: u32, api_key: Option<u8>, used: Used, cost: i64, now_ms: i64) {
+    fn log_usage(
+        &mut self,
+        (id, late): (u32, bool),
+        api_key: Option<u8>,
+        used: Used,
+        cost: i64,
+        now_ms: i64,
+    ) {
         let seq = self.state.take_seq();
         let (tokens, model) = (used.tokens(), used.model);
         let cost = Some(cost);
-        let row = UsageRow { created_at_ms: now_ms, seq, id, cost, tokens, model, api_key, by_client: false };
+        let created_at_ms = now_ms;
+        let row = UsageRow { created_at_ms, seq, id, late, cost, tokens, model, api_key, by_client: false };
         self.logs.usage.push(row);
     }
 
     fn charge(
         &mut self,
-        id: u32,
+        operation: Operation,
         spent: Vec<(i64, i64)>,
         drawn: Vec<(i64, i64)>,
         shortfall: i64,
@@ -259,7 +274,7 @@ impl Model {
         let charged: i64 = parts.iter().map(|part| part.1).sum();
         self.state.account.settled += charged;
         if charged > 0 || shortfall > 0 {
-            self.append(EntryKind::Charge, -charged, shortfall, Operation::Hold(id), parts, now_ms);
+            self.append(EntryKind::Charge, -charged, shortfall, operation, parts, now_ms);
         }
     }
 
@@ -275,7 +290,15 @@ impl Model {
         if hold.end == Some(HoldEnd::Expired) && hold.shortfall == 0 && unpaid > 0 {
             hold.shortfall = unpaid;
             let (id, api_key) = (hold.id, hold.api_key);
-            self.log_usage(id, api_key, asked.used, 0, now_ms);
+            // What was charged in part has its event: this one says what came on top.
+            let known = hold.reported.filter(|_| hold.charged > 0);
+            let rest = |all: i64, known: i64| (all - known).max(0);
+            let used = known.map_or(asked.used, |known| Used {
+                tokens_in: rest(asked.used.tokens_in, known.tokens_in),
+                tokens_out: rest(asked.used.tokens_out, known.tokens_out),
+                ..asked.used
+            });
+            self.log_usage((id, known.is_some()), api_key, used, 0, now_ms);
         }
     }
 }

@@ -69,7 +69,11 @@ impl Model {
     }
 
     pub(super) fn finish(&mut self, key: u32, hold: u32, given: Given, now_ms: i64) {
-        let ours = |row: &&mut KeyRow| row.key.key == key && row.hold == Some(hold) && row.given.is_none();
+        // A reply takes the place of none; of a reply, nothing does.
+        let replies = matches!(given, Given::Settled { reply: true, .. });
+        let lost = |at: usize| matches!(self.logs.given[at], Given::Settled { reply: false, .. });
+        let open = |row: &KeyRow| row.given.is_none_or(|at| replies && lost(at));
+        let ours = |row: &&mut KeyRow| row.key.key == key && row.hold == Some(hold) && open(row);
         if let Some(row) = self.state.keys.iter_mut().find(ours) {
             row.given = Some(self.logs.given.len());
             row.expires_at_ms = now_ms + row.ttl_ms;

@@ -40,6 +40,11 @@ impl Budget {
         i128::from(self.burst) * i128::from(self.window_ms)
     }
 
+    /// A window later it is down at the burst again.
+    fn highest(&self) -> i128 {
+        self.full() + self.drain() * i128::from(self.window_ms)
+    }
+
     fn units(&self, weight: i64) -> i128 {
         i128::from(weight) * i128::from(self.window_ms)
     }
@@ -48,7 +53,7 @@ impl Budget {
 impl Meter {
     pub fn level_at(&self, budget: &Budget, now_ms: i64) -> i128 {
         let elapsed_ms = i128::from((now_ms - self.clock_ms).max(0));
-        (self.level - budget.drain() * elapsed_ms).max(0)
+        (self.level.min(budget.highest()) - budget.drain() * elapsed_ms).max(0)
     }
 
     pub fn admit(&mut self, budget: &Budget, weight: i64, now_ms: i64) -> Result<(), Denied> {
@@ -74,13 +79,17 @@ impl Meter {
     }
 
     /// What was estimated too high comes back, less what drained away of it since; what was estimated too low is
-    /// added.
+    /// added, as far as the highest level.
     pub fn reconcile(&mut self, budget: &Budget, estimated: i64, actual: i64, admitted_ms: i64, now_ms: i64) {
         let latest_ms = self.clock_ms.max(now_ms);
         let level = self.level_at(budget, now_ms);
         let more = budget.units(actual - estimated);
         let drained = budget.drain() * i128::from((latest_ms - admitted_ms).max(0));
-        let level = if more >= 0 { level + more } else { (level - (-more - drained).max(0)).max(0) };
+        let level = if more >= 0 {
+            (level + more).min(budget.highest())
+        } else {
+            (level - (-more - drained).max(0)).max(0)
+        };
         *self = Self { level, clock_ms: latest_ms };
     }
 }

@@ -36,6 +36,8 @@ pub const MINUTE_MS: i64 = 60_000;
 pub const KEY_TTL_MS: i64 = DAY_MS;
 pub const HOLD_HISTORY_MS: i64 = 600_000;
 pub const EXPIRED_HISTORY_MS: i64 = 7 * DAY_MS;
+/// While the balance stays low, a top-up is asked for again after this.
+pub const TOP_UP_AGAIN_MS: i64 = 6 * 3_600_000;
 pub const NOTICE_HISTORY_MS: i64 = 30 * DAY_MS;
 
 /// A tenant as the model has it.

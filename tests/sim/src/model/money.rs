@@ -52,7 +52,10 @@ pub enum Operation {
     Opening,
     Adjust(u32),
     Hold(u32),
-    ExpiryOf(i64),
+    /// A part of a hold's charge, and the entry's own number.
+    Part(u32, i64),
+    /// A grant, and the entry's own number.
+    ExpiryOf(i64, i64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct UsageRow {
     pub seq: i64,
     /// Our own events have the id of their hold.
     pub id: u32,
+    /// What came after its hold had expired, beside what was charged of it before.
+    pub late: bool,
     pub cost: Option<i64>,
     pub tokens: i64,
     pub model: Option<u8>,
@@ -131,8 +136,7 @@ impl State {
     ) -> Result<i64, Refusal> {
         let id = self.account.next_seq;
         let alike = |grant: &&mut Grant| {
-            expires_at_ms.is_none()
-                && (grant.promotional, grant.priority, grant.expires_at_ms) == (promotional, priority, None)
+            (grant.promotional, grant.priority, grant.expires_at_ms) == (promotional, priority, expires_at_ms)
         };
         if let Some(grant) = self.grants.iter_mut().find(alike) {
             grant.left += amount;
@@ -215,7 +219,8 @@ impl Model {
             grant.left = 0;
             self.state.account.available -= left;
             self.state.account.granted -= left;
-            self.append(EntryKind::Expire, -left, 0, Operation::ExpiryOf(id), vec![(id, left)], now_ms);
+            let operation = Operation::ExpiryOf(id, self.state.account.next_seq);
+            self.append(EntryKind::Expire, -left, 0, operation, vec![(id, left)], now_ms);
         }
         self.state.drop_empty();
     }
@@ -281,6 +286,7 @@ impl Model {
                     created_at_ms: asked.created_at_ms.unwrap_or(now_ms),
                     seq: self.state.take_seq(),
                     id: asked.id,
+                    late: false,
                     cost: asked.cost,
                     tokens: 0,
                     model: None,

@@ -1,6 +1,6 @@
 //! Notices, their deliveries, and the alarm.
 
-use super::{MINUTE_MS, Model, NOTICE_HISTORY_MS};
+use super::{MINUTE_MS, Model, NOTICE_HISTORY_MS, TOP_UP_AGAIN_MS};
 
 const DELIVERIES_MAX: usize = 4;
 const ATTEMPTS_MAX: u32 = 15;
@@ -89,14 +89,15 @@ impl Model {
         self.take_due(now_ms);
     }
 
-    /// When something happens by itself: a hold ends, a grant ends, a delivery is tried. The alarm is always set
+    /// When something happens by itself: a hold ends, a grant ends, a delivery is tried, a top-up is asked for. The alarm is always set
     /// for it; what is only forgotten may wait for the next one.
     pub fn happens_at_ms(&self) -> Option<i64> {
         let state = &self.state;
         let deadline = state.open_holds().map(|hold| hold.deadline_ms).min();
         let expiry = state.grants.iter().filter(|grant| grant.left > 0).filter_map(|g| g.expires_at_ms).min();
         let delivery = state.notices.iter().filter_map(|notice| notice.next_at_ms).min();
-        [deadline, expiry, delivery].into_iter().flatten().min()
+        let top_up = state.top_up.map(|(at_ms, _)| at_ms + TOP_UP_AGAIN_MS);
+        [deadline, expiry, delivery, top_up].into_iter().flatten().min()
     }
 
     /// When an alarm that rings now, or an actor that wakes, wants to be rung.

@@ -9,7 +9,7 @@ use actors::tenant::{Policy, Settings};
 
 use super::caps::{charges, counts, period_bounds};
 use super::meter::NAMES;
-use super::{Answer, BudgetShown, CapCount, Model, budgets};
+use super::{Answer, BudgetShown, CapCount, EntryKind, Model, TOP_UP_AGAIN_MS, budgets};
 use crate::command::API_KEYS;
 
 impl Model {
@@ -42,7 +42,9 @@ impl Model {
         let latest_ms = now_ms.max(self.state.account.updated_at_ms).max(newest_ms);
         self.state.set_at_ms = self.state.set_at_ms.max(latest_ms);
         self.state.low_told &= heard && self.state.settings.low_balance == settings.low_balance;
-        self.state.top_up_asked &= heard && self.state.settings.top_up == settings.top_up;
+        if !heard || self.state.settings.top_up != settings.top_up {
+            self.state.top_up = None;
+        }
         for (meters, key) in self.state.meters.iter_mut().skip(1).zip(API_KEYS) {
             if !settings.keys.contains_key(key) {
                 *meters = Default::default();
@@ -72,8 +74,13 @@ impl Model {
         CapCount { period_start_ms, spent: self.spent_so_far(terms, period_start_ms), held, told: 0 }
     }
 
-    /// What a new cap counts as spent: costs of the period's usage, and all that open holds were charged.
+    /// What a new cap counts as spent: all charges of the period; of a key or a model, costs of the period's usage, and
+    /// all that open holds were charged.
     fn spent_so_far(&self, terms: &CapTerms, since_ms: i64) -> i64 {
+        if terms.api_key.is_none() && terms.model.is_none() {
+            let charged = self.logs.entries.iter().filter(|entry| entry.kind == EntryKind::Charge);
+            return charged.filter(|entry| entry.at_ms >= since_ms).map(|entry| entry.charged).sum();
+        }
         let ended = self.logs.usage.iter().filter(|row| !row.by_client && row.created_at_ms >= since_ms);
         let ended = ended.filter(|row| charges(terms, row.api_key, row.model)).filter_map(|row| row.cost);
         let model = |hold: &super::Hold| hold.reported.and_then(|used| used.model);
@@ -100,13 +107,17 @@ impl Model {
             }
             self.state.low_told = low;
         }
-        if let Some(top_up) = self.state.settings.top_up {
-            let low = owned < top_up.below.0;
-            if low && !self.state.top_up_asked {
-                self.tell("top_up.requested", now_ms);
+        let low = self.state.settings.top_up.is_some_and(|top_up| owned < top_up.below.0);
+        self.state.top_up = match self.state.top_up.filter(|_| low) {
+            Some((at_ms, lowest)) if owned <= lowest && now_ms < at_ms + TOP_UP_AGAIN_MS => {
+                Some((at_ms, owned))
             }
-            self.state.top_up_asked = low;
-        }
+            _ if low => {
+                self.tell("top_up.requested", now_ms);
+                Some((now_ms, owned))
+            }
+            _ => None,
+        };
     }
 
     /// The tenant's budgets as a report shows them.

@@ -23,7 +23,8 @@ pub struct State {
     /// Requests admitted until then may not be counted by the budgets there are now.
     pub set_at_ms: i64,
     pub low_told: bool,
-    pub top_up_asked: bool,
+    /// When a top-up was asked for, and the lowest balance since.
+    pub top_up: Option<(i64, i64)>,
     pub notices: Vec<Notice>,
     /// Notices there ever were: a number is never given twice.
     pub told: i64,
@@ -47,7 +48,7 @@ impl Default for State {
             settings: Rc::new(Settings::default()),
             set_at_ms: 0,
             low_told: false,
-            top_up_asked: false,
+            top_up: None,
             notices: Vec::new(),
             told: 0,
             client_events: Vec::new(),

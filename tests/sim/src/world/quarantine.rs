@@ -30,6 +30,9 @@ impl World<'_> {
             holds(refused, || format!("{cmd:?} was carried out in quarantine"))?;
         }
         tenant.shell.ring(now_ms, Fault::None);
+        for seq in tenant.model.state.notices.iter().map(|notice| notice.seq) {
+            tenant.shell.note_attempt(seq, 1, true, now_ms, Fault::None);
+        }
         holds(before == dump(&mut tenant.shell.database), || "a change in quarantine".to_owned())?;
         self.tally.check("quarantines");
         Ok(())

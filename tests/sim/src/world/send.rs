@@ -91,6 +91,10 @@ impl World<'_> {
             return Ok(Heard::Nothing);
         }
         Ok(match answer {
+            Ok(Answer::Refused(refusal)) => {
+                self.tally.check("refusals that are told");
+                Heard::Refused(refusal)
+            }
             Ok(answer) => Heard::Answer(answer),
             Err(refusal) => Heard::Refused(refusal),
         })
@@ -152,6 +156,7 @@ impl World<'_> {
                 let tenant = &mut self.tenants[at];
                 check::full::check_counters(&mut tenant.shell.database, &tenant.model)?;
             }
+            (Cmd::Progress(_), Ok(Answer::Progressed { .. })) => check::windows::check_window(model)?,
             (Cmd::Record(_), Ok(Answer::Recorded { .. })) => check::windows::check_window(model)?,
             (Cmd::Settle(asked), Ok(Answer::Ended(ended))) if ended.first => {
                 let most = ended.charged + ended.shortfall;
