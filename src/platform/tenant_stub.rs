@@ -12,6 +12,9 @@ use super::task::settled;
 /// The kind in an actor's name.
 const KIND: &str = "tenant";
 
+/// What the shell says of a command that it did not take (`src/shell.js`): nothing of it was run, nor will be.
+const NOT_TAKEN: &str = "too many commands wait";
+
 /// What the actor sends back.
 pub type Answer = Result<Reply, Refusal>;
 
@@ -35,6 +38,11 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     answer
 }
 
+/// Whether the command is known not to have run. After any other failure it may have.
+pub fn was_not_taken(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Storage { detail } if detail.ends_with(NOT_TAKEN))
+}
+
 /// One call with bytes there and bytes back.
 async fn hop(env: &Env, name: &str, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
     let answer = settled(&command(env, name, bytes)?).await?;
@@ -55,4 +63,19 @@ fn words(error: &JsValue) -> String {
 fn unreachable(detail: &str) -> Refusal {
     log::fault("actor_unreachable", detail);
     Refusal::Storage { detail: format!("tenant actor: {detail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_was_not_taken_is_told_from_one_that_may_have_run() {
+        let said = |detail: &str| Refusal::Storage { detail: format!("tenant actor: {detail}") };
+        assert!(was_not_taken(&said(NOT_TAKEN)));
+        assert!(!was_not_taken(&said("the actor was lost")));
+        assert!(!was_not_taken(&Refusal::Quarantined));
+        let shell = include_str!("../shell.js");
+        assert!(shell.contains(&format!("throw new Error('{NOT_TAKEN}')")), "the shell says it otherwise");
+    }
 }
