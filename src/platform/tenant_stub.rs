@@ -18,6 +18,11 @@ const NOT_TAKEN: &str = "too many commands wait";
 /// What the actor sends back.
 pub type Answer = Result<Reply, Refusal>;
 
+/// The name of a tenant's actor: a digest.
+pub fn name_of(tenant: &TenantId) -> String {
+    tenant.actor_name(KIND)
+}
+
 /// Sends `command` to the actor of `tenant` and waits for its answer. When this returns `Ok`, what the
 /// command did is on disk: the runtime holds the answer back until it is.
 ///
@@ -26,7 +31,7 @@ pub type Answer = Result<Reply, Refusal>;
 pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     let call = Call { tenant: tenant.clone(), command };
     let bytes = serde_json::to_vec(&call).map_err(|error| unreachable(&error.to_string()))?;
-    let answer = hop(env, &tenant.actor_name(KIND), &bytes).await;
+    let answer = hop(env, &name_of(tenant), &bytes).await;
     let answer = answer.map_err(|error| unreachable(&words(&error)))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
     // Ids are random and names are digests, so these are faults of ours and not of a client.
