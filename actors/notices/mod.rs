@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::planted::{self, Bug};
-use crate::shared::{Cursor, Refusal, TenantId};
+use crate::shared::{Cursor, Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
 
 pub const SCHEMA: &str = include_str!("schema.sql");
@@ -96,7 +96,8 @@ pub struct NoticePage {
     pub next_cursor: Option<String>,
 }
 
-/// Records a notice, to be delivered when there is a webhook.
+/// Records a notice, to be delivered when there is a webhook. Every amount that `body` has in micro-credits
+/// (`balance_micro`) is told in credits too (`balance`), as everywhere else.
 ///
 /// # Errors
 /// What the database refused.
@@ -110,9 +111,27 @@ pub fn record(
     let (state, next_at_ms) = if deliver { ("pending", Some(now_ms)) } else { ("recorded", None) };
     sql.execute(
         "INSERT INTO notices (at_ms, kind, body, state, next_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        &[now_ms.into(), kind.name().into(), body.to_string().into(), state.into(), next_at_ms.into()],
+        &[
+            now_ms.into(),
+            kind.name().into(),
+            with_credits(body).to_string().into(),
+            state.into(),
+            next_at_ms.into(),
+        ],
     )?;
     Ok(())
+}
+
+fn with_credits(body: &Value) -> Value {
+    let mut told = body.clone();
+    if let (Some(members), Some(told)) = (body.as_object(), told.as_object_mut()) {
+        for (name, amount) in members {
+            if let (Some(name), Some(micro)) = (name.strip_suffix("_micro"), amount.as_i64()) {
+                told.insert(name.to_owned(), Value::from(Micro(micro).credits()));
+            }
+        }
+    }
+    told
 }
 
 #[derive(Deserialize)]
@@ -124,12 +143,14 @@ struct DueRow {
     attempts: u32,
 }
 
-/// The body that is signed and sent.
+/// The body that is signed and sent. One receiver may serve many tenants, so it says whose notice this is: the address,
+/// or a guest's subject, as replies have it.
 #[derive(Serialize)]
 struct Envelope<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     kind: NoticeKind,
+    email: &'a str,
     timestamp_ms: i64,
     data: &'a RawValue,
 }
@@ -174,8 +195,13 @@ pub fn take_due(
             &[notice.seq.into(), i64::from(attempt).into(), now_ms.saturating_add(LEASE_MS).into()],
         )?;
         let id = format!("msg_{short}_{}", notice.seq);
-        let envelope =
-            Envelope { id: &id, kind: notice.kind, timestamp_ms: notice.at_ms, data: &notice.body };
+        let envelope = Envelope {
+            id: &id,
+            kind: notice.kind,
+            email: tenant.label(),
+            timestamp_ms: notice.at_ms,
+            data: &notice.body,
+        };
         let body = serde_json::to_string(&envelope)
             .map_err(|error| Refusal::Storage { detail: format!("notice: {error}") })?;
         let (url, secret) = (webhook.url.clone(), webhook.secret.clone());

@@ -148,3 +148,16 @@ fn waits_are_doubled_and_spread_by_up_to_a_quarter() {
     assert!(wait_ms(7, u32::MAX) < WAIT_MAX_MS * 5 / 4);
     assert_ne!(wait_ms(7, 13) % 1_000, wait_ms(7, 14) % 1_000, "attempts are spread too");
 }
+
+#[test]
+fn a_delivery_says_whose_it_is_and_tells_amounts_in_credits_too() {
+    let mut sql = database();
+    let body = json!({"balance_micro": 993_900, "soft_micro": null, "cap": "day"});
+    record(&mut sql, NoticeKind::CapSoft, &body, true, NOW_MS).unwrap();
+    let sent: Value = serde_json::from_str(&take(&mut sql, NOW_MS).remove(0).body).unwrap();
+    assert_eq!(sent["email"], json!("me@x.io"));
+    let told = json!({"balance": 0.993, "balance_micro": 993_900, "soft_micro": null, "cap": "day"});
+    assert_eq!(sent["data"], told);
+    let listed: Value = serde_json::from_str(only(&mut sql).body.get()).unwrap();
+    assert_eq!(listed, told, "the log tells the same");
+}

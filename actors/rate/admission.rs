@@ -71,7 +71,7 @@ pub fn admit(
 ) -> Result<Vec<BudgetLeft>, Refusal> {
     let mut left = Vec::with_capacity(4);
     // Of several refusals the longest wait is the true one: after it, all admit.
-    let mut longest: Option<(Budget, i64)> = None;
+    let mut longest: Option<(Budget, i64, i64)> = None;
     for budget in limits.budgets() {
         let (policy, allowance) = (meter_name(budget.name, key), budget.allowance);
         let meter = meters.entry(policy.clone()).or_default();
@@ -81,16 +81,16 @@ pub fn admit(
                 left.push(BudgetLeft { policy, limit, remaining, window_ms, reset_ms });
             }
             Err(Denied::Never) => return Err(Refusal::ExceedsBudget { policy, limit: allowance.burst }),
-            Err(Denied::After(wait_ms)) if longest.is_none_or(|(_, before_ms)| wait_ms > before_ms) => {
-                longest = Some((budget, wait_ms));
+            Err(Denied::After(wait_ms)) if longest.is_none_or(|(_, before_ms, _)| wait_ms > before_ms) => {
+                longest = Some((budget, wait_ms, meter.left(allowance, now_ms).remaining));
             }
             Err(Denied::After(_)) => {}
         }
     }
-    if let Some((budget, retry_after_ms)) = longest {
+    if let Some((budget, retry_after_ms, remaining)) = longest {
         let Allowance { limit, window_ms, .. } = budget.allowance;
         let policy = meter_name(budget.name, key);
-        return Err(Refusal::RateLimited { policy, limit, window_ms, retry_after_ms });
+        return Err(Refusal::RateLimited { policy, limit, window_ms, retry_after_ms, remaining });
     }
     if let Some(limit) = limits.in_flight.filter(|limit| *limit > 0) {
         let policy = meter_name(IN_FLIGHT, key);
@@ -100,6 +100,7 @@ pub fn admit(
                 limit,
                 window_ms: 0,
                 retry_after_ms: IN_FLIGHT_WAIT_MS,
+                remaining: 0,
             });
         }
         let remaining = limit.saturating_sub(in_flight).saturating_sub(1);

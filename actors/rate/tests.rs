@@ -347,3 +347,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_tells_what_is_left_for_lighter_requests() {
+    let mut meters = Meters::new();
+    admit(&mut meters, &plan(), None, weight(1, 100, 1_000), 0, NOW_MS).unwrap();
+    for (weight, in_flight, left) in [
+        (weight(10, 1, 1), 0, 9),
+        (weight(1, 401, 1), 0, 400),
+        (weight(1, 1, 4_001), 0, 4_000),
+        (weight(1, 1, 1), 3, 0),
+    ] {
+        let refused = admit(&mut meters.clone(), &plan(), None, weight, in_flight, NOW_MS);
+        let Err(Refusal::RateLimited { remaining, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(remaining, left, "{weight:?}");
+    }
+    // An older actor does not say.
+    let older = r#"{"rate_limited":{"policy":"tokens","limit":5,"window_ms":60000,"retry_after_ms":7}}"#;
+    let Refusal::RateLimited { remaining, .. } = serde_json::from_str(older).unwrap() else { panic!() };
+    assert_eq!(remaining, 0);
+}

@@ -13,9 +13,16 @@ pub enum Refusal {
     #[error("the available balance does not cover the hold")]
     InsufficientCredits { available: Micro, needed: Micro, updated_at_ms: i64 },
     /// A rate budget is used up; after `retry_after_ms` the same request fits, if none comes between.
-    /// `window_ms` is zero for what counts requests at one time.
+    /// `window_ms` is zero for what counts requests at one time. `remaining` is what is left, too little for this one.
     #[error("the budget `{policy}` of {} in {window_ms} ms is used up", shown_limit(policy, *limit))]
-    RateLimited { policy: String, limit: i64, window_ms: i64, retry_after_ms: i64 },
+    RateLimited {
+        policy: String,
+        limit: i64,
+        window_ms: i64,
+        retry_after_ms: i64,
+        #[serde(default)]
+        remaining: i64,
+    },
     /// The request alone is larger than a budget or a cap can ever give: waiting does not help.
     #[error("the request is larger than `{policy}` allows at once, which is {}", shown_limit(policy, *limit))]
     ExceedsBudget { policy: String, limit: i64 },

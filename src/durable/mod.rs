@@ -1,5 +1,6 @@
 //! The Durable Objects: one thin shell per actor, which decodes, runs one transaction and performs effects.
 
+mod alarm;
 mod tenant;
 mod tenant_actor;
 

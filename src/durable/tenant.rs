@@ -8,6 +8,7 @@ use actors::shared::Refusal;
 use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply};
 use futures::future::join_all;
 
+use super::alarm::Alarm;
 use crate::platform::config::Config;
 use crate::platform::tenant_stub::Answer;
 use crate::platform::{log, now_ms, sql::Storage, webhook};
@@ -17,8 +18,7 @@ pub struct Tenant {
     config: Rc<Config>,
     /// Who this is, once known; read from the database after every wake.
     actor: RefCell<Option<Rc<Actor>>>,
-    /// When the alarm is set for, as far as this instance knows.
-    armed_at_ms: Cell<Option<i64>>,
+    alarm: Cell<Alarm>,
 }
 
 /// What waking an actor gave.
@@ -31,7 +31,7 @@ enum Woken {
 impl Tenant {
     pub fn new(storage: Storage, config: Rc<Config>) -> Self {
         let (storage, actor) = (RefCell::new(storage), RefCell::new(None));
-        Self { storage, config, actor, armed_at_ms: Cell::new(None) }
+        Self { storage, config, actor, alarm: Cell::default() }
     }
 
     /// One command, one transaction. Nothing is awaited, so nothing can come between.
@@ -49,6 +49,7 @@ impl Tenant {
             Woken::Opened(actor) => actor,
             Woken::Unopened(reply) => return Ok(reply),
         };
+        self.arm_owed(&storage);
         let now_ms = now_ms();
         let mut waiting = Some(call);
         let outcome = storage.transaction(|sql| {
@@ -59,10 +60,10 @@ impl Tenant {
             Ok(Outcome { reply, effects }) => {
                 for effect in effects {
                     match effect {
-                        Effect::WakeBy { at_ms } => self.arm(&storage, at_ms)?,
+                        Effect::WakeBy { at_ms } => self.arm_or_owe(&storage, at_ms),
                         Effect::Quarantine { detail } => self.quarantine(&mut storage, &detail),
                         // Only the alarm hands out deliveries.
-                        Effect::Deliver(_) => self.arm(&storage, now_ms)?,
+                        Effect::Deliver(_) => self.arm_or_owe(&storage, now_ms),
                     }
                 }
                 Ok(reply)
@@ -101,12 +102,30 @@ impl Tenant {
 
     /// Has the alarm ring at `at_ms` or before. Deadlines mostly come in order, so most calls write nothing.
     fn arm(&self, storage: &Storage, at_ms: i64) -> Result<(), Refusal> {
-        if self.armed_at_ms.get().is_some_and(|armed| armed <= at_ms) {
-            return Ok(());
+        let mut alarm = self.alarm.get();
+        if let Some(at_ms) = alarm.wants(at_ms) {
+            storage.set_alarm(at_ms)?;
+            alarm.armed(at_ms);
+            self.alarm.set(alarm);
         }
-        storage.set_alarm(at_ms)?;
-        self.armed_at_ms.set(Some(at_ms));
         Ok(())
+    }
+
+    /// The same after a command that is done: what it did stands, and its caller must hear so. An alarm that could not
+    /// be set is owed, and the next command sets it.
+    fn arm_or_owe(&self, storage: &Storage, at_ms: i64) {
+        if let Err(refusal) = self.arm(storage, at_ms) {
+            log::fault("alarm_not_set", &refusal.to_string());
+            let mut alarm = self.alarm.get();
+            alarm.owes(at_ms);
+            self.alarm.set(alarm);
+        }
+    }
+
+    fn arm_owed(&self, storage: &Storage) {
+        if let Some(at_ms) = self.alarm.get().owed() {
+            self.arm_or_owe(storage, at_ms);
+        }
     }
 
     /// The same from outside a command; a failure is logged, because nobody waits for it.
@@ -125,7 +144,7 @@ impl Tenant {
                 log::fault("storage_refused", detail);
                 // What failed may have landed: the next command wakes the actor anew, and asks what is due.
                 self.actor.replace(None);
-                self.armed_at_ms.set(None);
+                self.alarm.set(Alarm::default());
             }
             _ => {}
         }
@@ -144,7 +163,7 @@ impl Tenant {
     pub(super) fn ring(&self) -> Result<Vec<Delivery>, Refusal> {
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
         // The alarm that rang is gone, whatever comes of it.
-        self.armed_at_ms.set(None);
+        self.alarm.set(Alarm::default());
         let (now_ms, policy) = (now_ms(), &self.config.policy);
         let rung = storage.transaction(|sql| match tenant::reopen(sql)? {
             Some(actor) if !actor.quarantined => tenant::alarm(sql, &actor, policy, now_ms).map(Some),
@@ -181,9 +200,10 @@ impl Tenant {
         let (now_ms, Delivery { seq, attempt, .. }) = (now_ms(), delivery);
         let noted =
             storage.transaction(|sql| tenant::note_attempt(sql, *seq, *attempt, delivered, &outcome, now_ms));
-        let armed = noted.and_then(|due_ms| due_ms.map_or(Ok(()), |at_ms| self.arm(&storage, at_ms)));
-        if let Err(refusal) = armed {
-            log::fault("delivery_not_noted", &refusal.to_string());
+        match noted {
+            Ok(Some(at_ms)) => self.arm_or_owe(&storage, at_ms),
+            Ok(None) => {}
+            Err(refusal) => log::fault("delivery_not_noted", &refusal.to_string()),
         }
     }
 }

@@ -23,14 +23,18 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     // Before the body is read: a flood that is refused anyway should cost as little as it can.
     meter::refused_before(context, &caller)?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
-    let idempotency = context.idempotency(&bytes)?;
+    let mut idempotency = context.idempotency(&bytes)?;
     let mut question = question::parse(context, &bytes)?;
-    let offer = offer::make(context, &mut question)?;
-    // The tier is a header, and no part of the body.
-    let tier = offer.tier.as_deref().unwrap_or_default();
-    let fingerprint = idempotency.is_none().then(|| format!("{}/{tier}", context.digest(&bytes)));
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
+    let offer = offer::make(context, &mut question, streams)?;
+    let asked = idempotency.as_ref().map_or_else(|| context.digest(&bytes), |key| key.body_hash.clone());
+    // The tier is a header, and no part of the body; but another tier is another question.
+    let asked = offer.tier.as_ref().map_or_else(|| asked.clone(), |tier| format!("{asked}/{tier}"));
+    let fingerprint = idempotency.is_none().then(|| asked.clone());
+    if let Some(key) = &mut idempotency {
+        key.body_hash = asked;
+    }
     let shared = Rc::clone(context);
     let reply = detached::first_value(&context.event, move |reply_to| async move {
         match meter::admit(&shared, &caller, offer, idempotency, fingerprint).await {
@@ -94,17 +98,23 @@ async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &T
 }
 
 /// The first reply again.
+///
+/// # Errors
+/// `ChargedWithoutReply` when none was kept.
 fn replay(
     context: &Context,
     caller: &Caller,
     stored: &Stored,
     streams: bool,
 ) -> Result<(Reply, Option<ask_stream::Rest>), ApiError> {
-    let kept: KeptAnswer = serde_json::from_str(stored.reply.get()).map_err(|_| ApiError::Unavailable)?;
+    let Stored { charged, available, .. } = *stored;
+    let kept: Option<KeptAnswer> =
+        serde_json::from_str(stored.reply.get()).map_err(|_| ApiError::Unavailable)?;
+    let kept = kept.ok_or(ApiError::ChargedWithoutReply { charged, available })?;
     if streams {
         let (reply, rest) = ask_stream::replay(context, caller, kept, stored)?;
         return Ok((reply, Some(rest)));
     }
-    let reply = billed(answered(&kept), caller, &stored.charged.to_string(), &stored.available.to_string());
+    let reply = billed(answered(&kept), caller, &charged.to_string(), &available.to_string());
     Ok((reply.with("idempotency-replayed", "true"), None))
 }

@@ -19,11 +19,15 @@ use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{config::Provider, now_ms, timer};
 use crate::providers::{self, ChatRequest, PieceStream, TokenCounter, TokenUsage};
 
-/// A provider that sends more text than this for each token it was asked for is cut off: it will not stop by
-/// itself. Vocabularies average four or five bytes a token in every script.
+/// A provider that sends more text than this for each token it was asked for is cut off, however it cuts its pieces:
+/// it will not stop by itself. Vocabularies average four or five bytes a token in every script.
 const RUNAWAY_BYTES_PER_TOKEN: usize = 16;
 /// Bytes that are never called running away: a few long words.
 const RUNAWAY_BYTES_MIN: usize = 1_024;
+
+/// More is set aside for a stream in steps of at least so many tokens: each is a command to the actor and an entry of
+/// the ledger, and a client that chose a small first step must not choose their number.
+const TOP_UP_STEP_TOKENS_MIN: u64 = 256;
 
 /// How the stream says what is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +181,8 @@ impl Delivery<'_> {
         if self.question.on_hold_used == OnHoldUsed::Cut || allowance.held >= self.ticket.hold_max {
             return false;
         }
-        let wanted = allowance.held.plus(self.ticket.held).unwrap_or(self.ticket.hold_max);
+        let step = self.ticket.held.max(allowance.price.hold(TOP_UP_STEP_TOKENS_MIN));
+        let wanted = allowance.held.plus(step).unwrap_or(self.ticket.hold_max);
         let wanted = wanted.max(allowance.spent()).min(self.ticket.hold_max);
         let usage = TokenUsage::counted(&self.question.chat, text);
         let work = self.work(usage, WorkEnd::Complete, allowance.held);
@@ -227,8 +232,8 @@ impl Delivery<'_> {
                 Some(Ok(None)) => return (WorkEnd::Complete, listening),
                 Some(Ok(Some(piece))) => piece,
             };
-            allowance.counter.push(&piece);
-            if allowance.limited && !self.has_credit(allowance, text).await {
+            allowance.push(&piece);
+            if !self.has_credit(allowance, text).await {
                 // What is not paid for is not delivered.
                 return (WorkEnd::HoldUsedUp, listening);
             }
@@ -243,7 +248,7 @@ impl Delivery<'_> {
             }
             text.push_str(&piece);
             if text.len() > runaway_bytes {
-                return (WorkEnd::Interrupted, listening);
+                return (WorkEnd::HoldUsedUp, listening);
             }
         }
     }
@@ -251,13 +256,15 @@ impl Delivery<'_> {
 
 /// What a stream may cost, and has cost so far.
 struct Allowance {
-    /// The client gave a limit of credits. Without one the hold covers all that was asked for.
+    /// The client gave a limit of credits: what is counted is what is spent.
     limited: bool,
     /// Set aside in all.
     held: Micro,
     price: Price,
     prompt_tokens: u64,
     counter: TokenCounter,
+    /// Pieces that came. Most providers send one for each token.
+    pieces: u64,
 }
 
 impl Allowance {
@@ -269,11 +276,21 @@ impl Allowance {
             price: context.config.price_of(&provider.model),
             prompt_tokens: providers::count_prompt(chat.system.as_deref(), &chat.user),
             counter: TokenCounter::default(),
+            pieces: 0,
         }
     }
 
+    fn push(&mut self, piece: &str) {
+        self.counter.push(piece);
+        self.pieces = self.pieces.saturating_add(1);
+    }
+
+    /// What the answer has cost so far. Of some scripts the count finds more tokens than a vocabulary does. Where the
+    /// hold is made for `max_tokens`, an honest answer must never be cut for that, so the lower of two counts is taken.
     fn spent(&self) -> Micro {
-        self.price.charge(self.prompt_tokens.saturating_add(self.counter.total()))
+        let counted = self.counter.total();
+        let tokens = if self.limited { counted } else { counted.min(self.pieces) };
+        self.price.charge(self.prompt_tokens.saturating_add(tokens))
     }
 }
 

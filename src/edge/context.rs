@@ -29,6 +29,16 @@ pub struct Context {
     pub event: JsValue,
     admin: OnceCell<AdminKey>,
     asserted: Cell<bool>,
+    acting: OnceCell<Acting>,
+}
+
+/// For whom a request acted, as its log line says it.
+#[derive(Debug, Clone)]
+pub struct Acting {
+    /// The name of the tenant's actor, a digest.
+    pub actor: String,
+    /// An operator acted for the tenant.
+    pub operator: bool,
 }
 
 impl Context {
@@ -40,8 +50,19 @@ impl Context {
         route: &'static str,
         event: JsValue,
     ) -> Self {
-        let (admin, asserted) = (OnceCell::new(), Cell::new(false));
-        Self { env, config, inbound, request_id, route, event, admin, asserted }
+        let (admin, asserted, acting) = (OnceCell::new(), Cell::new(false), OnceCell::new());
+        Self { env, config, inbound, request_id, route, event, admin, asserted, acting }
+    }
+
+    /// Notes for whom the request acts, for its log line.
+    pub fn acts_for(&self, caller: &Caller) {
+        let operator = caller.proof == Proof::Admin;
+        self.acting.get_or_init(|| Acting { actor: tenant_stub::name_of(&caller.tenant), operator });
+    }
+
+    /// For whom it acted, once that is known.
+    pub fn acting(&self) -> Option<Acting> {
+        self.acting.get().cloned()
     }
 
     /// Whether the caller was believed without proof; the response then says so.
@@ -81,11 +102,8 @@ impl Context {
         };
         let found = identity::resolve(&evidence, self.admin_key(), self.config.identity_mode)?;
         let caller = found.ok_or(ApiError::MissingEmail)?;
-        match caller.proof {
-            Proof::Asserted => self.asserted.set(true),
-            Proof::Admin => log::acted_for(&self.request_id, self.route, &caller.tenant.actor_name("tenant")),
-            Proof::Token => {}
-        }
+        self.asserted.set(caller.proof == Proof::Asserted);
+        self.acts_for(&caller);
         Ok(caller)
     }
 

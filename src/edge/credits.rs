@@ -14,13 +14,13 @@ use super::json_body;
 use super::limits::{JSON_BODY_BYTES_MAX, REASON_BYTES_MAX};
 use super::moment::{iso_time, moment_ms};
 use super::reply::Reply;
-use crate::platform::{log, random_id};
+use crate::platform::random_id;
 
 /// `GET /api/credits`; with `?entry=` the balance right after that entry of the ledger.
 pub async fn balance(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
-    if let Some(entry) = context.inbound.query.get("entry") {
-        return balance_at(context, &caller, &entry).await;
+    if let Some(entry) = context.inbound.query.sequence("entry")? {
+        return balance_at(context, &caller, entry).await;
     }
     let ActorReply::Balance(account) = context.ask_actor(&caller, Command::Balance).await? else {
         return Err(unexpected());
@@ -28,17 +28,15 @@ pub async fn balance(context: &Context) -> Result<Reply, ApiError> {
     Ok(Reply::json(200, &Value::Object(balance_object(&caller.tenant, &account))))
 }
 
-async fn balance_at(context: &Context, caller: &Caller, entry: &str) -> Result<Reply, ApiError> {
-    let entry = entry.parse().map_err(|_| ApiError::InvalidField {
-        field: "entry",
-        expected: "the sequence number of an entry of the ledger",
-    })?;
+async fn balance_at(context: &Context, caller: &Caller, entry: i64) -> Result<Reply, ApiError> {
     let ActorReply::BalanceAt(entry) = context.ask_actor(caller, Command::BalanceAt { entry }).await? else {
         return Err(unexpected());
     };
     let mut body = Map::new();
     balance_fields(&mut body, Some(caller.tenant.label()), entry.available_micro, entry.at_ms);
     body.insert("held".to_owned(), json!(entry.held_micro.credits()));
+    body.insert("balance_micro".to_owned(), json!(entry.available_micro));
+    body.insert("held_micro".to_owned(), json!(entry.held_micro));
     body.insert("entry".to_owned(), json!(entry.seq));
     body.insert("hash".to_owned(), json!(entry.hash));
     Ok(Reply::json(200, &Value::Object(body)))
@@ -89,12 +87,9 @@ pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.operator_idempotency(&bytes)?;
     let body: AdjustBody<'_> = json_body::parse(&bytes)?;
-    let tenant = match body.email.as_ref().map(Value::as_str) {
-        None => return Err(ApiError::MissingEmail),
-        Some(None) => return Err(ApiError::InvalidEmail),
-        Some(Some(email)) if email.trim().is_empty() => return Err(ApiError::MissingEmail),
-        Some(Some(email)) => identity::named(email, context.admin_key())?,
-    };
+    let tenant = identity::named_in_body(body.email.as_ref(), context.admin_key())?;
+    let caller = Caller { tenant, proof: Proof::Admin };
+    context.acts_for(&caller);
     let adjustment = match (amount(body.set)?, amount(body.delta)?) {
         (Some(_), Some(_)) => return Err(ApiError::SetAndDeltaConflict),
         (None, None) => return Err(ApiError::NothingToDo),
@@ -104,8 +99,6 @@ pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
     let adjustment = with_terms(adjustment, grant_terms(&body)?)?;
     let reason = text(body.reason.as_ref(), "reason")?;
     let reference = text(body.reference.as_ref(), "reference")?;
-    let caller = Caller { tenant, proof: Proof::Admin };
-    log::acted_for(&context.request_id, context.route, &caller.tenant.actor_name("tenant"));
     let operation = format!("adjust-{}", random_id());
     let command = Command::Adjust { operation, adjustment, reason, reference, idempotency };
     let ActorReply::Adjusted { adjusted, replayed } = context.ask_actor(&caller, command).await? else {

@@ -6,7 +6,7 @@ use wasm_bindgen::JsValue;
 use web_sys::{Request, Response};
 use worker::Env;
 
-use super::context::Context;
+use super::context::{Acting, Context};
 use super::error::ApiError;
 use super::inbound::Inbound;
 use super::reply::{Body, Reply};
@@ -21,8 +21,8 @@ pub async fn serve(request: Request, env: Env, event: JsValue, head: String) -> 
     let config = config::get(&env);
     let request_id = request_id(&inbound);
     let (method, origin) = (inbound.method.clone(), inbound.header("origin"));
-    let (reply, route) = if method == "OPTIONS" {
-        (cors::preflight(&inbound), "preflight")
+    let Served { reply, route, acting } = if method == "OPTIONS" {
+        Served::unknown(cors::preflight(&inbound), "preflight")
     } else {
         route(inbound, env, Rc::clone(&config), event, &request_id).await
     };
@@ -33,6 +33,8 @@ pub async fn serve(request: Request, env: Env, event: JsValue, head: String) -> 
         route,
         status: reply.status,
         duration_ms: now_ms().saturating_sub(started_ms),
+        actor: acting.as_ref().map(|acting| acting.actor.as_str()),
+        operator: acting.as_ref().is_some_and(|acting| acting.operator),
         error: reply.error,
     });
     let reply = cors::finish(reply, origin.as_deref(), &config.allowed_origins);
@@ -43,27 +45,41 @@ pub async fn serve(request: Request, env: Env, event: JsValue, head: String) -> 
     reply.into_response()
 }
 
+/// A reply, and what the log says of its request.
+struct Served {
+    reply: Reply,
+    route: &'static str,
+    acting: Option<Acting>,
+}
+
+impl Served {
+    /// For no tenant that is known.
+    const fn unknown(reply: Reply, route: &'static str) -> Self {
+        Self { reply, route, acting: None }
+    }
+}
+
 async fn route(
     inbound: Inbound,
     env: Env,
     config: Rc<config::Config>,
     event: JsValue,
     request_id: &str,
-) -> (Reply, &'static str) {
+) -> Served {
     let failed = |error: &ApiError| Reply::error(error, request_id);
     if inbound.too_long() {
-        return (failed(&ApiError::UriTooLong), "unknown");
+        return Served::unknown(failed(&ApiError::UriTooLong), "unknown");
     }
     let (action, name) = match routes::find(&inbound.method, &inbound.path) {
         Match::Found(action, name) => (action, name),
-        Match::Unknown => return (failed(&ApiError::NotFound), "unknown"),
+        Match::Unknown => return Served::unknown(failed(&ApiError::NotFound), "unknown"),
         Match::WrongMethod { allow, route } => {
-            return (failed(&ApiError::MethodNotAllowed { allow }), route);
+            return Served::unknown(failed(&ApiError::MethodNotAllowed { allow }), route);
         }
     };
     // A wrong configuration could spend somebody's credits, so it serves nobody; the operator still sees why.
     if !config.problems.is_empty() && !matches!(action, Action::Ready | Action::Health) {
-        return (failed(&ApiError::Misconfigured), name);
+        return Served::unknown(failed(&ApiError::Misconfigured), name);
     }
     let context = Context::new(env, config, inbound, request_id.to_owned(), name, event);
     let context = Rc::new(context);
@@ -71,10 +87,8 @@ async fn route(
         Ok(reply) => reply,
         Err(error) => failed(&error),
     };
-    if context.was_asserted() {
-        return (reply.with("x-identity-source", "asserted"), name);
-    }
-    (reply, name)
+    let reply = if context.was_asserted() { reply.with("x-identity-source", "asserted") } else { reply };
+    Served { reply, route: name, acting: context.acting() }
 }
 
 async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {

@@ -7,10 +7,16 @@ use serde_json::{Map, Value, json};
 use super::moment::iso_time;
 use super::reply::seconds_up;
 
+/// When to come back with a new idempotency key after too many, in seconds. Nobody knows when the oldest of them is
+/// forgotten, so this is a hint.
+const TOO_MANY_KEYS_WAIT_S: i64 = 60;
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum ApiError {
     NotFound,
-    MethodNotAllowed { allow: String },
+    MethodNotAllowed {
+        allow: String,
+    },
     NotImplemented,
     UriTooLong,
     Misconfigured,
@@ -27,32 +33,78 @@ pub enum ApiError {
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
-    PayloadTooLarge { max_bytes: usize },
-    InvalidField { field: &'static str, expected: &'static str },
+    PayloadTooLarge {
+        max_bytes: usize,
+    },
+    InvalidField {
+        field: &'static str,
+        expected: &'static str,
+    },
     MissingInput,
     InvalidCursor,
-    InvalidTime { parameter: &'static str },
+    InvalidTime {
+        parameter: &'static str,
+    },
     InvalidIdempotencyKey,
     // Credits
     SetAndDeltaConflict,
     NothingToDo,
     InvalidAmount,
-    InsufficientCredits { email: Option<String>, available: Micro, needed: Micro, updated_at_ms: i64 },
-    RateLimited { policy: String, limit: i64, window_ms: i64, retry_after_ms: i64 },
-    ExceedsBudget { policy: String, limit: i64 },
-    CapReached { cap: String, period: Period, limit: Micro, retry_after_ms: i64 },
+    InsufficientCredits {
+        email: Option<String>,
+        available: Micro,
+        needed: Micro,
+        updated_at_ms: i64,
+    },
+    RateLimited {
+        policy: String,
+        limit: i64,
+        window_ms: i64,
+        retry_after_ms: i64,
+        remaining: i64,
+    },
+    ExceedsBudget {
+        policy: String,
+        limit: i64,
+    },
+    CapReached {
+        cap: String,
+        period: Period,
+        limit: Micro,
+        retry_after_ms: i64,
+    },
     UnknownTier,
-    TierNotAllowed { tier: String },
-    InvalidSetting { field: String, expected: String },
-    TooManyGrants { limit: u32 },
-    TooManyHolds { limit: u32 },
-    TooManyKeys { limit: u32 },
+    TierNotAllowed {
+        tier: String,
+    },
+    InvalidSetting {
+        field: String,
+        expected: String,
+    },
+    TooManyGrants {
+        limit: u32,
+    },
+    TooManyHolds {
+        limit: u32,
+    },
+    TooManyKeys {
+        limit: u32,
+    },
     IdempotencyConflict,
     IdempotencyInProgress,
+    /// The key's request was charged and no answer of it was kept: its stream was lost, or it was too long to keep.
+    ChargedWithoutReply {
+        charged: Micro,
+        available: Micro,
+    },
     ActorQuarantined,
     // Providers
-    AskFailed { detail: String },
-    AiRunFailed { detail: String },
+    AskFailed {
+        detail: String,
+    },
+    AiRunFailed {
+        detail: String,
+    },
     AiNotBound,
 }
 
@@ -97,6 +149,7 @@ impl ApiError {
             Self::TooManyKeys { .. } => "too_many_idempotency_keys",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::IdempotencyInProgress => "idempotency_in_progress",
+            Self::ChargedWithoutReply { .. } => "charged_without_reply",
             Self::ActorQuarantined => "actor_quarantined",
             Self::AskFailed { .. } => "si_ask_failed",
             Self::AiRunFailed { .. } => "ai_run_failed",
@@ -126,7 +179,10 @@ impl ApiError {
             Self::IdentityMismatch | Self::OriginForbidden | Self::TierNotAllowed { .. } => 403,
             Self::NotFound | Self::UriTooLong => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::IdempotencyConflict | Self::IdempotencyInProgress | Self::TooManyGrants { .. } => 409,
+            Self::IdempotencyConflict
+            | Self::IdempotencyInProgress
+            | Self::ChargedWithoutReply { .. }
+            | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
             Self::RateLimited { .. }
             | Self::CapReached { .. }
@@ -202,6 +258,10 @@ impl ApiError {
             Self::IdempotencyInProgress => {
                 "the first request with this Idempotency-Key is still under way".to_owned()
             }
+            Self::ChargedWithoutReply { charged, .. } => format!(
+                "the request with this Idempotency-Key was charged {charged} credits and no answer of it was kept; \
+                 ask again with another key"
+            ),
             Self::ActorQuarantined => "this account is held for inspection; nothing is lost".to_owned(),
             Self::AskFailed { .. } => "no provider answered; nothing was charged".to_owned(),
             Self::AiRunFailed { .. } => "the AI binding did not answer".to_owned(),
@@ -216,6 +276,7 @@ impl ApiError {
                 Some(seconds_up(*retry_after_ms))
             }
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
+            Self::TooManyKeys { .. } => Some(TOO_MANY_KEYS_WAIT_S),
             _ => None,
         }
     }
@@ -254,6 +315,10 @@ impl ApiError {
                 balance_fields(&mut body, email.as_deref(), *available, *updated_at_ms);
                 body.insert("needed".to_owned(), json!(needed.credits()));
             }
+            Self::ChargedWithoutReply { charged, available } => {
+                body.insert("charged".to_owned(), json!(charged.credits()));
+                body.insert("balance".to_owned(), json!(available.credits()));
+            }
             _ => {}
         }
         if matches!(self, Self::AiRunFailed { .. }) {
@@ -287,8 +352,8 @@ impl From<Refusal> for ApiError {
             Refusal::InsufficientCredits { available, needed, updated_at_ms } => {
                 Self::InsufficientCredits { email: None, available, needed, updated_at_ms }
             }
-            Refusal::RateLimited { policy, limit, window_ms, retry_after_ms } => {
-                Self::RateLimited { policy, limit, window_ms, retry_after_ms }
+            Refusal::RateLimited { policy, limit, window_ms, retry_after_ms, remaining } => {
+                Self::RateLimited { policy, limit, window_ms, retry_after_ms, remaining }
             }
             Refusal::ExceedsBudget { policy, limit } => Self::ExceedsBudget { policy, limit },
             Refusal::CapReached { cap, period, limit, retry_after_ms } => {

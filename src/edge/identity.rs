@@ -1,6 +1,7 @@
 //! Who is calling: an address in a query or a header is a claim, a token or the operator's key is proof.
 
 use actors::shared::TenantId;
+use serde_json::Value;
 
 use super::admin_key::AdminKey;
 use super::error::ApiError;
@@ -80,6 +81,19 @@ pub fn named(raw: &str, admin: AdminKey) -> Result<TenantId, ApiError> {
         return Ok(TenantId::Guest(format!("guest:{}", id.to_ascii_lowercase())));
     }
     TenantId::from_email(raw).map_err(|_| ApiError::InvalidEmail)
+}
+
+/// A tenant as the body of an operator's request names it.
+///
+/// # Errors
+/// `MissingEmail` when it is not there, `InvalidEmail` when it is none.
+pub fn named_in_body(email: Option<&Value>, admin: AdminKey) -> Result<TenantId, ApiError> {
+    match email.map(Value::as_str) {
+        None => Err(ApiError::MissingEmail),
+        Some(None) => Err(ApiError::InvalidEmail),
+        Some(Some(email)) if email.trim().is_empty() => Err(ApiError::MissingEmail),
+        Some(Some(email)) => named(email, admin),
+    }
 }
 
 /// Whose token it is. A guest stays a guest whatever its subject looks like.

@@ -1,8 +1,9 @@
 //! What is behind a balance: entries, holds, notices, and the tenant's own audit of all of it.
 
-use actors::credits::{Entry, HoldState, ListedHold, VERIFY_ENTRIES_MAX};
+use actors::credits::{Entry, HoldState, ListedHold, Part, VERIFY_ENTRIES_MAX};
+use actors::shared::Micro;
 use actors::tenant::{Command, Reply as ActorReply};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
@@ -29,6 +30,7 @@ fn list(caller: &Caller, items: &[Value], next_cursor: Option<String>) -> Reply 
     Reply::json(200, &body)
 }
 
+/// Credits are rounded down to thousandths, as everywhere; the micro-credits are what was booked, and what the hash is of.
 fn entry_object(entry: &Entry) -> Value {
     let books = entry.books;
     let postings = [
@@ -37,13 +39,12 @@ fn entry_object(entry: &Entry) -> Value {
         ("charged", books.charged),
         ("expired", books.expired),
     ];
-    let postings: serde_json::Map<String, Value> = postings
-        .into_iter()
-        .filter(|(_, amount)| amount.0 != 0)
-        .map(|(book, amount)| (book.to_owned(), json!(amount.credits())))
-        .collect();
-    let grants: Vec<Value> =
-        entry.grants.iter().map(|part| json!({ "id": part.0, "amount": part.1.credits() })).collect();
+    let touched = postings.into_iter().filter(|(_, amount)| amount.0 != 0);
+    let shown: Map<String, Value> =
+        touched.clone().map(|(book, amount)| (book.to_owned(), json!(amount.credits()))).collect();
+    let exact: Map<String, Value> = touched.map(|(book, amount)| (book.to_owned(), json!(amount))).collect();
+    let part = |part: &Part| json!({ "id": part.0, "amount": part.1.credits(), "amount_micro": part.1 });
+    let grants: Vec<Value> = entry.grants.iter().map(part).collect();
     json!({
         "seq": entry.seq,
         "created_at": iso_time(entry.at_ms),
@@ -51,12 +52,16 @@ fn entry_object(entry: &Entry) -> Value {
         "amount": books.owned.credits(),
         "amount_micro": books.owned,
         "balance": entry.available_micro.credits(),
+        "balance_micro": entry.available_micro,
         "held": entry.held_micro.credits(),
+        "held_micro": entry.held_micro,
         "shortfall": entry.shortfall_micro.credits(),
+        "shortfall_micro": entry.shortfall_micro,
         "operation": entry.operation,
         "reason": entry.reason,
         "reference": entry.reference,
-        "postings": postings,
+        "postings": shown,
+        "postings_micro": exact,
         "grants": grants,
         "terms": entry.terms.map(|terms| json!({
             "kind": terms.kind,
@@ -93,11 +98,14 @@ pub async fn holds(context: &Context) -> Result<Reply, ApiError> {
 }
 
 fn hold_object(hold: &ListedHold, now_ms: i64) -> Value {
+    let open = hold.ended_at_ms.is_none();
+    let held = hold.amount_micro.minus(hold.charged_micro).filter(|_| open).unwrap_or(Micro::ZERO);
     json!({
         "id": hold.id,
         "state": hold.state,
         "amount": hold.amount_micro.credits(),
         "charged": hold.charged_micro.credits(),
+        "held": held.credits(),
         "shortfall": hold.shortfall_micro.credits(),
         "route": hold.owner.route,
         "owner": {
@@ -141,13 +149,11 @@ pub async fn notices(context: &Context) -> Result<Reply, ApiError> {
 /// with it. A longer ledger than one reply walks is gone on with from `next_from`.
 pub async fn verify(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
-    let from = match context.inbound.query.get("from") {
-        None => 0,
-        Some(text) => text.parse::<i64>().ok().filter(|from| *from >= 0).ok_or(ApiError::InvalidField {
-            field: "from",
-            expected: "the sequence number of an entry of the ledger",
-        })?,
-    };
+    let from = context.inbound.query.sequence("from")?.unwrap_or(0);
+    if from < 0 {
+        let expected = "the sequence number of an entry of the ledger";
+        return Err(ApiError::InvalidField { field: "from", expected });
+    }
     let (mut last_seq, mut entries, mut last) = (from, 0_i64, None);
     for _ in 0..VERIFY_PAGES_MAX {
         let command = Command::Verify { from: last_seq, limit: VERIFY_ENTRIES_MAX };

@@ -33,6 +33,11 @@ pub const USAGE_TOKENS_MAX: u64 = 10_000_000;
 /// A usage event's `meta`, in bytes, and its `id` and `route`.
 pub const USAGE_META_BYTES_MAX: usize = 4_096;
 pub const USAGE_TEXT_BYTES_MAX: usize = 255;
+/// The largest sequence number a client may name: the last whole number that every reader of JSON and the database have
+/// exactly, 2^53 − 1.
+pub const SEQUENCE_MAX: i64 = 9_007_199_254_740_991;
+/// How far in the future a client's usage event may be dated: what its clock may be ahead. Five minutes.
+pub const USAGE_AHEAD_MS_MAX: i64 = 300_000;
 /// Pages of a ledger that one audit walks, at `VERIFY_ENTRIES_MAX` entries each: 100,000 entries.
 pub const VERIFY_PAGES_MAX: u32 = 50;
 /// A reason or a reference of an adjustment, in bytes.

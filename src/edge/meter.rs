@@ -14,14 +14,23 @@ use super::error::ApiError;
 use super::identity::Caller;
 use super::offer::{self, Offer};
 use super::refusals;
+use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
 use crate::providers::TokenUsage;
 
-/// Waits between looks at a request with the same key that is still under way, in milliseconds.
-const SAME_KEY_WAITS_MS: [u32; 4] = [25, 50, 100, 250];
-/// Waits between tries to settle. A settle may be repeated: its hold ends once.
-const SETTLE_WAITS_MS: [u32; 3] = [50, 250, 1_000];
+/// Waits between looks at a request with the same key that is still under way, in milliseconds; the last one is
+/// repeated.
+const SAME_KEY_WAITS_MS: [u32; 7] = [25, 50, 100, 250, 500, 1_000, 2_000];
+/// The first and the longest wait between tries to end a hold, each twice the one before it. It may be tried
+/// again and again: a hold ends once.
+const END_WAIT_FIRST_MS: u32 = 50;
+const END_WAIT_MAX_MS: u32 = 4_000;
+/// How long a settle waits for its actor in all: what is not settled is not paid. It never tries beyond the hold's
+/// deadline.
+const SETTLE_PATIENCE_MS: i64 = 30_000;
+/// How long a release does. What it gives back comes back by itself, and somebody waits for the refusal behind it.
+const RELEASE_PATIENCE_MS: i64 = 1_500;
 
 /// An ask that may run: its hold, and what it was admitted with.
 pub struct Ticket {
@@ -41,6 +50,8 @@ pub struct Ticket {
     pub has_key: bool,
     /// When the work must have ended, so that its settle comes well before the hold's deadline.
     pub end_ms: i64,
+    /// When its hold ends by itself, or later when it was topped up.
+    pub deadline_ms: i64,
 }
 
 /// Admitted, or answered before.
@@ -99,10 +110,10 @@ pub fn refused_before(context: &Context, caller: &Caller) -> Result<(), ApiError
     }
 }
 
-/// Has the ask admitted. A request whose key is under way waits for the first one's reply.
+/// Has the ask admitted. A request whose key is under way waits for the first one's reply, when not too many do.
 ///
 /// # Errors
-/// The actor's refusals; `IdempotencyInProgress` when the first request takes longer than an ask may.
+/// The actor's refusals; `IdempotencyInProgress` when the first request takes longer than an ask may, or many wait.
 pub async fn admit(
     context: &Context,
     caller: &Caller,
@@ -115,7 +126,7 @@ pub async fn admit(
     let deadlines = context.config.deadlines;
     let end_ms = now_ms().saturating_add(deadlines.total_ms);
     let mut waits = SAME_KEY_WAITS_MS.into_iter();
-    let mut wait_ms = 0;
+    let (mut wait_ms, mut waiter) = (0, None);
     loop {
         let hold = random_id();
         let call = AdmissionCall {
@@ -134,13 +145,20 @@ pub async fn admit(
             }
             Ok(ActorReply::Replay(stored)) => return Ok(Admission::Replay(stored)),
             Err(Refusal::IdempotencyInProgress) if now_ms() < end_ms => {
+                waiter = waiter.or_else(|| Waiter::enter(tenant));
+                if waiter.is_none() {
+                    return Err(ApiError::IdempotencyInProgress);
+                }
                 wait_ms = waits.next().unwrap_or(wait_ms);
                 timer::sleep(wait_ms).await;
             }
             Err(refusal @ Refusal::Storage { .. }) => {
                 // Its answer may have been lost after the hold was made.
-                let release = Command::Release { hold };
-                let _the_deadline_ends_it_otherwise = tenant_stub::send(&context.env, tenant, release).await;
+                if !tenant_stub::was_not_taken(&refusal) {
+                    let release = Command::Release { hold };
+                    let _the_deadline_ends_it_otherwise =
+                        tenant_stub::send(&context.env, tenant, release).await;
+                }
                 return Err(ApiError::from(refusal));
             }
             Err(refusal) => {
@@ -169,11 +187,24 @@ fn owner(context: &Context, offer: &Offer) -> Owner {
 }
 
 fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms: i64) -> Ticket {
-    let Admitted { held, available, granted, models, budgets, .. } = admitted;
+    let Admitted { held, available, granted, deadline_ms, models, budgets } = admitted;
     let Offer { mut providers, tier, hold_max, cost_max, .. } = offer;
     // A model whose cap is used up does not answer.
     providers.retain(|provider| models.contains(&provider.model));
-    Ticket { hold, held, hold_max, cost_max, available, granted, budgets, tier, providers, has_key, end_ms }
+    Ticket {
+        hold,
+        held,
+        hold_max,
+        cost_max,
+        available,
+        granted,
+        budgets,
+        tier,
+        providers,
+        has_key,
+        end_ms,
+        deadline_ms,
+    }
 }
 
 /// Sets more aside for a stream, and charges what it has delivered so far.
@@ -230,13 +261,14 @@ pub async fn settle(
         charge = charge.min(limit);
     }
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage: usage(context, work), reply };
-    end(context, caller, command).await
+    let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
+    end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await
 }
 
 /// Ends the hold of work that came to nothing, without a charge.
 pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
     let command = Command::Release { hold: ticket.hold.clone() };
-    let _the_deadline_ends_it_otherwise = end(context, caller, command).await;
+    let _the_deadline_ends_it_otherwise = end(context, caller, command, RELEASE_PATIENCE_MS).await;
 }
 
 fn usage(context: &Context, work: &Work<'_>) -> Usage {
@@ -257,8 +289,8 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
     }
 }
 
-async fn end(context: &Context, caller: &Caller, command: Command) -> Option<EndedHold> {
-    for wait_ms in SETTLE_WAITS_MS.into_iter().map(Some).chain([None]) {
+async fn end(context: &Context, caller: &Caller, command: Command, patience_ms: i64) -> Option<EndedHold> {
+    for wait_ms in waits_within(patience_ms).map(Some).chain([None]) {
         match tenant_stub::send(&context.env, &caller.tenant, command.clone()).await {
             Ok(ActorReply::Ended(ended)) => return Some(ended),
             Err(Refusal::Storage { .. }) => {}
@@ -270,4 +302,29 @@ async fn end(context: &Context, caller: &Caller, command: Command) -> Option<End
     }
     log::fault("hold_left_to_its_deadline", &context.request_id);
     None
+}
+
+/// The waits between tries that take no more than `patience_ms` together.
+fn waits_within(patience_ms: i64) -> impl Iterator<Item = u32> {
+    let longer = |wait_ms: &u32| Some(wait_ms.saturating_mul(2).min(END_WAIT_MAX_MS));
+    std::iter::successors(Some(END_WAIT_FIRST_MS), longer).scan(patience_ms, |left_ms, wait_ms| {
+        *left_ms = left_ms.saturating_sub(i64::from(wait_ms));
+        (*left_ms >= 0).then_some(wait_ms)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settle_is_tried_as_long_as_its_patience_and_no_longer() {
+        let settle: Vec<u32> = waits_within(SETTLE_PATIENCE_MS).collect();
+        let waited: u32 = settle.iter().sum();
+        assert!((25_000..=30_000).contains(&waited), "{settle:?}");
+        assert!(settle.is_sorted() && settle.len() < 20, "{settle:?}");
+        assert_eq!(waits_within(RELEASE_PATIENCE_MS).collect::<Vec<_>>(), [50, 100, 200, 400]);
+        // A hold whose time is over is tried once, at once.
+        assert_eq!(waits_within(0).count() + waits_within(-5).count(), 0);
+    }
 }

@@ -34,5 +34,6 @@ mod routes;
 mod tenant_limits;
 mod tokens;
 mod usage;
+mod waiters;
 
 pub use dispatch::serve;

@@ -9,6 +9,12 @@ use super::question::{OnHoldUsed, Question};
 use crate::platform::config::{Config, Provider, Tier};
 use crate::providers::estimate_prompt_tokens;
 
+/// A stream that is topped up begins with the prompt and so many tokens of answer at least: with less it would ask for
+/// more before it has said a sentence.
+const TOP_UP_TOKENS_MIN: u32 = 64;
+/// With how many it begins when the client does not say what to set aside at first.
+const TOP_UP_TOKENS_DEFAULT: u32 = 256;
+
 pub struct Offer {
     /// In the order they are asked.
     pub providers: Vec<Provider>,
@@ -23,11 +29,12 @@ pub struct Offer {
 }
 
 /// Reads the tier, and works out what the question may cost at the dearest provider that may answer it. With a
-/// limit of credits and no topping up, the question's `max_tokens` becomes what they can pay.
+/// limit of credits and no topping up, the question's `max_tokens` becomes what they can pay. Only a stream is
+/// topped up: an answer that comes whole is paid for by its hold alone.
 ///
 /// # Errors
 /// `UnknownTier`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the prompt.
-pub fn make(context: &Context, question: &mut Question) -> Result<Offer, ApiError> {
+pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result<Offer, ApiError> {
     let config = &context.config;
     let tier = tier(context, config)?;
     let providers = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
@@ -37,22 +44,14 @@ pub fn make(context: &Context, question: &mut Question) -> Result<Offer, ApiErro
     let dearest = providers.iter().map(|provider| config.price_of(&provider.model)).max();
     let price = dearest.unwrap_or(config.price);
     let prompt = estimate_prompt_tokens(question.chat.prompt_bytes());
-    if let (Some(limit), OnHoldUsed::Cut) = (question.max_credits, question.on_hold_used) {
-        let affordable = affordable_tokens(price, limit).saturating_sub(prompt);
-        let affordable = u32::try_from(affordable).unwrap_or(u32::MAX);
-        if affordable == 0 {
-            let expected = "more than the prompt alone may cost";
-            return Err(ApiError::InvalidField { field: "max_credits", expected });
-        }
-        question.chat.max_tokens = question.chat.max_tokens.min(affordable);
+    if !streams {
+        question.on_hold_used = OnHoldUsed::Cut;
     }
-    let tokens = prompt.saturating_add(u64::from(question.chat.max_tokens));
-    let hold_max = price.hold(tokens);
-    let hold = question.max_credits.map_or(hold_max, |limit| limit.min(hold_max));
-    let cost_max = question.max_credits.map(|limit| match question.on_hold_used {
-        OnHoldUsed::Cut => limit,
-        OnHoldUsed::TopUp => limit.max(hold_max),
-    });
+    let ways = (price, prompt, question.on_hold_used);
+    let terms = terms(ways, question.chat.max_tokens, question.max_credits)?;
+    let Terms { max_tokens, hold, hold_max, cost_max } = terms;
+    question.chat.max_tokens = max_tokens;
+    let tokens = prompt.saturating_add(u64::from(max_tokens));
     let weight = Weight {
         requests: tier.map_or(1, |tier| tier.weight),
         tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
@@ -60,6 +59,51 @@ pub fn make(context: &Context, question: &mut Question) -> Result<Offer, ApiErro
     };
     let tier = tier.map(|tier| tier.name.clone());
     Ok(Offer { providers, tier, hold, hold_max, cost_max, weight })
+}
+
+/// What an answer may cost, and how long it may be for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Terms {
+    max_tokens: u32,
+    hold: Micro,
+    hold_max: Micro,
+    cost_max: Option<Micro>,
+}
+
+/// # Errors
+/// `InvalidField` for a limit that does not pay the prompt and a beginning of an answer.
+fn terms(
+    (price, prompt, on_hold_used): (Price, u64, OnHoldUsed),
+    max_tokens: u32,
+    limit: Option<Micro>,
+) -> Result<Terms, ApiError> {
+    let cost = |tokens: u32| price.hold(prompt.saturating_add(u64::from(tokens)));
+    let expected = "more than the prompt alone may cost";
+    let too_little = ApiError::InvalidField { field: "max_credits", expected };
+    match (on_hold_used, limit) {
+        (OnHoldUsed::Cut, None) => {
+            let hold = cost(max_tokens);
+            Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: None })
+        }
+        (OnHoldUsed::Cut, Some(limit)) => {
+            let affordable = affordable_tokens(price, limit).saturating_sub(prompt);
+            let max_tokens = u32::try_from(affordable).unwrap_or(u32::MAX).min(max_tokens);
+            if max_tokens == 0 {
+                return Err(too_little);
+            }
+            let hold = cost(max_tokens).min(limit);
+            Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: Some(limit) })
+        }
+        (OnHoldUsed::TopUp, limit) => {
+            let hold_max = cost(max_tokens);
+            if limit.is_some_and(|limit| limit < cost(max_tokens.min(TOP_UP_TOKENS_MIN))) {
+                return Err(too_little);
+            }
+            let first = limit.unwrap_or_else(|| cost(max_tokens.min(TOP_UP_TOKENS_DEFAULT)));
+            let cost_max = limit.map(|limit| limit.max(hold_max));
+            Ok(Terms { max_tokens, hold: first.min(hold_max), hold_max, cost_max })
+        }
+    }
 }
 
 /// The tier a request asks for, when it does.
@@ -95,6 +139,31 @@ mod tests {
             prop_assert!(price.hold(tokens) <= limit);
             prop_assert!(price.hold(tokens + 1) > limit);
         }
+    }
+
+    const PRICE: Price = Price { per_1k_tokens_micro: 50_000 };
+
+    #[test]
+    fn a_whole_answer_is_never_longer_than_its_hold_pays_for() {
+        let made = terms((PRICE, 100, OnHoldUsed::Cut), 4_096, Some(Micro(10_000))).unwrap();
+        assert_eq!((made.max_tokens, made.hold, made.cost_max), (100, Micro(10_000), Some(Micro(10_000))));
+        let made = terms((PRICE, 100, OnHoldUsed::Cut), 300, None).unwrap();
+        assert_eq!((made.max_tokens, made.hold, made.hold_max), (300, Micro(20_000), Micro(20_000)));
+        assert!(terms((PRICE, 100, OnHoldUsed::Cut), 4_096, Some(Micro(5_000))).is_err());
+    }
+
+    #[test]
+    fn what_is_topped_up_begins_with_a_step_of_some_size() {
+        let top_up = |limit| terms((PRICE, 100, OnHoldUsed::TopUp), 4_096, limit);
+        for too_little in [1, 5_000, 8_999] {
+            assert!(top_up(Some(Micro(too_little))).is_err(), "{too_little}");
+        }
+        let least = top_up(Some(Micro(9_000))).unwrap();
+        assert_eq!((least.max_tokens, least.hold, least.hold_max), (4_096, Micro(9_000), Micro(210_000)));
+        let usual = top_up(None).unwrap();
+        assert_eq!((usual.hold, usual.hold_max, usual.cost_max), (Micro(18_000), Micro(210_000), None));
+        let short = terms((PRICE, 100, OnHoldUsed::TopUp), 5, Some(Micro(6_000))).unwrap();
+        assert_eq!((short.hold, short.hold_max), (Micro(6_000), Micro(6_000)), "no more than it may cost");
     }
 
     #[test]

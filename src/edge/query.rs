@@ -1,7 +1,7 @@
 //! Query parameters: percent-decoding, clamped numbers, moments.
 
 use super::error::ApiError;
-use super::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
+use super::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX, SEQUENCE_MAX};
 use super::moment::moment_ms;
 
 /// The query of one request.
@@ -18,6 +18,18 @@ impl Query {
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
             .filter(|value| !value.is_empty())
+    }
+
+    /// The sequence number of an entry; `None` when it is not said.
+    ///
+    /// # Errors
+    /// `InvalidField` for what is no number, or larger than any could be.
+    pub fn sequence(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
+        let expected = "the sequence number of an entry of the ledger";
+        let wrong = ApiError::InvalidField { field: name, expected };
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number = text.parse::<i64>().ok();
+        number.filter(|seq| (-SEQUENCE_MAX..=SEQUENCE_MAX).contains(seq)).map(Some).ok_or(wrong)
     }
 
     /// `limit`, clamped to 1–100; what is no number counts as absent.
@@ -74,6 +86,16 @@ mod tests {
             ("limit=NaN", 25),
         ] {
             assert_eq!(Query::new(raw.to_owned()).limit(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn sequence_numbers_are_those_that_every_reader_has_exactly() {
+        let sequence = |raw: &str| Query::new(format!("entry={raw}")).sequence("entry");
+        assert_eq!(sequence("9007199254740991"), Ok(Some(SEQUENCE_MAX)));
+        assert_eq!((sequence("-1"), sequence("")), (Ok(Some(-1)), Ok(None)));
+        for wrong in ["9007199254740992", "9007199254740993", "-9007199254740992", "1.0", "x"] {
+            assert!(sequence(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -42,6 +42,7 @@ pub struct Question {
     pub chat: ChatRequest,
     /// Set aside no more than this at first; the most it may cost, unless it is topped up.
     pub max_credits: Option<Micro>,
+    /// As it was asked. An answer that is not streamed is never topped up; [`super::offer::make`] sees to that.
     pub on_hold_used: OnHoldUsed,
 }
 

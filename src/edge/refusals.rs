@@ -22,6 +22,8 @@ struct Remembered {
     until_ms: i64,
     limit: i64,
     window_ms: i64,
+    /// What was left then, too little for this one.
+    remaining: i64,
     /// What weighs less may still fit.
     weight: i64,
     keyed: u32,
@@ -61,12 +63,18 @@ impl Memory {
             found.keyed = found.keyed.saturating_add(1);
             return None;
         }
-        let Remembered { limit, window_ms, .. } = *found;
-        Some(Refusal::RateLimited { policy: REQUESTS.to_owned(), limit, window_ms, retry_after_ms })
+        let Remembered { limit, window_ms, remaining, .. } = *found;
+        Some(Refusal::RateLimited {
+            policy: REQUESTS.to_owned(),
+            limit,
+            window_ms,
+            retry_after_ms,
+            remaining,
+        })
     }
 
     fn remember(&mut self, tenant: &TenantId, weight: i64, refusal: &Refusal, now_ms: i64) {
-        let Refusal::RateLimited { policy, limit, window_ms, retry_after_ms } = refusal else {
+        let Refusal::RateLimited { policy, limit, window_ms, retry_after_ms, remaining } = refusal else {
             return;
         };
         if policy != REQUESTS || *retry_after_ms > REMEMBERED_MS_MAX {
@@ -80,8 +88,9 @@ impl Memory {
         }
         let until_ms = now_ms.saturating_add(*retry_after_ms);
         let keyed = self.tenants.get(tenant).map_or(0, |known| known.keyed);
-        let (limit, window_ms) = (*limit, *window_ms);
-        self.tenants.insert(tenant.clone(), Remembered { until_ms, limit, window_ms, weight, keyed });
+        let (limit, window_ms, remaining) = (*limit, *window_ms, *remaining);
+        let known = Remembered { until_ms, limit, window_ms, remaining, weight, keyed };
+        self.tenants.insert(tenant.clone(), known);
     }
 }
 
@@ -96,7 +105,8 @@ mod tests {
     }
 
     fn refused(policy: &str, retry_after_ms: i64) -> Refusal {
-        Refusal::RateLimited { policy: policy.to_owned(), limit: 60, window_ms: 60_000, retry_after_ms }
+        let policy = policy.to_owned();
+        Refusal::RateLimited { policy, limit: 60, window_ms: 60_000, retry_after_ms, remaining: 1 }
     }
 
     #[test]

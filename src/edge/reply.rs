@@ -82,12 +82,12 @@ impl Reply {
         if let Some(seconds) = error.retry_after_s() {
             reply.headers.push(("retry-after", seconds.to_string()));
         }
-        if let ApiError::RateLimited { policy, limit, window_ms, retry_after_ms } = error {
+        if let ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining } = error {
             let reset_ms = *retry_after_ms;
             let spent = BudgetLeft {
                 policy: policy.clone(),
                 limit: *limit,
-                remaining: 0,
+                remaining: *remaining,
                 window_ms: *window_ms,
                 reset_ms,
             };

@@ -18,7 +18,7 @@ use super::limits::JSON_BODY_BYTES_MAX;
 use super::moment::iso_time;
 use super::reply::Reply;
 use crate::platform::config::{limits_from_json, limits_to_json, safe_url};
-use crate::platform::{log, random_bytes, webhook};
+use crate::platform::{random_bytes, webhook};
 
 /// `GET`: the plan, what differs from it, and what is left of each budget and cap.
 pub async fn show(context: &Context) -> Result<Reply, ApiError> {
@@ -33,7 +33,7 @@ pub async fn show(context: &Context) -> Result<Reply, ApiError> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
-    email: String,
+    email: Option<Value>,
     plan: Option<String>,
     limits: Option<Value>,
     #[serde(default)]
@@ -46,6 +46,11 @@ struct Body {
     top_up: Option<WireTopUp>,
     webhook: Option<WireWebhook>,
 }
+
+/// What a body that is none of these is told.
+const SETTINGS: &str = "`email`, and any of `plan`, `limits`, `keys`, `caps` (`id`, `period` of `day` or `month`, \
+    `limit`, `soft`, `api_key`, `model`), `fingerprint_window_ms`, `low_balance`, `top_up` (`below`, `amount`) and \
+    `webhook` (`url`, `secret`)";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,11 +82,11 @@ pub async fn set(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let value: Value = json_body::parse(&bytes)?;
-    let body = Body::deserialize(&value).map_err(|error| invalid("settings", &error.to_string()))?;
-    let tenant = identity::named(&body.email, context.admin_key())?;
-    let settings = settings(context, body)?;
+    let body = Body::deserialize(&value).map_err(|_| invalid("settings", SETTINGS))?;
+    let tenant = identity::named_in_body(body.email.as_ref(), context.admin_key())?;
     let caller = Caller { tenant, proof: Proof::Admin };
-    log::acted_for(&context.request_id, context.route, &caller.tenant.actor_name("tenant"));
+    context.acts_for(&caller);
+    let settings = settings(context, body)?;
     let fresh_secret = webhook::secret(random_bytes());
     let command = Command::SetLimits { settings: Box::new(settings), fresh_secret: fresh_secret.clone() };
     let ActorReply::Limits(report) = context.ask_actor(&caller, command).await? else {
@@ -96,7 +101,14 @@ pub async fn set(context: &Context) -> Result<Reply, ApiError> {
 }
 
 fn settings(context: &Context, body: Body) -> Result<Settings, ApiError> {
-    let limits = |value: &Value| limits_from_json(value).map_err(|wrong| invalid("limits", &wrong));
+    let limits = |value: &Value| {
+        let limits = limits_from_json(value).map_err(|wrong| invalid("limits", &wrong))?;
+        let configured = |name: &String| context.config.tiers.iter().any(|tier| tier.name == *name);
+        if limits.tiers.iter().flatten().all(configured) {
+            return Ok(limits);
+        }
+        Err(invalid("limits", "in `tiers`, only names that TIERS has"))
+    };
     let keys = body.keys.iter().map(|(key, value)| Ok((key.clone(), limits(value)?)));
     let webhook = body.webhook.map(|hook| hook_of(context, hook)).transpose()?;
     Ok(Settings {
@@ -130,11 +142,10 @@ fn top_up(wire: WireTopUp) -> Result<TopUp, ApiError> {
 fn hook_of(context: &Context, wire: WireWebhook) -> Result<Webhook, ApiError> {
     let expected = "an https URL with a host name, without user, password or fragment";
     safe_url(&wire.url, context.config.environment).ok_or_else(|| invalid("webhook", expected))?;
-    let secret = wire.secret.unwrap_or_default();
-    if !secret.is_empty() && webhook::sign(&secret, "", 0, "").is_none() {
-        return Err(invalid("webhook", "a secret of `whsec_` and base64"));
+    if wire.secret.as_ref().is_some_and(|secret| !webhook::is_secret(secret)) {
+        return Err(invalid("webhook", "a secret of `whsec_` and 24 to 64 bytes in base64"));
     }
-    Ok(Webhook { url: wire.url, secret })
+    Ok(Webhook { url: wire.url, secret: wire.secret.unwrap_or_default() })
 }
 
 fn credits(field: &str, amount: f64) -> Result<Micro, ApiError> {
@@ -167,9 +178,17 @@ fn report_object(caller: &Caller, report: &LimitsReport) -> Map<String, Value> {
                 "amount": top_up.amount.credits(),
             }))),
         ),
-        ("webhook", json!(settings.webhook.as_ref().map(|hook| json!({ "url": hook.url })))),
+        ("webhook", json!(settings.webhook.as_ref().map(|hook| json!({ "url": shown_url(caller, hook) })))),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Paths and queries of webhooks often hold a secret of the receiver, so only an operator, who set it, sees them.
+fn shown_url(caller: &Caller, hook: &Webhook) -> String {
+    if caller.proof == Proof::Admin {
+        return hook.url.clone();
+    }
+    url::Url::parse(&hook.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 
 fn budget_object(budget: &BudgetLeft) -> Value {

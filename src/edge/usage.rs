@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::json_body;
-use super::limits::{JSON_BODY_BYTES_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX, USAGE_TOKENS_MAX};
+use super::limits::{
+    JSON_BODY_BYTES_MAX, USAGE_AHEAD_MS_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX, USAGE_TOKENS_MAX,
+};
 use super::moment::{iso_time, moment_ms};
 use super::refusals;
 use super::reply::Reply;
@@ -77,6 +79,10 @@ pub async fn record(context: &Context) -> Result<Reply, ApiError> {
         Some(Value::Number(number)) => Some(moment_ms(&number.to_string()).ok_or(bad_time())?),
         Some(_) => return Err(bad_time()),
     };
+    if created_at_ms.is_some_and(|at_ms| at_ms > now_ms().saturating_add(USAGE_AHEAD_MS_MAX)) {
+        let expected = "a time that is not in the future";
+        return Err(ApiError::InvalidField { field: "created_at", expected });
+    }
     let cost = match &body.cost_credits {
         None | Some(Value::Null) => None,
         Some(value) => {

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-/// The line of one request.
+/// The line of one request: all that is said of it, because every line costs.
 #[derive(Debug, Default, Serialize)]
 pub struct RequestLine<'a> {
     pub event: &'a str,
@@ -14,6 +14,12 @@ pub struct RequestLine<'a> {
     pub route: &'a str,
     pub status: u16,
     pub duration_ms: i64,
+    /// The name of the tenant's actor, when the tenant is known: a digest, so the line holds no address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<&'a str>,
+    /// An operator acted for the tenant.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub operator: bool,
     /// The stable code of an error response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
@@ -33,15 +39,6 @@ pub struct AttemptLine<'a> {
 struct FaultLine<'a> {
     event: &'a str,
     detail: &'a str,
-}
-
-#[derive(Serialize)]
-struct AuditLine<'a> {
-    event: &'a str,
-    request_id: &'a str,
-    route: &'a str,
-    /// The name of the tenant's actor: a digest, so the line holds no address.
-    actor: &'a str,
 }
 
 #[derive(Serialize)]
@@ -80,11 +77,6 @@ pub fn attempt(line: &AttemptLine<'_>) {
 /// Something an operator should look at. `detail` is ours: a broken rule or the database's words.
 pub fn fault(event: &str, detail: &str) {
     print(&FaultLine { event, detail });
-}
-
-/// An operator acted for a tenant.
-pub fn acted_for(request_id: &str, route: &str, actor: &str) {
-    print(&AuditLine { event: "admin_acted_for_tenant", request_id, route, actor });
 }
 
 fn print(line: &impl Serialize) {

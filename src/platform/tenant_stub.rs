@@ -12,8 +12,16 @@ use super::task::settled;
 /// The kind in an actor's name.
 const KIND: &str = "tenant";
 
+/// What the shell says of a command that it did not take (`src/shell.js`): nothing of it was run, nor will be.
+const NOT_TAKEN: &str = "too many commands wait";
+
 /// What the actor sends back.
 pub type Answer = Result<Reply, Refusal>;
+
+/// The name of a tenant's actor: a digest.
+pub fn name_of(tenant: &TenantId) -> String {
+    tenant.actor_name(KIND)
+}
 
 /// Sends `command` to the actor of `tenant` and waits for its answer. When this returns `Ok`, what the
 /// command did is on disk: the runtime holds the answer back until it is.
@@ -23,7 +31,7 @@ pub type Answer = Result<Reply, Refusal>;
 pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
     let call = Call { tenant: tenant.clone(), command };
     let bytes = serde_json::to_vec(&call).map_err(|error| unreachable(&error.to_string()))?;
-    let answer = hop(env, &tenant.actor_name(KIND), &bytes).await;
+    let answer = hop(env, &name_of(tenant), &bytes).await;
     let answer = answer.map_err(|error| unreachable(&words(&error)))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
     // Whether a refusal was worth a notice is the actor's own affair.
@@ -35,6 +43,11 @@ pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
         log::fault("actor_refused", &refusal.to_string());
     }
     answer
+}
+
+/// Whether the command is known not to have run. After any other failure it may have.
+pub fn was_not_taken(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Storage { detail } if detail.ends_with(NOT_TAKEN))
 }
 
 /// One call with bytes there and bytes back.
@@ -57,4 +70,19 @@ fn words(error: &JsValue) -> String {
 fn unreachable(detail: &str) -> Refusal {
     log::fault("actor_unreachable", detail);
     Refusal::Storage { detail: format!("tenant actor: {detail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_was_not_taken_is_told_from_one_that_may_have_run() {
+        let said = |detail: &str| Refusal::Storage { detail: format!("tenant actor: {detail}") };
+        assert!(was_not_taken(&said(NOT_TAKEN)));
+        assert!(!was_not_taken(&said("the actor was lost")));
+        assert!(!was_not_taken(&Refusal::Quarantined));
+        let shell = include_str!("../shell.js");
+        assert!(shell.contains(&format!("throw new Error('{NOT_TAKEN}')")), "the shell says it otherwise");
+    }
 }

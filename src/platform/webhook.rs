@@ -19,6 +19,8 @@ use super::timer;
 const DELIVERY_TIMEOUT_MS: i64 = 10_000;
 /// What a secret begins with; the rest is the key in base64.
 const SECRET_PREFIX: &str = "whsec_";
+/// A key's length in bytes, as the Standard Webhooks specification has it.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Why a delivery failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +95,19 @@ fn request(
     Ok(scope.fetch_with_str_and_init(url.as_str(), &init))
 }
 
-/// `v1,<base64>` over `id.time.body`; `None` for a secret that is not base64.
-pub fn sign(secret: &str, id: &str, at_s: i64, body: &str) -> Option<String> {
+/// Whether a secret can sign: `whsec_` and base64 of 24 to 64 bytes. With an empty key anybody could.
+pub fn is_secret(secret: &str) -> bool {
+    key_of(secret).is_some()
+}
+
+fn key_of(secret: &str) -> Option<Vec<u8>> {
     let key = STANDARD.decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret)).ok()?;
+    KEY_BYTES.contains(&key.len()).then_some(key)
+}
+
+/// `v1,<base64>` over `id.time.body`; `None` for a secret that is none.
+fn sign(secret: &str, id: &str, at_s: i64, body: &str) -> Option<String> {
+    let key = key_of(secret)?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
     mac.update(format!("{id}.{at_s}.{body}").as_bytes());
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
@@ -116,5 +128,16 @@ mod tests {
         );
         assert_eq!(signature.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
         assert_eq!(sign("whsec_***", "id", 1, ""), None);
+    }
+
+    #[test]
+    fn a_key_that_anybody_could_guess_signs_nothing() {
+        for (bytes, usable) in [(0, false), (1, false), (23, false), (24, true), (64, true), (65, false)] {
+            let secret = format!("whsec_{}", STANDARD.encode(vec![7_u8; bytes]));
+            assert_eq!(is_secret(&secret), usable, "{bytes} bytes");
+            assert_eq!(sign(&secret, "id", 1, "").is_some(), usable, "{bytes} bytes");
+        }
+        assert!(!is_secret(""));
+        assert!(is_secret(&secret([0; 32])), "one of our own");
     }
 }

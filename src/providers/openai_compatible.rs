@@ -1,5 +1,6 @@
 //! Providers that speak OpenAI's chat format over HTTPS.
 
+use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
@@ -22,11 +23,7 @@ pub async fn complete(provider: &Provider, request: &ChatRequest) -> Result<Answ
     let guard = AbortGuard::new();
     let response = post(provider, request, false, &guard).await?;
     expect_type(&response, "json")?;
-    let stream = response.body().ok_or(Failure::Malformed)?;
-    let body = streams::read_all(&stream, BODY_BYTES_MAX)
-        .await
-        .map_err(|_| Failure::Interrupted)?
-        .ok_or(Failure::TooLarge)?;
+    let body = body(&response).await?;
     guard.let_go();
     let text = String::from_utf8(body).map_err(|_| Failure::Malformed)?;
     Wire::parse(&text)?.into_answer(request, &provider.model, ANSWER_BYTES_MAX)
@@ -39,6 +36,28 @@ pub async fn open(provider: &Provider, request: &ChatRequest) -> Result<PieceStr
     expect_type(&response, "text/event-stream")?;
     let stream = response.body().ok_or(Failure::Malformed)?;
     PieceStream::new(&stream, Some(guard))
+}
+
+/// The whole body. One whose length is told is taken in one turn, where each piece of a stream would be one.
+async fn body(response: &Response) -> Result<Vec<u8>, Failure> {
+    if whole_length(&response.headers()).is_some_and(|length| length <= BODY_BYTES_MAX) {
+        let buffer = response.array_buffer().map_err(|_| Failure::Malformed)?;
+        let buffer = settled(&buffer).await.map_err(|_| Failure::Interrupted)?;
+        let bytes = Uint8Array::new(&buffer).to_vec();
+        return if bytes.len() > BODY_BYTES_MAX { Err(Failure::TooLarge) } else { Ok(bytes) };
+    }
+    let stream = response.body().ok_or(Failure::Malformed)?;
+    let bytes = streams::read_all(&stream, BODY_BYTES_MAX).await.map_err(|_| Failure::Interrupted)?;
+    bytes.ok_or(Failure::TooLarge)
+}
+
+/// The length a body will have. A compressed body's is not known: its header tells what comes over the wire.
+fn whole_length(headers: &Headers) -> Option<usize> {
+    let header = |name: &str| headers.get(name).ok().flatten();
+    if header("content-encoding").is_some_and(|encoding| encoding != "identity") {
+        return None;
+    }
+    header("content-length")?.trim().parse().ok()
 }
 
 async fn post(

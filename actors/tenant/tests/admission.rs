@@ -128,7 +128,7 @@ fn requests_in_flight_are_limited_for_tenant_and_key() {
     let left: Vec<_> = first.budgets.iter().map(|left| (left.policy.as_str(), left.remaining)).collect();
     assert_eq!(left, [("requests", 12), ("in-flight", 2), ("in-flight@k", 0)]);
     let refused = shell.admit(of_key("k", request("b", 10)), NOW_MS);
-    let Err(Refusal::RateLimited { policy, limit, window_ms, retry_after_ms }) = refused else {
+    let Err(Refusal::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 }) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!((policy.as_str(), limit, window_ms, retry_after_ms), ("in-flight@k", 1, 0, 1_000));

@@ -32,10 +32,14 @@ struct WireLimits {
     tiers: Option<Vec<String>>,
 }
 
+/// What limits that are none of these are told.
+const LIMITS: &str = "an object of `requests_per_minute`, `requests_burst`, `tokens_per_minute`, `tokens_burst` and \
+    `in_flight` (whole numbers), `credits_per_day` and `credits_burst` (credits), `tiers` (a list of names)";
+
 /// # Errors
-/// What is wrong, in words.
+/// What is wrong, in words of ours.
 pub fn limits_from_json(value: &Value) -> Result<Limits, String> {
-    let wire = WireLimits::deserialize(value).map_err(|error| error.to_string())?;
+    let wire = WireLimits::deserialize(value).map_err(|_| LIMITS.to_owned())?;
     let credits = |amount: Option<f64>, name: &str| match amount {
         None => Ok(None),
         Some(amount) => Micro::from_credits(amount).map(Some).ok_or_else(|| format!("{name} is no amount")),
@@ -51,6 +55,17 @@ pub fn limits_from_json(value: &Value) -> Result<Limits, String> {
         tiers: wire.tiers,
     };
     limits.check().map_err(|refusal| refusal.to_string())?;
+    let micro = |amount: Option<Micro>| amount.map(|amount| amount.0);
+    for (burst, name, limit, of) in [
+        (limits.requests_burst, "requests_burst", limits.requests_per_minute, "requests_per_minute"),
+        (limits.tokens_burst, "tokens_burst", limits.tokens_per_minute, "tokens_per_minute"),
+        (micro(limits.credits_burst), "credits_burst", micro(limits.credits_per_day), "credits_per_day"),
+    ] {
+        // Zero is no limit.
+        if limit.is_some_and(|limit| limit > 0 && burst.is_some_and(|burst| burst > limit)) {
+            return Err(format!("`{name}` is no more than `{of}`"));
+        }
+    }
     Ok(limits)
 }
 

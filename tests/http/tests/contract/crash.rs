@@ -163,3 +163,49 @@ async fn a_restart_changes_nothing() {
     let World { stack, .. } = world;
     stack.stop();
 }
+
+/// What was charged on the way stays charged, and the answer is lost with the process: the key cannot give it again,
+/// and says so with what it cost.
+#[tokio::test]
+async fn a_key_that_was_charged_without_a_reply_says_so() {
+    let mut world = short_holds().await;
+    let tenant = world.tenant("charged-lost", 2.0).await;
+    let marker = unique_marker();
+    let endless = Completion::numbered(1_000, Duration::from_millis(2)).ending(Ending::Endless);
+    world.groq.script(&marker, [Behaviour::Complete(endless)]);
+    let body = json!({"input": marker, "max_tokens": 4_000, "on_hold_used": "top_up"});
+    let stream = tenant.ask(&body).idempotency_key("lost").open().await.expect_stream().await;
+    eventually(Duration::from_secs(3), "a part is charged", || async {
+        let entries = tenant.ledger().await;
+        if entries.len() > 1 { Ok(()) } else { Err(entries) }
+    })
+    .await;
+    world.stack.kill_workerd();
+    assert!(stream.drain().await.broken, "the client sees that it was cut");
+    world.stack.restart();
+    let tenant = returned(&world, tenant);
+    let bound = Duration::from_millis(HOLD_TTL_MS) * 2 + ALARM_LATENESS;
+    eventually(bound, "the hold has ended by its deadline", || async {
+        let holds = tenant.open_holds().await;
+        if holds.is_empty() { Ok(()) } else { Err(holds) }
+    })
+    .await;
+    let balance = tenant.balance().await;
+    assert!(balance < 2.0, "a part was charged");
+    for streams in [false, true] {
+        let call = tenant.ask(&body).idempotency_key("lost");
+        let reply = if streams { call.open().await.into_reply().await } else { call.send().await };
+        let reply = reply.expect_error(409, "charged_without_reply");
+        let said = reply.json();
+        assert_credits(
+            (number(&said, "charged") * 1e3).round(),
+            ((2.0 - balance) * 1e3).round(),
+            "the charge",
+        );
+        assert_credits(number(&said, "balance"), balance, "the balance");
+        assert_eq!(reply.header("retry-after"), None, "waiting does not help");
+    }
+    let call = tenant.ask(&json!({"input": "again"})).idempotency_key("another");
+    call.send().await.expect(200);
+    assert_eq!(world.calls_anywhere(&marker), 1, "it ran once");
+}

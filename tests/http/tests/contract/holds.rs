@@ -76,6 +76,7 @@ async fn an_open_hold_says_who_owns_it_and_until_when() {
     assert!((0.0..10_000.0).contains(&age_ms), "{hold}");
     assert_eq!(hold["ended_at"], Value::Null);
     assert_credits(number(&hold, "charged"), 0.0, "nothing is charged yet");
+    assert_credits(number(&hold, "held"), number(&hold, "amount"), "so all of it is held");
     assert!(tenant.open_holds().await.is_empty(), "a hold that was settled is not open");
     let expired = tenant.items("/api/credits/holds?state=expired").await;
     assert!(expired.is_empty(), "nor has it expired: {expired:?}");

@@ -87,6 +87,51 @@ async fn twenty_at_once_are_one_charge_and_twenty_equal_replies() {
     other.expect_error(409, "idempotency_conflict");
 }
 
+/// Who waits for the first one asks its actor now and then. Beyond some dozens they are told so at once.
+#[tokio::test]
+async fn a_crowd_with_one_key_is_one_charge_and_not_all_of_it_waits() {
+    const CROWD: usize = 150;
+    const WAITERS_MAX: usize = 64;
+    let world = World::verified().await;
+    let tenant = world.tenant("crowd", 1.0).await;
+    let marker = unique_marker();
+    let answer = Behaviour::answer("one answer", Usage::new(52, 192));
+    world.groq.script(&marker, [Behaviour::late(Duration::from_millis(1_600), answer)]);
+    let body = json!({"input": marker});
+    let calls = (0..CROWD).map(|_| keyed(&tenant, ASK[0], "crowd", &body));
+    let replies = futures::future::join_all(calls).await;
+    let (answered, told): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
+    assert_eq!(answered.iter().filter(|reply| reply.header(REPLAYED).is_none()).count(), 1, "one ran");
+    assert!(answered.len() > WAITERS_MAX, "{} were answered", answered.len());
+    assert!(!told.is_empty(), "all of them waited");
+    for reply in told {
+        let reply = reply.expect_error(409, "idempotency_in_progress");
+        assert!(reply.must_header("retry-after").parse::<u64>().is_ok_and(|wait_s| wait_s >= 1));
+    }
+    assert_eq!(world.calls_anywhere(&marker), 1);
+    assert_credits(tenant.settled_balance().await, 1.0 - 0.012, "one charge");
+}
+
+/// A tier is a header, but another tier is another question: its answer has other models behind it.
+#[tokio::test]
+async fn another_tier_with_the_same_key_is_a_conflict() {
+    let world = World::verified().await;
+    let tenant = world.tenant("tier-key", 1.0).await;
+    let body = json!({"input": unique_marker()});
+    let ask = |tier: &'static str| {
+        let call = tenant.ask(&body).idempotency_key("tier");
+        if tier.is_empty() { call.send() } else { call.header("x-intelligence-tier", tier).send() }
+    };
+    ask("high").await.expect(200);
+    for other in ["", "standard"] {
+        ask(other).await.expect_error(409, "idempotency_conflict");
+    }
+    for same in ["high", "HIGH"] {
+        assert_eq!(ask(same).await.expect(200).must_header(REPLAYED), "true", "{same}");
+    }
+    assert_eq!(tenant.usage().await.len(), 1);
+}
+
 /// A request that came to nothing leaves its key free: the client may try again with it.
 #[tokio::test]
 async fn a_failed_ask_can_be_tried_again_with_its_key() {

@@ -109,7 +109,7 @@ async fn the_audit_can_begin_after_any_entry() {
     let unknown = whole(&entries[0], "seq") + 1_000;
     let path = format!("/api/credits/verify?from={unknown}");
     tenant.get(&path).send().await.expect_error(404, "not_found");
-    for from in ["abc", "-1", "1.5", "99999999999999999999"] {
+    for from in ["abc", "-1", "1.5", "9007199254740992", "9007199254740993", "99999999999999999999"] {
         let reply = tenant.get("/api/credits/verify").query("from", from).send().await;
         let reply = reply.expect_error(400, "invalid_field");
         assert_eq!(text(&reply.json(), "field"), "from");
@@ -196,7 +196,9 @@ async fn the_balance_at_an_entry_is_the_one_the_ledger_has() {
         let reply = tenant.get("/api/credits").query("entry", unknown).send().await;
         reply.expect_error(404, "not_found");
     }
-    for wrong in ["abc", "1.0", "1e1", "99999999999999999999"] {
+    let largest = tenant.get("/api/credits").query("entry", "9007199254740991").send().await;
+    largest.expect_error(404, "not_found");
+    for wrong in ["abc", "1.0", "1e1", "9007199254740992", "9007199254740993", "99999999999999999999"] {
         let reply = tenant.get("/api/credits").query("entry", wrong).send().await;
         let reply = reply.expect_error(400, "invalid_field");
         assert_eq!(text(&reply.json(), "field"), "entry");

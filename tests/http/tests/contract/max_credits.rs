@@ -147,10 +147,10 @@ async fn topping_up_goes_on_to_the_end_of_the_answer() {
     let whole = answer.text();
     world.groq.script(&marker, [Behaviour::Complete(answer)]);
     let body = json!({
-        "input": marker, "max_tokens": 400, "max_credits": 0.005, "on_hold_used": "top_up",
+        "input": marker, "max_tokens": 400, "max_credits": 0.008, "on_hold_used": "top_up",
     });
     let stream = tenant.post("/api/si/ask").json(&body).open().await.expect_stream().await;
-    assert_eq!(stream.header("x-credits-held"), Some("0.005"), "no more is set aside at first");
+    assert_eq!(stream.header("x-credits-held"), Some("0.008"), "no more is set aside at first");
     let transcript = stream.drain().await;
     assert_eq!(transcript.text(), whole);
     assert!(transcript.comment("done").is_some(), "{transcript:?}");
@@ -183,12 +183,12 @@ async fn topping_up_ends_where_the_request_said_it_would() {
 #[tokio::test]
 async fn topping_up_ends_when_the_balance_is_used_up() {
     let world = World::verified().await;
-    // Not a whole number of steps of 0.005: the last one is what is left.
+    // Not a whole number of steps: the last one is what is left.
     let tenant = world.tenant("topped-out", 0.018).await;
     let marker = unique_marker();
     world.groq.script(&marker, [endless()]);
     let body = json!({
-        "input": marker, "max_tokens": 4_000, "max_credits": 0.005, "on_hold_used": "top_up",
+        "input": marker, "max_tokens": 4_000, "max_credits": 0.008, "on_hold_used": "top_up",
     });
     let transcript = streamed(&tenant, "/api/si/ask", &body).await;
     let error = cut_error(&transcript, false);

@@ -79,18 +79,42 @@ async fn an_operator_acts_for_a_tenant_and_it_is_logged() {
     for call in calls {
         let reply = call.send().await.expect(200);
         assert_credits(number(&reply.json(), "balance"), 6.0, "the tenant's balance");
-        let request_id = reply.must_header("x-request-id").to_owned();
-        let bound = std::time::Duration::from_secs(5);
-        http_tests::poll::eventually(bound, "the audit line is logged", || async {
-            let log = world.stack.log().text();
-            let mut lines = log.lines().filter(|line| line.contains(&request_id));
-            let line = lines.find(|line| line.contains("admin_acted_for_tenant"));
-            let line = line.ok_or("no line")?;
-            assert!(!line.contains(&tenant.email), "the log holds an address: {line}");
-            Ok::<(), &str>(())
-        })
-        .await;
+        let line = log_line(world, reply.must_header("x-request-id")).await;
+        assert_eq!(line.get("operator"), Some(&json!(true)), "{line}");
+        assert_actor(&line, &tenant.email);
     }
+    let body = json!({"email": tenant.email, "delta": 1});
+    let adjusted = tenant.client.post("/api/credits/adjust").admin().json(&body).send().await.expect(200);
+    let line = log_line(world, adjusted.must_header("x-request-id")).await;
+    assert_eq!(line.get("operator"), Some(&json!(true)), "{line}");
+    // The tenant itself is told by the same name, and is no operator; nobody has none.
+    let own = tenant.get("/api/credits").send().await.expect(200);
+    let own = log_line(world, own.must_header("x-request-id")).await;
+    assert_eq!((own.get("operator"), own.get("actor")), (None, line.get("actor")), "{own}");
+    assert_actor(&own, &tenant.email);
+    let nobody = tenant.client.get("/healthz").send().await.expect(200);
+    let nobody = log_line(world, nobody.must_header("x-request-id")).await;
+    assert_eq!((nobody.get("operator"), nobody.get("actor")), (None, None), "{nobody}");
+}
+
+/// The one line that the log has of a request.
+async fn log_line(world: &World, request_id: &str) -> Value {
+    let bound = std::time::Duration::from_secs(5);
+    http_tests::poll::eventually(bound, "the request is logged", || async {
+        let log = world.stack.log().text();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(request_id)).collect();
+        let [line] = lines.as_slice() else { return Err(lines.len()) };
+        let line = line.find('{').and_then(|start| line.get(start..)).unwrap_or_default();
+        Ok(serde_json::from_str(line).expect("a line of JSON"))
+    })
+    .await
+}
+
+fn assert_actor(line: &Value, email: &str) {
+    let actor = text(line, "actor");
+    let digits = actor.strip_prefix("v1-").unwrap_or_default();
+    assert!(digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+    assert!(!line.to_string().contains(email), "the log holds an address: {line}");
 }
 
 #[tokio::test]

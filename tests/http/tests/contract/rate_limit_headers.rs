@@ -82,11 +82,12 @@ async fn every_refusal_for_a_budget_tells_which_one_and_when() {
     let world = World::verified().await;
     let body = json!({"input": "hi", "max_tokens": 500});
     let rows = [
-        ("requests", json!({"requests_per_minute": 2, "requests_burst": 1})),
-        ("tokens", json!({"tokens_per_minute": 1_300, "tokens_burst": 650})),
-        ("credits-per-day", json!({"credits_per_day": 0.06, "credits_burst": 0.03})),
+        // The first request used one of one, 500 of 650 tokens, and 0.025 of 0.030.
+        ("requests", json!({"requests_per_minute": 2, "requests_burst": 1}), 0..1),
+        ("tokens", json!({"tokens_per_minute": 1_300, "tokens_burst": 650}), 150..400),
+        ("credits-per-day", json!({"credits_per_day": 0.06, "credits_burst": 0.03}), 5..8),
     ];
-    for (policy, limits) in rows {
+    for (policy, limits, left) in rows {
         let tenant = world.tenant("told-429", 1.0).await;
         tenant.put_limits(json!({"limits": limits})).await.expect(200);
         let marker = unique_marker();
@@ -99,7 +100,8 @@ async fn every_refusal_for_a_budget_tells_which_one_and_when() {
             let reply = reply.expect_error(429, "rate_limited");
             let budgets = rate_limit::budgets(&reply.headers);
             assert_eq!(budgets.len(), 1, "{budgets:?}");
-            assert_eq!((budgets[0].policy.as_str(), budgets[0].remaining), (policy, 0));
+            assert_eq!(budgets[0].policy, policy);
+            assert!(left.contains(&budgets[0].remaining), "what is really left: {budgets:?}");
             let retry_after_s: i64 = reply.must_header("retry-after").parse().expect("whole seconds");
             assert_eq!(budgets[0].reset_s, Some(retry_after_s), "{policy}");
             assert!(retry_after_s >= 1, "{policy}");

@@ -51,6 +51,23 @@ async fn every_member_may_be_absent() {
     }
 }
 
+/// A clock may be a little ahead; an event of tomorrow would stay the newest of the list for a day.
+#[tokio::test]
+async fn an_event_may_be_dated_a_few_minutes_ahead_and_no_more() {
+    let world = World::verified().await;
+    let tenant = world.tenant("ahead-usage", 0.0).await;
+    let at = |minutes: i64| (chrono::Utc::now() + chrono::Duration::minutes(minutes)).to_rfc3339();
+    record(&tenant, &json!({"created_at": at(4)})).await;
+    record(&tenant, &json!({"created_at": at(-60 * 24 * 400)})).await;
+    for minutes in [6, 60 * 24, 60 * 24 * 365 * 50] {
+        let body = json!({"created_at": at(minutes)});
+        let reply = tenant.post("/api/billing/usage").json(&body).send().await;
+        let reply = reply.expect_error(400, "invalid_field");
+        assert_eq!(text(&reply.json(), "field"), "created_at", "{minutes} minutes ahead");
+    }
+    assert_eq!(tenant.usage().await.len(), 2);
+}
+
 #[tokio::test]
 async fn the_same_id_twice_is_one_event() {
     let world = World::verified().await;

@@ -43,7 +43,7 @@ pub enum Fate {
     Refused,
     /// 502
     Failed,
-    /// 409: the first request with the key takes longer than an ask may.
+    /// 409: the first request with the key takes longer than an ask may, or too many wait for it already.
     KeyInUse,
     Left,
     Unexpected(String),

@@ -1,6 +1,7 @@
 //! What must hold of the books after it, whatever happened.
 
 use crate::asks::Outcome;
+use crate::providers::REPORTED_MORE;
 use http_tests::poll::eventually;
 use http_tests::world::{Tenant, number, text, whole};
 use serde_json::{Value, json};
@@ -25,6 +26,23 @@ fn micro(credits: f64) -> i64 {
 fn sum_of(entries: &[Value], kinds: &[&str]) -> i64 {
     let ours = entries.iter().filter(|entry| kinds.contains(&text(entry, "kind")));
     ours.map(|entry| whole(entry, "amount_micro")).sum()
+}
+
+/// What was used and not paid for is of providers that reported more than the hold was made for, and of nothing else:
+/// what is asked for is paid for.
+fn shortfalls_are_explained(entries: &[Value], usage: &[Value], seed: u64) {
+    let short: Vec<&Value> = entries.iter().filter(|entry| whole(entry, "shortfall_micro") > 0).collect();
+    for entry in &short {
+        let hold = text(entry, "operation");
+        let item = usage.iter().find(|item| text(item, "id") == hold);
+        let item = item.unwrap_or_else(|| panic!("seed {seed}: no usage item of {entry}"));
+        let tokens = (number(item, "tokens_in"), number(item, "tokens_out"));
+        #[allow(clippy::cast_precision_loss)]
+        let more = (REPORTED_MORE.prompt_tokens as f64, REPORTED_MORE.completion_tokens as f64);
+        assert_eq!(tokens, more, "seed {seed}: a shortfall of an honest answer: {entry}, {item}");
+    }
+    let sum: i64 = short.iter().map(|entry| whole(entry, "shortfall_micro")).sum();
+    println!("  {sum} micro-credits were short, of {} answers that reported more than was held", short.len());
 }
 
 /// The ledger, the usage and the balance tell the same, and no more was charged than was given.
@@ -54,6 +72,7 @@ pub async fn agree(tenant: &Tenant, credit: f64, outcomes: &[Outcome], seed: u64
             "seed {seed}: {request_id} was acknowledged and is not there"
         );
     }
+    shortfalls_are_explained(&entries, &usage, seed);
     let expired = tenant.walk("/api/credits/holds?state=expired").await;
     let mut outcomes_of_usage: BTreeMap<&str, usize> = BTreeMap::new();
     for item in &usage {

@@ -17,6 +17,9 @@ const WEATHERS: [(Weather, usize); 8] = [
     (Weather::Endless, 4),
 ];
 
+/// What a provider reports that counts more than the hold was made for.
+pub const REPORTED_MORE: Usage = Usage::new(300, 250);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     Fair,
@@ -77,7 +80,7 @@ pub fn script(world: &World) -> Run {
             Weather::Stalls => (ending(Ending::Stalled), fair()),
             Weather::Slow => (Behaviour::late(Duration::from_secs(2), fair()), fair()),
             Weather::ReportsMore => {
-                let answer = || Behaviour::answer("few words", Usage::new(300, 250));
+                let answer = || Behaviour::answer("few words", REPORTED_MORE);
                 (answer(), answer())
             }
             Weather::Endless => {

@@ -161,7 +161,10 @@ impl Model {
                 Err(Denied::After(retry_after_ms)) => {
                     if longest.as_ref().is_none_or(|before| wait_ms(before) < retry_after_ms) {
                         let policy = name(NAMES[at]);
-                        longest = Some(Refusal::RateLimited { policy, limit, window_ms, retry_after_ms });
+                        let (remaining, _) = meter.left(&budget, now_ms);
+                        let refusal =
+                            Refusal::RateLimited { policy, limit, window_ms, retry_after_ms, remaining };
+                        longest = Some(refusal);
                     }
                 }
             }
@@ -171,8 +174,13 @@ impl Model {
             let open = self.state.open_holds().filter(|hold| key.is_none() || hold.api_key == key).count();
             let (open, policy) = (i64::try_from(open).unwrap(), name("in-flight"));
             if open >= limit {
-                let retry_after_ms = IN_FLIGHT_WAIT_MS;
-                return Ok(Some(Refusal::RateLimited { policy, limit, window_ms: 0, retry_after_ms }));
+                return Ok(Some(Refusal::RateLimited {
+                    policy,
+                    limit,
+                    window_ms: 0,
+                    retry_after_ms: IN_FLIGHT_WAIT_MS,
+                    remaining: 0,
+                }));
             }
             shown.push(BudgetShown { policy, limit, remaining: limit - open - 1, window_ms: 0, reset_ms: 0 });
         }
