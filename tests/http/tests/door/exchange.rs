@@ -1,5 +1,5 @@
-//! `POST /auth/exchange`: an ID token of a trusted issuer for a token of ours, the issuer being one of a few lines. The
-//! same with a real one is in `ops/oidc`.
+//! `POST /auth/exchange`: an ID token of a trusted issuer for a token of ours. The issuer here is a few lines that can
+//! also be wrong on purpose.
 
 use http_tests::json_service::JsonService;
 use http_tests::keys::{self, KeyPair};

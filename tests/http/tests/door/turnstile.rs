@@ -10,6 +10,7 @@ const JUDGE: &str = "/turnstile/v0/siteverify";
 async fn world(judge: &JsonService) -> World {
     World::private(json!({
         "TURNSTILE_SECRET": SECRET,
+        "GUEST_TOKENS_PER_MINUTE": "0",
         "TURNSTILE_VERIFY_URL": format!("{}{JUDGE}", judge.origin()),
     }))
     .await
