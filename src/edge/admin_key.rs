@@ -3,6 +3,9 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::address_limits;
+use super::error::ApiError;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdminKey {
     /// No admin header was sent.
@@ -10,6 +13,26 @@ pub enum AdminKey {
     Valid,
     /// Wrong, blank, or two headers that disagree.
     Invalid,
+    /// The same, from an address that tried too often.
+    TooOften {
+        limit: i64,
+        window_ms: i64,
+        retry_after_ms: i64,
+    },
+}
+
+impl AdminKey {
+    /// What a request with such a key is told, whatever else it asks; `None` where nothing speaks against it.
+    pub fn refusal(self) -> Option<ApiError> {
+        match self {
+            Self::Absent | Self::Valid => None,
+            Self::Invalid => Some(ApiError::Unauthorized),
+            Self::TooOften { limit, window_ms, retry_after_ms } => {
+                let policy = address_limits::ADMIN_FAILURES_POLICY.to_owned();
+                Some(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms })
+            }
+        }
+    }
 }
 
 /// Judges `X-Admin-Key` and `X-Admin-Token`, which mean the same.

@@ -1,16 +1,59 @@
 //! Guest tokens and the public keys that verify them.
 
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::address_limits::Address;
+use super::admin_key::AdminKey;
 use super::context::Context;
 use super::error::ApiError;
+use super::identity;
+use super::limits::{JSON_BODY_BYTES_MAX, USER_TOKEN_TTL_S_MAX};
 use super::reply::Reply;
-use super::{jwks, tokens};
+use super::{address_limits, json_body, jwks, tokens, turnstile};
+use crate::platform::{log, now_ms};
 
 /// `POST /auth/guest`: `{token, exp}`.
 pub async fn guest(context: &Context) -> Result<Reply, ApiError> {
+    let config = &context.config;
+    address_limits::guest_token(Address::of(&context.inbound), config.guest_tokens_per_minute, now_ms())?;
+    turnstile::check(context).await?;
     let (token, exp) = tokens::mint_guest(&context.config).await?;
     Ok(Reply::json(200, &json!({ "token": token, "exp": exp })))
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    email: Option<Value>,
+    ttl_s: Option<Value>,
+}
+
+/// The shortest life of a token, in seconds, as for guests.
+const TOKEN_TTL_S_MIN: i64 = 60;
+
+/// `POST /api/admin/tokens` by a backend that signs its own users in: `{email, ttl_s?}` → `{token, exp, email}`.
+pub async fn user_token(context: &Context) -> Result<Reply, ApiError> {
+    context.require_admin()?;
+    let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
+    let body: TokenBody = json_body::parse(&bytes)?;
+    let email = match body.email.as_ref() {
+        None | Some(Value::Null) => return Err(ApiError::MissingEmail),
+        Some(Value::String(email)) if email.trim().is_empty() => return Err(ApiError::MissingEmail),
+        // A guest is nobody whom a backend could have signed in.
+        Some(Value::String(email)) => identity::named(email, AdminKey::Absent)?,
+        Some(_) => return Err(ApiError::InvalidEmail),
+    };
+    let expected = "whole seconds from 60 to 604800";
+    let ttl_s = match body.ttl_s.filter(|ttl| !ttl.is_null()) {
+        None => context.config.token_ttl_s,
+        Some(ttl) => ttl
+            .as_i64()
+            .filter(|ttl| (TOKEN_TTL_S_MIN..=USER_TOKEN_TTL_S_MAX).contains(ttl))
+            .ok_or(ApiError::InvalidField { field: "ttl_s", expected })?,
+    };
+    log::acted_for(&context.request_id, context.route, &email.actor_name("tenant"));
+    let (token, exp) = tokens::mint_user(&context.config, email.label(), ttl_s).await?;
+    Ok(Reply::json(200, &json!({ "token": token, "exp": exp, "email": email.label() })))
 }
 
 /// `GET /.well-known/jwks.json`: public members only. The one JSON reply that may be cached.

@@ -8,13 +8,14 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::JsValue;
 use worker::Env;
 
+use super::address_limits::{self, Address};
 use super::admin_key::{self, AdminKey};
 use super::error::ApiError;
 use super::identity::{self, Caller, Evidence, Proof};
 use super::inbound::Inbound;
 use super::{cors, jwt, tokens};
 use crate::platform::config::Config;
-use crate::platform::{log, tenant_stub};
+use crate::platform::{log, now_ms, tenant_stub};
 
 const COOKIE: &str = "cog_auth_jwt";
 
@@ -74,7 +75,11 @@ impl Context {
         *self.admin.get_or_init(|| {
             let key = self.inbound.header("x-admin-key");
             let token = self.inbound.header("x-admin-token");
-            admin_key::judge(key.as_deref(), token.as_deref(), &self.config.admin_key_digests)
+            let judged = admin_key::judge(key.as_deref(), token.as_deref(), &self.config.admin_key_digests);
+            if judged != AdminKey::Invalid {
+                return judged;
+            }
+            address_limits::admin_failure(Address::of(&self.inbound), now_ms())
         })
     }
 
@@ -83,7 +88,7 @@ impl Context {
     pub fn require_admin(&self) -> Result<(), ApiError> {
         match self.admin_key() {
             AdminKey::Valid => Ok(()),
-            AdminKey::Absent | AdminKey::Invalid => Err(ApiError::Unauthorized),
+            other => Err(other.refusal().unwrap_or(ApiError::Unauthorized)),
         }
     }
 

@@ -28,6 +28,10 @@ pub enum ApiError {
     IdentityUnproven,
     IdentityMismatch,
     OriginForbidden,
+    MissingTurnstile,
+    TurnstileFailed,
+    ExchangeUnconfigured,
+    EmailUnverified,
     Unauthorized,
     SigningUnconfigured,
     // Bodies and parameters
@@ -124,6 +128,10 @@ impl ApiError {
             Self::IdentityUnproven => "identity_unproven",
             Self::IdentityMismatch => "identity_mismatch",
             Self::OriginForbidden => "origin_forbidden",
+            Self::MissingTurnstile => "missing_turnstile",
+            Self::TurnstileFailed => "turnstile_failed",
+            Self::ExchangeUnconfigured => "exchange_unconfigured",
+            Self::EmailUnverified => "email_unverified",
             Self::Unauthorized => "unauthorized",
             Self::SigningUnconfigured => "signing_unconfigured",
             Self::InvalidJson => "invalid_json",
@@ -176,7 +184,13 @@ impl ApiError {
             | Self::InvalidAmount => 400,
             Self::TokenInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
             Self::InsufficientCredits { .. } => 402,
-            Self::IdentityMismatch | Self::OriginForbidden | Self::TierNotAllowed { .. } => 403,
+            Self::IdentityMismatch
+            | Self::OriginForbidden
+            | Self::TurnstileFailed
+            | Self::EmailUnverified
+            | Self::TierNotAllowed { .. } => 403,
+            Self::MissingTurnstile => 400,
+            Self::ExchangeUnconfigured => 501,
             Self::NotFound | Self::UriTooLong => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
@@ -214,6 +228,10 @@ impl ApiError {
             Self::IdentityUnproven => "an address alone proves nothing: send a token for it".to_owned(),
             Self::IdentityMismatch => "the identities given contradict each other".to_owned(),
             Self::OriginForbidden => "a cookie counts only from an allowed origin".to_owned(),
+            Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`".to_owned(),
+            Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one".to_owned(),
+            Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens".to_owned(),
+            Self::EmailUnverified => "the issuer did not verify the token's e-mail address".to_owned(),
             Self::Unauthorized => "a valid X-Admin-Key is needed".to_owned(),
             Self::SigningUnconfigured => {
                 "the service has no usable signing key; /ready tells which mistake it is".to_owned()

@@ -42,8 +42,8 @@ pub fn resolve(
     admin: AdminKey,
     mode: IdentityMode,
 ) -> Result<Option<Caller>, ApiError> {
-    if admin == AdminKey::Invalid {
-        return Err(ApiError::Unauthorized);
+    if let Some(refusal) = admin.refusal() {
+        return Err(refusal);
     }
     let proven = evidence.claims.map(tenant_of).transpose()?;
     let Some(claimed) = claimed(evidence, admin)? else {

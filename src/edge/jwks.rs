@@ -55,6 +55,14 @@ fn union(stored: &Value, config: &Config) -> Vec<Value> {
     keys
 }
 
+/// Id, modulus and exponent of each usable key of a published set.
+pub fn rsa_keys(set: &Value) -> Vec<(String, String, String)> {
+    let listed = set.get("keys").and_then(Value::as_array);
+    let usable = listed.into_iter().flatten().filter_map(public_members).take(PUBLIC_KEYS_MAX);
+    let text = |key: &Value, name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    usable.map(|key| (text(&key, "kid"), text(&key, "n"), text(&key, "e"))).collect()
+}
+
 fn public_members(key: &Value) -> Option<Value> {
     let key = key.as_object()?;
     let says = |name: &str, wanted: &str| key.get(name).is_none_or(|value| value.as_str() == Some(wanted));

@@ -33,6 +33,11 @@ pub struct Claims {
     pub sub: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// Of ID tokens: whether the issuer verified the address, and to whom it gave the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub em: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

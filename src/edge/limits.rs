@@ -18,6 +18,12 @@ pub const PUBLIC_KEYS_MAX: usize = 16;
 pub const PUBLIC_KEYS_TTL_MS: i64 = 300_000;
 /// How soon an unknown key id may cause another read of KV, so that forged ids cannot cause many.
 pub const PUBLIC_KEYS_REFRESH_MS: i64 = 10_000;
+/// How long keys of an issuer we trust are used before they are read again, and how soon an unknown key id may cause
+/// another read.
+pub const ISSUER_KEYS_TTL_MS: i64 = 600_000;
+pub const ISSUER_KEYS_REFRESH_MS: i64 = 30_000;
+/// The longest life of a token that an operator asks for, in seconds: a week.
+pub const USER_TOKEN_TTL_S_MAX: i64 = 604_800;
 /// Clock difference that is forgiven in `nbf` and `iat`.
 pub const CLOCK_LEEWAY_S: i64 = 60;
 /// Rows a list returns when nothing is said, and at most.

@@ -3,6 +3,7 @@
 //! Owns: the route table, identity, CORS, limits, replies. Never does: change a tenant's state; that is
 //! asked of its actor.
 
+mod address_limits;
 mod admin;
 mod admin_key;
 mod ai_binding;
@@ -14,6 +15,7 @@ mod cors;
 mod credits;
 mod dispatch;
 mod error;
+mod exchange;
 mod health;
 mod identity;
 mod inbound;
@@ -33,6 +35,7 @@ mod reply;
 mod routes;
 mod tenant_limits;
 mod tokens;
+mod turnstile;
 mod usage;
 mod waiters;
 

@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     GuestToken,
+    UserToken,
+    Exchange,
     Jwks,
     Balance,
     Adjust,
@@ -39,8 +41,9 @@ const PATCH: &str = "PATCH";
 const DELETE: &str = "DELETE";
 
 use Action::{
-    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, EnvSnapshot, GuestToken, Health, Holds, Jwks, Ledger,
-    LimitsSet, LimitsShow, NotImplemented, Notices, Ready, UsageList, UsageRecord, Verify,
+    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, EnvSnapshot, Exchange, GuestToken, Health, Holds,
+    Jwks, Ledger, LimitsSet, LimitsShow, NotImplemented, Notices, Ready, UsageList, UsageRecord, UserToken,
+    Verify,
 };
 
 const fn route(paths: &'static [&'static str], methods: &'static [(&'static str, Action)]) -> Route {
@@ -66,6 +69,8 @@ const BUILT: &[Route] = &[
         &[(GET, UsageList), (POST, UsageRecord)],
     ),
     route(&["/auth/guest", "/api/auth/guest", "/api/v1/auth/guest"], &[(POST, GuestToken)]),
+    route(&["/auth/exchange"], &[(POST, Exchange)]),
+    route(&["/api/admin/tokens"], &[(POST, UserToken)]),
     route(&["/.well-known/jwks.json"], &[(GET, Jwks)]),
     route(&["/api/credits/adjust"], &[(POST, Adjust)]),
     route(&["/api/credits/ledger"], &[(GET, Ledger)]),
@@ -110,8 +115,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/si/feedback"], &[(POST, NotImplemented)]),
     route(&["/api/keys"], &[(GET, NotImplemented), (POST, NotImplemented)]),
     route(&["/api/keys/:id"], &[(DELETE, NotImplemented)]),
-    route(&["/auth/exchange"], &[(POST, NotImplemented)]),
-    route(&["/api/admin/tokens"], &[(POST, NotImplemented)]),
     route(&["/api/admin/cleanup"], &[(POST, NotImplemented)]),
     route(&["/api/admin/backfill"], &[(POST, NotImplemented)]),
     route(&["/api/admin/drift"], &[(GET, NotImplemented)]),

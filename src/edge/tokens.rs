@@ -16,6 +16,8 @@ use crate::platform::{now_ms, random_id};
 
 /// The role in a guest's token.
 pub const GUEST: &str = "guest";
+/// The role in a user's token.
+const USER: &str = "user";
 
 thread_local! {
     static SIGNING_KEY: RefCell<Option<CryptoKey>> = const { RefCell::new(None) };
@@ -27,16 +29,25 @@ thread_local! {
 /// # Errors
 /// `SigningUnconfigured` without a usable key.
 pub async fn mint_guest(config: &Config) -> Result<(String, i64), ApiError> {
+    let sub = Some(format!("guest:{}", random_id()));
+    let claims = Claims { sub, role: Some(GUEST.to_owned()), ..Claims::default() };
+    mint(config, claims, config.token_ttl_s).await
+}
+
+/// Signs a token for a user whose address somebody we trust has verified; it lives for `ttl_s` seconds.
+///
+/// # Errors
+/// `SigningUnconfigured` without a usable key.
+pub async fn mint_user(config: &Config, email: &str, ttl_s: i64) -> Result<(String, i64), ApiError> {
+    let (sub, address) = (Some(email.to_owned()), Some(email.to_owned()));
+    let claims = Claims { sub, email: address, role: Some(USER.to_owned()), ..Claims::default() };
+    mint(config, claims, ttl_s).await
+}
+
+async fn mint(config: &Config, claims: Claims, ttl_s: i64) -> Result<(String, i64), ApiError> {
     let iat = now_ms() / 1_000;
-    let exp = iat.saturating_add(config.token_ttl_s);
-    let claims = Claims {
-        iss: Some(config.issuer.clone()),
-        sub: Some(format!("guest:{}", random_id())),
-        role: Some(GUEST.to_owned()),
-        iat: Some(iat),
-        exp: Some(exp),
-        ..Claims::default()
-    };
+    let exp = iat.saturating_add(ttl_s);
+    let claims = Claims { iss: Some(config.issuer.clone()), iat: Some(iat), exp: Some(exp), ..claims };
     let signed = jwt::compose(&config.kid, &claims).ok_or(ApiError::SigningUnconfigured)?;
     let key = signing_key(config).await?;
     let signature =

@@ -10,6 +10,7 @@ use actors::tenant::Policy;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
+mod identity;
 mod parse;
 mod plans;
 mod providers;
@@ -20,6 +21,7 @@ mod tiers;
 #[cfg(test)]
 mod tests;
 
+pub use identity::{TrustedIssuer, Turnstile};
 pub use plans::{limits_from_json, limits_to_json};
 pub use providers::{Provider, ProviderKind, safe_url};
 pub use signing::{SigningKey, SigningProblem};
@@ -68,6 +70,10 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     pub issuer: String,
     pub token_ttl_s: i64,
+    pub trusted_issuers: Vec<TrustedIssuer>,
+    pub turnstile: Option<Turnstile>,
+    /// Guest tokens one network address is given in a minute; zero is no limit.
+    pub guest_tokens_per_minute: i64,
     pub kid: String,
     pub signing: Result<SigningKey, SigningProblem>,
     /// SHA-256 digests of the live admin keys, so that comparing takes the same time for every guess.

@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod config;
 pub mod detached;
+pub mod http;
 pub mod log;
 pub mod sql;
 pub mod streams;

@@ -4,7 +4,7 @@ use actors::shared::Price;
 use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader};
-use super::{Config, Deadlines, Environment, IdentityMode, plans, providers, signing, tiers};
+use super::{Config, Deadlines, Environment, IdentityMode, identity, plans, providers, signing, tiers};
 
 /// The shortest admin key that is accepted, in characters.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
@@ -23,13 +23,17 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         reader.problem("DEFAULT_MAX_TOKENS", "give no more than MAX_OUTPUT_TOKENS");
     }
     let tiers = tiers::read(&mut reader, &providers);
+    let allowed_origins = origins(&mut reader);
     Config {
         environment,
         identity_mode,
-        allowed_origins: origins(&mut reader),
         issuer: issuer(&mut reader),
         // A minute is the shortest life a client may count on; a day the longest a guest needs.
         token_ttl_s: reader.number("JWT_TTL_SEC", 3_600, 60, 86_400),
+        trusted_issuers: identity::trusted_issuers(&mut reader, environment),
+        turnstile: identity::turnstile(&mut reader, environment, &allowed_origins),
+        guest_tokens_per_minute: reader.number("GUEST_TOKENS_PER_MINUTE", 30, 0, 1_000_000),
+        allowed_origins,
         kid: reader.text("KID", "k1"),
         signing: signing::read(look_up("PRIVATE_KEY_PEM").as_deref()),
         admin_key_digests: admin_keys(&mut reader),

@@ -1,10 +1,14 @@
 //! RSA keys made for one test run: the Worker's own and a stranger's.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::rand_core::OsRng;
+use rsa::traits::PublicKeyParts;
 use rsa::{RsaPrivateKey, RsaPublicKey};
+use serde_json::{Value, json};
 use std::sync::OnceLock;
 
 const MODULUS_BITS: usize = 2048;
@@ -45,6 +49,13 @@ impl KeyPair {
     /// `BEGIN PUBLIC KEY`, for the forgery that uses it as an HMAC secret.
     pub fn public_pem(&self) -> String {
         RsaPublicKey::from(&self.private).to_public_key_pem(LineEnding::LF).expect("a public form")
+    }
+
+    /// The public half as a member of a key set.
+    pub fn public_jwk(&self, kid: &str) -> Value {
+        let part = |number: &rsa::BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
+        let (modulus, exponent) = (part(self.private.n()), part(self.private.e()));
+        json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": modulus, "e": exponent})
     }
 
     pub fn signing_key(&self) -> EncodingKey {

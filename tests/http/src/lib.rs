@@ -8,6 +8,7 @@ pub mod background;
 pub mod client;
 pub mod event_stream;
 pub mod house_rules;
+pub mod json_service;
 pub mod keys;
 pub mod poll;
 pub mod process_log;

@@ -1,0 +1,71 @@
+//! Small JSON answers of services that are neither providers nor receivers: key sets, a challenge's verdict.
+
+use js_sys::Uint8Array;
+use serde_json::Value;
+use url::Url;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
+
+use super::abort::AbortGuard;
+use super::streams;
+use super::task::settled;
+use super::timer;
+
+/// How long such a service may take, all of it.
+const TIMEOUT_MS: i64 = 5_000;
+/// How much it may say. A key set of a large issuer has some ten kilobytes.
+const BODY_BYTES_MAX: usize = 131_072;
+
+/// No answer, or none that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unanswered;
+
+/// `GET` of a JSON document. Redirects are not followed.
+///
+/// # Errors
+/// [`Unanswered`].
+pub async fn get_json(url: &Url) -> Result<Value, Unanswered> {
+    ask(url, None).await
+}
+
+/// `POST` of a form, answered with JSON, whatever the status.
+///
+/// # Errors
+/// [`Unanswered`].
+pub async fn post_form(url: &Url, fields: &[(&str, &str)]) -> Result<Value, Unanswered> {
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    ask(url, Some(form)).await
+}
+
+async fn ask(url: &Url, form: Option<String>) -> Result<Value, Unanswered> {
+    let guard = AbortGuard::new();
+    let asked = async {
+        let fetch = send(url, form.as_deref(), &guard).map_err(|_| Unanswered)?;
+        let response: Response = settled(&fetch).await.map_err(|_| Unanswered)?.unchecked_into();
+        if form.is_none() && !(200..=299).contains(&response.status()) {
+            return Err(Unanswered);
+        }
+        let stream = response.body().ok_or(Unanswered)?;
+        let body = streams::read_all(&stream, BODY_BYTES_MAX).await.map_err(|_| Unanswered)?;
+        serde_json::from_slice(&body.ok_or(Unanswered)?).map_err(|_| Unanswered)
+    };
+    let answer = timer::within(TIMEOUT_MS, asked).await.map_err(|_| Unanswered)??;
+    guard.let_go();
+    Ok(answer)
+}
+
+fn send(url: &Url, form: Option<&str>, guard: &AbortGuard) -> Result<js_sys::Promise, JsValue> {
+    let headers = Headers::new()?;
+    headers.set("accept", "application/json")?;
+    let init = RequestInit::new();
+    if let Some(form) = form {
+        headers.set("content-type", "application/x-www-form-urlencoded")?;
+        init.set_method("POST");
+        init.set_body(&Uint8Array::from(form.as_bytes()));
+    }
+    init.set_headers(&headers);
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_signal(guard.signal().as_ref());
+    let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+    Ok(scope.fetch_with_str_and_init(url.as_str(), &init))
+}

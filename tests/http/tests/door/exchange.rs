@@ -1,0 +1,151 @@
+//! `POST /auth/exchange`: an ID token of a trusted issuer for a token of ours. The issuer here is a few lines that can
+//! also be wrong on purpose.
+
+use http_tests::json_service::JsonService;
+use http_tests::keys::{self, KeyPair};
+use http_tests::tokens::{now_s, signed};
+use http_tests::world::{World, text};
+use serde_json::{Value, json};
+
+const PATH: &str = "/auth/exchange";
+const CLIENT_ID: &str = "our-app";
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+const KEY_SET: &str = "/keys";
+
+struct Issuer {
+    service: JsonService,
+}
+
+impl Issuer {
+    async fn start() -> Self {
+        let service = JsonService::start().await;
+        let origin = service.origin().to_owned();
+        service.answers(DISCOVERY, 200, json!({"issuer": origin, "jwks_uri": format!("{origin}{KEY_SET}")}));
+        let issuer = Self { service };
+        issuer.publish(&[("id-1", keys::foreign())]);
+        issuer
+    }
+
+    fn publish(&self, pairs: &[(&str, &KeyPair)]) {
+        let keys: Vec<Value> = pairs.iter().map(|(kid, pair)| pair.public_jwk(kid)).collect();
+        self.service.answers(KEY_SET, 200, json!({"keys": keys}));
+    }
+
+    async fn world(&self) -> World {
+        let trusted = json!({ self.service.origin(): [CLIENT_ID, "our-other-app"] });
+        World::private(json!({"TRUSTED_ISSUERS": trusted.to_string()})).await
+    }
+
+    fn claims(&self) -> Value {
+        json!({
+            "iss": self.service.origin(), "aud": CLIENT_ID, "sub": "7", "iat": now_s(), "exp": now_s() + 300,
+            "email": "Ada@X.io", "email_verified": true,
+        })
+    }
+
+    fn token(&self, changes: Value) -> String {
+        let mut claims = self.claims();
+        let members = claims.as_object_mut().expect("an object");
+        for (name, value) in changes.as_object().expect("an object") {
+            members.insert(name.clone(), value.clone());
+        }
+        signed(&json!({"alg": "RS256", "typ": "JWT", "kid": "id-1"}), &claims, keys::foreign())
+    }
+
+    fn key_reads(&self) -> usize {
+        self.service.calls().iter().filter(|call| call.path == KEY_SET).count()
+    }
+}
+
+#[tokio::test]
+async fn an_id_token_becomes_a_token_of_ours() {
+    let issuer = Issuer::start().await;
+    let world = issuer.world().await;
+    let client = world.client();
+    for changes in [
+        json!({}),
+        json!({"aud": ["our-other-app"]}),
+        json!({"aud": [CLIENT_ID, "another"], "azp": CLIENT_ID}),
+        json!({"email_verified": "true"}),
+    ] {
+        let body = json!({"id_token": issuer.token(changes)});
+        let reply = client.post(PATH).json(&body).send().await.expect(200).json();
+        assert_eq!(text(&reply, "email"), "ada@x.io");
+        let account = client.get("/api/credits").bearer(text(&reply, "token")).send().await.expect(200);
+        assert_eq!(text(&account.json(), "email"), "ada@x.io");
+    }
+    assert_eq!(issuer.key_reads(), 1, "keys are remembered");
+}
+
+#[tokio::test]
+async fn what_is_not_for_us_or_not_good_is_refused() {
+    let issuer = Issuer::start().await;
+    let world = issuer.world().await;
+    let client = world.client();
+    let exchange = |token: String| client.post(PATH).json(&json!({"id_token": token}));
+    let elsewhere = format!("{}/", issuer.service.origin());
+    for changes in [
+        json!({"aud": "another"}),
+        json!({"aud": [CLIENT_ID, "another"]}),
+        json!({"azp": "another"}),
+        json!({"exp": now_s() - 1}),
+        json!({"exp": null}),
+        json!({"iat": now_s() + 3_600}),
+        json!({"iss": elsewhere}),
+        json!({"iss": "https://accounts.google.com"}),
+    ] {
+        exchange(issuer.token(changes.clone())).send().await.expect_error(401, "token_invalid");
+    }
+    for changes in [
+        json!({"email_verified": false}),
+        json!({"email_verified": null}),
+        json!({"email": null}),
+        json!({"email": "no address"}),
+    ] {
+        exchange(issuer.token(changes)).send().await.expect_error(403, "email_unverified");
+    }
+    let forged = signed(&json!({"alg": "RS256", "kid": "id-1"}), &issuer.claims(), keys::worker());
+    exchange(forged).send().await.expect_error(401, "token_invalid");
+    let header = json!({"alg": "RS256", "kid": "id-1", "jku": "https://evil.io/keys"});
+    exchange(signed(&header, &issuer.claims(), keys::foreign()))
+        .send()
+        .await
+        .expect_error(401, "token_invalid");
+    client.post(PATH).json(&json!({})).send().await.expect_error(400, "invalid_field");
+    // An ID token is a ticket to the exchange, and to nothing else.
+    let direct = client.get("/api/credits").bearer(&issuer.token(json!({})));
+    direct.send().await.expect_error(401, "token_invalid");
+}
+
+#[tokio::test]
+async fn unknown_keys_make_the_issuer_no_work() {
+    let issuer = Issuer::start().await;
+    let world = issuer.world().await;
+    let client = world.client();
+    client.post(PATH).json(&json!({"id_token": issuer.token(json!({}))})).send().await.expect(200);
+    for n in 0..20 {
+        let header = json!({"alg": "RS256", "kid": format!("forged-{n}")});
+        let token = signed(&header, &issuer.claims(), keys::worker());
+        client.post(PATH).json(&json!({"id_token": token})).send().await.expect_error(401, "token_invalid");
+    }
+    assert_eq!(issuer.key_reads(), 1);
+}
+
+#[tokio::test]
+async fn a_document_of_another_issuer_is_not_believed() {
+    let issuer = Issuer::start().await;
+    let origin = issuer.service.origin();
+    let other = json!({"issuer": "https://evil.io", "jwks_uri": format!("{origin}{KEY_SET}")});
+    issuer.service.answers(DISCOVERY, 200, other);
+    let world = issuer.world().await;
+    let body = json!({"id_token": issuer.token(json!({}))});
+    world.client().post(PATH).json(&body).send().await.expect_error(401, "token_invalid");
+    assert_eq!(issuer.key_reads(), 0);
+}
+
+#[tokio::test]
+async fn without_trusted_issuers_there_is_no_exchange() {
+    let world = World::verified().await;
+    let body = json!({"id_token": "a.b.c"});
+    world.client().post(PATH).json(&body).send().await.expect_error(501, "exchange_unconfigured");
+}
