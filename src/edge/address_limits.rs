@@ -120,7 +120,8 @@ impl Memory {
             Err(Denied::Never) => allowance.window_ms,
         };
         let Allowance { limit, window_ms, .. } = allowance;
-        Err(ApiError::RateLimited { policy: what.policy().to_owned(), limit, window_ms, retry_after_ms })
+        let policy = what.policy().to_owned();
+        Err(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 })
     }
 
     /// Forgets who was quiet for a window; if nobody was, everybody: a flood from ever new addresses must not grow

@@ -29,7 +29,7 @@ impl AdminKey {
             Self::Invalid => Some(ApiError::Unauthorized),
             Self::TooOften { limit, window_ms, retry_after_ms } => {
                 let policy = address_limits::ADMIN_FAILURES_POLICY.to_owned();
-                Some(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms })
+                Some(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 })
             }
         }
     }

@@ -7,11 +7,11 @@ use super::address_limits::Address;
 use super::admin_key::AdminKey;
 use super::context::Context;
 use super::error::ApiError;
-use super::identity;
+use super::identity::{self, Caller, Proof};
 use super::limits::{JSON_BODY_BYTES_MAX, USER_TOKEN_TTL_S_MAX};
 use super::reply::Reply;
 use super::{address_limits, json_body, jwks, tokens, turnstile};
-use crate::platform::{log, now_ms};
+use crate::platform::now_ms;
 
 /// `POST /auth/guest`: `{token, exp}`.
 pub async fn guest(context: &Context) -> Result<Reply, ApiError> {
@@ -51,9 +51,11 @@ pub async fn user_token(context: &Context) -> Result<Reply, ApiError> {
             .filter(|ttl| (TOKEN_TTL_S_MIN..=USER_TOKEN_TTL_S_MAX).contains(ttl))
             .ok_or(ApiError::InvalidField { field: "ttl_s", expected })?,
     };
-    log::acted_for(&context.request_id, context.route, &email.actor_name("tenant"));
-    let (token, exp) = tokens::mint_user(&context.config, email.label(), ttl_s).await?;
-    Ok(Reply::json(200, &json!({ "token": token, "exp": exp, "email": email.label() })))
+    let user = Caller { tenant: email, proof: Proof::Admin };
+    context.acts_for(&user);
+    let email = user.tenant.label();
+    let (token, exp) = tokens::mint_user(&context.config, email, ttl_s).await?;
+    Ok(Reply::json(200, &json!({ "token": token, "exp": exp, "email": email })))
 }
 
 /// `GET /.well-known/jwks.json`: public members only. The one JSON reply that may be cached.
