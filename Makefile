@@ -31,11 +31,11 @@ mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="ra
 	@ops/setup/cargo-tools.sh cargo-mutants
 	@ops/setup/mutants.sh $(FOLDERS)
 
-test-sim: setup-rust ## a thousand simulated schedules, every fault of every statement, and planted mistakes
+test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
 	cargo test --locked --profile sim -p sim -- --nocapture
 	cargo test --locked --profile sim -p sim --features planted --test planted -- --nocapture
 
-sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0; SEED=7 replays one with a trace
+sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0, THREADS=1; SEED=7 replays one with a trace
 	@cargo run --quiet --locked --profile sim -p sim
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP

@@ -269,6 +269,26 @@ fn reports_are_slowed_down_by_the_budget_of_requests_but_not_by_holds() {
 }
 
 #[test]
+fn tokens_and_credits_that_are_used_up_keep_no_event_from_being_reported() {
+    let (tokens_per_minute, credits_per_day) = (Some(10), Some(Micro(10)));
+    let limits = Limits { tokens_per_minute, credits_per_day, ..Limits::default() };
+    let mut shell = Shell::with_settings(1_000, Settings { limits, ..Settings::default() });
+    shell.admit(request("h", 1), NOW_MS).unwrap();
+    let usage = Usage { tokens_in: Some(500), ..Usage::default() };
+    shell.run(settle_with("h", 500, usage), NOW_MS).unwrap();
+    let refused = shell.admit(request("i", 1), NOW_MS);
+    assert!(matches!(refused, Err(Refusal::RateLimited { .. })), "{refused:?}");
+    let command = Command::RecordUsage {
+        id: "r".to_owned(),
+        usage: Usage::default(),
+        cost: None,
+        created_at_ms: None,
+        idempotency: None,
+    };
+    assert!(shell.run(command, NOW_MS).is_ok());
+}
+
+#[test]
 fn two_requests_alike_within_the_window_are_one() {
     let mut shell = Shell::with_settings(10_000, window(5_000));
     shell.admit(printed("h", "x"), NOW_MS).unwrap();
