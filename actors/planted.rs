@@ -38,12 +38,16 @@ pub enum Bug {
     DeliveredGoesOutAgain,
     LateWorkNotedTwice,
     RefusalCommitted,
+    GrowthNotCounted,
+    TopUpAskedOnce,
+    LateReplyLost,
+    LateTokensTwice,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All there are: the simulator must find each.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::DoubleSettle,
         Self::LostRelease,
         Self::GcraOffByOne,
@@ -75,6 +79,10 @@ impl Bug {
         Self::DeliveredGoesOutAgain,
         Self::LateWorkNotedTwice,
         Self::RefusalCommitted,
+        Self::GrowthNotCounted,
+        Self::TopUpAskedOnce,
+        Self::LateReplyLost,
+        Self::LateTokensTwice,
     ];
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Account;
+use crate::planted::{self, Bug};
 use crate::shared::{Cursor, Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
 
@@ -30,7 +31,8 @@ impl Usage {
     /// What was used beyond what was `reported` before.
     pub(super) fn beyond(&self, reported: &Self) -> Self {
         let rest = |all: Option<i64>, known: Option<i64>| {
-            all.map(|all| all.saturating_sub(known.unwrap_or(0)).max(0))
+            let known = if planted::on(Bug::LateTokensTwice) { 0 } else { known.unwrap_or(0) };
+            all.map(|all| all.saturating_sub(known).max(0))
         };
         Self {
             tokens_in: rest(self.tokens_in, reported.tokens_in),

@@ -165,7 +165,7 @@ fn check_grants(sql: &mut impl Sql, found: &mut Verified, account: &Account) -> 
     let replayed: Option<Vec<(i64, Micro, Option<GrantTerms>)>> = row(
         sql,
         "SELECT json_group_array(json_array(id, amount, json((SELECT terms FROM entries WHERE seq = id)))) FROM
-           (SELECT part.value ->> 0 AS id, SUM(iif(owned_micro > 0, 1, -1) * (part.value ->> 1)) AS amount
+           (SELECT part.value ->> 0 AS id, SUM(CASE WHEN owned_micro > 0 THEN part.value ->> 1 ELSE -(part.value ->> 1) END) AS amount
             FROM entries, json_each(entries.grants) AS part GROUP BY 1 HAVING amount <> 0 LIMIT ?1)",
         &[REPLAYED_MAX.into()],
     )?;

@@ -155,7 +155,7 @@ pub(super) fn finish(
             hold.into(),
             reply_text(stored)?.into(),
             now_ms.into(),
-            i64::from(stored.reply.get() != RawValue::NULL.get()).into(),
+            i64::from(stored.reply.get() != RawValue::NULL.get() && !planted::on(Bug::LateReplyLost)).into(),
         ],
     )?;
     Ok(())

@@ -207,6 +207,9 @@ impl LimitsRow {
         more: Micro,
         now_ms: i64,
     ) -> Result<(), Refusal> {
+        if planted::on(Bug::GrowthNotCounted) {
+            return Ok(());
+        }
         let (own, meters) = (self.effective(policy, tenant), &mut self.counters.meters);
         let mut grown = rate::admit_more(meters, &own, None, more, now_ms);
         let key = change.owner.api_key.as_deref();
@@ -273,7 +276,9 @@ impl LimitsRow {
         account: &Account,
         now_ms: i64,
     ) -> Result<(), Refusal> {
-        let again = |asked: &TopUpAsked| now_ms >= asked.at_ms.saturating_add(TOP_UP_AGAIN_MS);
+        let again = |asked: &TopUpAsked| {
+            !planted::on(Bug::TopUpAskedOnce) && now_ms >= asked.at_ms.saturating_add(TOP_UP_AGAIN_MS)
+        };
         if let Some(asked) =
             self.counters.top_up.as_mut().filter(|asked| owned <= asked.lowest && !again(asked))
         {

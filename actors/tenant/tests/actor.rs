@@ -173,6 +173,12 @@ fn a_database_of_version_1_is_carried_over_with_all_its_books() {
     assert!(matches!(again("running", "b"), Reply::Admitted(_)));
     let late = shell.run(settle("h2", 500), NOW_MS);
     assert!(matches!(late, Err(Refusal::UnknownHold)), "{late:?}");
+    // What was carried over is spent and filled as any other grant, and the audit can tell.
+    shell.settle("b", 500, NOW_MS);
+    for change in [delta(300), delta(-100), set(0), set(9)] {
+        shell.run(change, NOW_MS).unwrap();
+        assert_eq!(shell.verified().0.problems, Vec::<String>::new());
+    }
     assert!(reopen(&mut shell.sql).unwrap().is_some(), "and it opens again");
 }
 
