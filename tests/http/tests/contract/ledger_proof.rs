@@ -16,7 +16,7 @@ fn moment_ms(value: &Value) -> Value {
     }
 }
 
-/// The hash of an entry after one with the hash `before`, as `ops/decisions/0012-the-ledger-over-http.md` writes it down.
+/// The hash of an entry after one with the hash `before`, as `ops/decisions/0013-the-ledger-over-http.md` writes it down.
 fn hash_after(before: &str, entry: &Value) -> String {
     let book = |name: &str| entry["postings_micro"].get(name).cloned().unwrap_or(json!(0));
     let grants = entry["grants"].as_array().cloned().unwrap_or_default();
