@@ -198,8 +198,10 @@ async fn credit_on_the_same_terms_is_one_grant_and_grants_are_bounded() {
     let grants = live_grants(&tenant).await;
     assert_eq!(grants.len(), 1, "{grants:?}");
     assert_credits(number(&grants[0], "left"), 4.0, "all of it");
-    let expiring = (1..GRANTS_LIVE_MAX).map(|_| {
-        let change = json!({"delta": 0.001, "expires_at": ahead(3_600_000)});
+    // Each with an end of its own: on the same terms they would join.
+    let expiring = (1..GRANTS_LIVE_MAX).map(|n| {
+        let later_ms = i64::try_from(n).expect("a small number");
+        let change = json!({"delta": 0.001, "expires_at": ahead(3_600_000 + 1_000 * later_ms)});
         tenant.adjust(change)
     });
     for reply in futures::future::join_all(expiring).await {

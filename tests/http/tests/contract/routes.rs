@@ -36,6 +36,8 @@ fn built() -> Vec<Row> {
         ("/api/ai/test", POST),
         ("/api/admin/ping", GET_POST),
         ("/api/admin/env-snapshot", GET),
+        ("/api/admin/tokens", POST),
+        ("/auth/exchange", POST),
         ("/ready", GET),
     ];
     let aliased = aliased.iter().flat_map(|(paths, methods)| paths.iter().map(|path| (*path, *methods)));
@@ -71,8 +73,6 @@ const TO_COME: &[Row] = &[
     ("/api/si/feedback", POST),
     ("/api/keys", GET_POST),
     ("/api/keys/abc-1", DELETE),
-    ("/auth/exchange", POST),
-    ("/api/admin/tokens", POST),
     ("/api/admin/cleanup", POST),
     ("/api/admin/backfill", POST),
     ("/api/admin/drift", GET),
