@@ -149,6 +149,7 @@ fn soft_limit_and_limit_are_told_once_with_what_was_spent() {
     let body = |spent: i64| {
         serde_json::json!({
             "cap": "all", "period": "day", "limit_micro": 1_000, "soft_micro": 300, "spent_micro": spent,
+            "limit": 0.001, "soft": 0.0, "spent": Micro(spent).credits(),
         })
     };
     assert_eq!(bodies, [body(400), body(1_000)]);

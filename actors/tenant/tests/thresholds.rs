@@ -29,7 +29,8 @@ fn a_low_balance_is_told_once_until_it_recovers() {
     assert_eq!(charge("d", 1), ["balance.low", "top_up.requested"]);
     assert_eq!(charge("e", 99), ["balance.low", "top_up.requested"], "once");
     let notices = shell.notices();
-    assert_eq!(body(&notices[0]), serde_json::json!({ "balance_micro": 499, "threshold_micro": 500 }));
+    let told = body(&notices[0]);
+    assert_eq!((&told["balance_micro"], &told["threshold_micro"]), (&499.into(), &500.into()));
     let asked = body(&notices[1]);
     assert_eq!((&asked["balance_micro"], &asked["amount_micro"]), (&299.into(), &2_000.into()));
     // One recovers and falls again, the other stays low.
