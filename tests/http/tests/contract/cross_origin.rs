@@ -147,6 +147,7 @@ async fn billing_headers_can_be_read_by_a_page() {
         "x-credits-balance",
         "x-provider",
         "x-model",
+        "x-intelligence-tier",
         "x-tokens-in",
         "x-request-id",
         "retry-after",
