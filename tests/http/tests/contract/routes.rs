@@ -37,9 +37,9 @@ fn built() -> Vec<Row> {
         ("/api/admin/ping", GET_POST),
         ("/api/admin/env-snapshot", GET),
         ("/api/admin/tokens", POST),
-        ("/auth/exchange", POST),
         ("/ready", GET),
     ];
+    // `/auth/exchange` needs a configuration of its own: it is in the tests of the door.
     let aliased = aliased.iter().flat_map(|(paths, methods)| paths.iter().map(|path| (*path, *methods)));
     aliased.chain(single).collect()
 }
