@@ -15,6 +15,8 @@ mod cors;
 mod credits;
 mod dispatch;
 mod error;
+#[cfg(test)]
+mod error_page;
 mod exchange;
 mod health;
 mod identity;

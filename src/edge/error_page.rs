@@ -1,0 +1,98 @@
+//! Holds `ops/errors.md` against the enum: every code is on the page once, with its status, and nothing else is.
+
+use std::collections::BTreeMap;
+
+use actors::shared::{Micro, Period};
+
+use super::error::ApiError;
+
+const PAGE: &str = include_str!("../../ops/errors.md");
+const ENUM: &str = include_str!("error.rs");
+
+/// One of each.
+fn each() -> Vec<ApiError> {
+    let text = String::new;
+    vec![
+        ApiError::NotFound,
+        ApiError::MethodNotAllowed { allow: text() },
+        ApiError::NotImplemented,
+        ApiError::UriTooLong,
+        ApiError::Misconfigured,
+        ApiError::Unavailable,
+        ApiError::MissingEmail,
+        ApiError::InvalidEmail,
+        ApiError::TokenInvalid,
+        ApiError::IdentityUnproven,
+        ApiError::IdentityMismatch,
+        ApiError::OriginForbidden,
+        ApiError::MissingTurnstile,
+        ApiError::TurnstileFailed,
+        ApiError::ExchangeUnconfigured,
+        ApiError::EmailUnverified,
+        ApiError::Unauthorized,
+        ApiError::SigningUnconfigured,
+        ApiError::InvalidJson,
+        ApiError::UnsupportedContentType,
+        ApiError::PayloadTooLarge { max_bytes: 1 },
+        ApiError::InvalidField { field: "", expected: "" },
+        ApiError::MissingInput,
+        ApiError::InvalidCursor,
+        ApiError::InvalidTime { parameter: "" },
+        ApiError::InvalidIdempotencyKey,
+        ApiError::SetAndDeltaConflict,
+        ApiError::NothingToDo,
+        ApiError::InvalidAmount,
+        ApiError::InsufficientCredits {
+            email: None,
+            available: Micro::ZERO,
+            needed: Micro::ZERO,
+            updated_at_ms: 0,
+        },
+        ApiError::RateLimited { policy: text(), limit: 1, window_ms: 1, retry_after_ms: 1, remaining: 0 },
+        ApiError::ExceedsBudget { policy: text(), limit: 1 },
+        ApiError::CapReached { cap: text(), period: Period::Day, limit: Micro::ZERO, retry_after_ms: 1 },
+        ApiError::UnknownTier,
+        ApiError::TierNotAllowed { tier: text() },
+        ApiError::InvalidSetting { field: text(), expected: text() },
+        ApiError::TooManyGrants { limit: 1 },
+        ApiError::TooManyHolds { limit: 1 },
+        ApiError::TooManyKeys { limit: 1 },
+        ApiError::IdempotencyConflict,
+        ApiError::IdempotencyInProgress,
+        ApiError::ChargedWithoutReply { charged: Micro::ZERO, available: Micro::ZERO },
+        ApiError::ActorQuarantined,
+        ApiError::AskFailed { detail: text() },
+        ApiError::AiRunFailed { detail: text() },
+        ApiError::AiNotBound,
+    ]
+}
+
+/// Codes and statuses of the page's tables.
+fn on_the_page() -> Vec<(String, u16)> {
+    let rows = PAGE.lines().filter_map(|line| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let status = cells.next()?.parse().ok()?;
+        let code = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        Some((code.to_owned(), status))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_page_has_every_code_once_and_with_its_status() {
+    let rows = on_the_page();
+    let page: BTreeMap<_, _> = rows.iter().cloned().collect();
+    assert_eq!(page.len(), rows.len(), "a code is there twice");
+    let codes = each().into_iter().map(|error| (error.code().to_owned(), error.status()));
+    assert_eq!(page, codes.collect());
+}
+
+#[test]
+fn no_code_of_the_enum_is_left_out_here() {
+    let function = ENUM.split("pub const fn code").nth(1).unwrap().split("pub const fn status").next().unwrap();
+    let mut written: Vec<&str> = function.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    let mut listed: Vec<&str> = each().iter().map(ApiError::code).collect();
+    written.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(written, listed);
+}
