@@ -15,6 +15,7 @@
 )]
 
 pub mod credits;
+pub mod keys;
 pub mod notices;
 pub mod planted;
 pub mod rate;

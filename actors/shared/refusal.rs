@@ -53,6 +53,12 @@ pub enum Refusal {
     /// The first request with this key has not ended yet.
     #[error("the first request with this key has not ended")]
     IdempotencyInProgress,
+    /// No live API key is meant. It is never said why.
+    #[error("no such API key")]
+    UnknownApiKey,
+    /// As many API keys are live as a tenant may have.
+    #[error("{limit} API keys are live")]
+    TooManyApiKeys { limit: u32 },
     /// The operation id was used before.
     #[error("the operation id was used before")]
     DuplicateOperation,

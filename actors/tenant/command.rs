@@ -10,14 +10,18 @@ use crate::credits::{
     Account, Adjusted, Adjustment, EndedHold, Entry, EntryPage, HoldPage, HoldState, Owner, Progressed,
     Usage, UsageEvent, UsageFilter, UsagePage, Verified,
 };
+use crate::keys::{ApiKey, NewKey};
 use crate::notices::{Delivery, NoticePage};
 use crate::rate::{BudgetLeft, Limits};
-use crate::shared::{Micro, Refusal, TenantId};
+use crate::shared::{Micro, Period, Refusal, TenantId};
 
 /// One command on behalf of one tenant. The actor refuses a tenant that is not its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call {
     pub tenant: TenantId,
+    /// The API key that the request came with; refused when it is no longer live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
     pub command: Command,
 }
 
@@ -112,12 +116,33 @@ pub enum Command {
         limit: u32,
     },
     Limits,
+    /// Whose actor this is, for who has a live API key and knows nothing else: `tenant` is not looked at.
+    Identify {
+        digest: String,
+    },
+    ListKeys,
+    /// Adds an API key, and what it may spend.
+    CreateKey {
+        key: NewKey,
+        cap: Option<KeyCap>,
+    },
+    RevokeKey {
+        id: String,
+    },
     /// An operator's settings for this tenant. They replace what was set before. A webhook without a secret keeps
     /// the one its address had, or gets `fresh_secret`.
     SetLimits {
         settings: Box<Settings>,
         fresh_secret: String,
     },
+}
+
+/// What an API key may spend in a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCap {
+    pub period: Period,
+    #[serde(rename = "limit_micro")]
+    pub limit: Micro,
 }
 
 /// A reply that was given once and is given again.
@@ -181,6 +206,12 @@ pub enum Reply {
     Notices(NoticePage),
     Verified(Verified),
     Limits(Box<LimitsReport>),
+    Identified {
+        tenant: TenantId,
+        key: ApiKey,
+    },
+    Keys(Vec<ApiKey>),
+    Key(ApiKey),
 }
 
 /// What the shell does after the commit.

@@ -7,8 +7,12 @@ use super::command::LimitsReport;
 use super::idempotency::{self, KEY_TTL_MS, Seen};
 use super::limits::LimitsRow;
 use super::settings::Settings;
-use super::{Actor, Call, Command, Effect, Idempotency, Outcome, Policy, Reply, Stored, admission, genesis};
+use super::{
+    Actor, Call, Command, Effect, Idempotency, KeyCap, Outcome, Policy, Reply, Stored, admission, genesis,
+};
+use crate::credits::caps::CapTerms;
 use crate::credits::{self, Account, Cause, HOLD_HISTORY_MS, HoldChange, Progress, Usage};
+use crate::keys::{self, NewKey};
 use crate::notices;
 use crate::planted::{self, Bug};
 use crate::rate::{self, BudgetLeft, Weight};
@@ -27,8 +31,22 @@ pub fn handle(
     call: Call,
     now_ms: i64,
 ) -> Result<Outcome, Refusal> {
+    if let Command::Identify { digest } = &call.command {
+        let key = keys::identify(sql, digest, now_ms)?;
+        return Ok(Outcome {
+            reply: Reply::Identified { tenant: actor.tenant.clone(), key },
+            effects: Vec::new(),
+        });
+    }
     if call.tenant != actor.tenant && !planted::on(Bug::WrongTenantAccepted) {
         return Err(Refusal::TenantMismatch);
+    }
+    // Work that is under way ends as it began, also when its key was revoked since.
+    if let Some(id) = call.api_key.as_ref().filter(|_| !call.command.ends_work()) {
+        let key = keys::check(sql, id, now_ms)?;
+        if !actor.quarantined {
+            keys::note_use(sql, &key, now_ms)?;
+        }
     }
     if !call.command.changes() {
         return answer(sql, actor, policy, call.command, now_ms);
@@ -77,6 +95,8 @@ pub fn handle(
             woken(Reply::Recorded { event, replayed }, key_due(idempotency.as_ref(), now_ms))
         }
         Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
+        Command::CreateKey { key, cap } => at.create_key(sql, &key, cap),
+        Command::RevokeKey { id } => at.revoke_key(sql, &id),
         _ => Err(Refusal::Storage { detail: "a question among the changes".to_owned() }),
     }
 }
@@ -103,6 +123,7 @@ fn answer(
         Command::ListNotices { limit, cursor } => {
             Reply::Notices(notices::list(sql, tenant, limit, cursor.as_deref())?)
         }
+        Command::ListKeys => Reply::Keys(keys::list(sql)?),
         Command::Limits => Reply::Limits(Box::new(report(sql, actor, policy, now_ms)?)),
         Command::Verify { from, limit } => {
             let caps = LimitsRow::load(sql)?.counters.caps;
@@ -256,6 +277,11 @@ impl At<'_> {
             return Err(Refusal::InvalidSetting { field: "plan".to_owned(), expected });
         }
         let account = Account::view_at(sql, self.now_ms)?;
+        // What keys may spend was said when they were made, and is not the operator's list.
+        let of_keys = limits.settings.caps.iter().filter(|cap| cap.id.starts_with(KEY_CAP));
+        let of_keys = of_keys.filter(|cap| settings.caps.iter().all(|other| other.id != cap.id)).cloned();
+        let of_keys: Vec<CapTerms> = of_keys.collect();
+        settings.caps.extend(of_keys);
         // A clock that stepped back must not have a new cap begin in a period that is over.
         limits.set(sql, settings, self.now_ms.max(account.updated_at_ms))?;
         let mut limits = LimitsRow::load(sql)?;
@@ -263,6 +289,44 @@ impl At<'_> {
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;
         woken(Reply::Limits(Box::new(report)), limits.due_ms)
+    }
+}
+
+/// What the id of a cap begins with that came with an API key; the key's id follows.
+const KEY_CAP: &str = "key:";
+
+impl At<'_> {
+    fn create_key(self, sql: &mut impl Sql, new: &NewKey, cap: Option<KeyCap>) -> Result<Outcome, Refusal> {
+        let key = keys::create(sql, new, self.now_ms)?;
+        if let Some(KeyCap { period, limit }) = cap {
+            let limits = LimitsRow::load(sql)?;
+            let mut settings = limits.settings.clone();
+            let api_key = Some(key.id.clone());
+            let id = format!("{KEY_CAP}{}", key.id);
+            settings.caps.push(CapTerms { id, period, limit, soft: None, api_key, model: None });
+            let at_ms = self.settings_at_ms(sql)?;
+            limits.set(sql, settings, at_ms)?;
+        }
+        woken(Reply::Key(key), i64::MAX)
+    }
+
+    /// Revokes a key; what was set for it goes with it.
+    fn revoke_key(self, sql: &mut impl Sql, id: &str) -> Result<Outcome, Refusal> {
+        let key = keys::revoke(sql, id, self.now_ms)?;
+        let limits = LimitsRow::load(sql)?;
+        let mut settings = limits.settings.clone();
+        settings.caps.retain(|cap| cap.api_key.as_deref() != Some(id));
+        settings.keys.remove(id);
+        if settings != limits.settings {
+            let at_ms = self.settings_at_ms(sql)?;
+            limits.set(sql, settings, at_ms)?;
+        }
+        woken(Reply::Key(key), i64::MAX)
+    }
+
+    /// A clock that stepped back must not have a new cap begin in a period that is over.
+    fn settings_at_ms(self, sql: &mut impl Sql) -> Result<i64, Refusal> {
+        Ok(self.now_ms.max(Account::view_at(sql, self.now_ms)?.updated_at_ms))
     }
 }
 
@@ -294,6 +358,11 @@ fn once<S: Sql, T: Serialize + serde::de::DeserializeOwned>(
 }
 
 impl Command {
+    /// Whether it is about work that was admitted before.
+    const fn ends_work(&self) -> bool {
+        matches!(self, Self::Progress { .. } | Self::Settle { .. } | Self::Release { .. })
+    }
+
     /// Whether the command may change the database. A quarantined actor still answers the others.
     pub(super) const fn changes(&self) -> bool {
         !matches!(
@@ -306,6 +375,8 @@ impl Command {
                 | Self::ListNotices { .. }
                 | Self::Verify { .. }
                 | Self::Limits
+                | Self::ListKeys
+                | Self::Identify { .. }
         )
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 
 pub use alarm::{Rung, alarm, due_at_ms, note_attempt};
 pub use command::{
-    Admission, Admitted, Call, Command, Effect, Idempotency, LimitsReport, Outcome, Reply, Stored,
+    Admission, Admitted, Call, Command, Effect, Idempotency, KeyCap, LimitsReport, Outcome, Reply, Stored,
 };
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};

@@ -6,10 +6,10 @@ use super::idempotency::KEY_TTL_MS;
 use super::{Policy, limits};
 use crate::shared::{Refusal, TenantId};
 use crate::sql::{Sql, row};
-use crate::{credits, notices};
+use crate::{credits, keys, notices};
 
 /// The version this code writes. A step leads from each older version to the next.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// One step; the n-th turns a database of version `n + 1` into one of version `n + 2`.
 pub(super) type Step<S> = fn(&mut S, &TenantId) -> Result<(), Refusal>;
@@ -45,7 +45,7 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
         &[],
     )?
     .ok_or_else(|| broken("the actor row is missing"))?;
-    migrate(sql, &stored.tenant, stored.schema_version, &[from_1])?;
+    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2])?;
     Ok(Some(Actor { tenant: stored.tenant, quarantined: stored.quarantine.is_some() }))
 }
 
@@ -70,7 +70,7 @@ pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: &Policy, now_ms: i64)
 
 /// All tables in one call: each call crosses to the platform.
 fn tables() -> String {
-    [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA].concat()
+    [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA, keys::SCHEMA].concat()
 }
 
 /// What the hash chain of a tenant's ledger begins with.
@@ -110,6 +110,12 @@ fn from_1<S: Sql>(sql: &mut S, tenant: &TenantId) -> Result<(), Refusal> {
          DROP TABLE usage_events_1; DROP TABLE usage_client_ids_1;",
         &[],
     )?;
+    Ok(())
+}
+
+/// Version 2 to 3: API keys.
+fn from_2<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
+    sql.execute(&keys::SCHEMA.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"), &[])?;
     Ok(())
 }
 

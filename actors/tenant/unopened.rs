@@ -34,6 +34,8 @@ pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Repl
     Ok(Some(match call.command {
         Command::Balance => Reply::Balance(before_opening(call, policy, now_ms)),
         Command::BalanceAt { .. } => return Err(Refusal::UnknownEntry),
+        Command::Identify { .. } | Command::RevokeKey { .. } => return Err(Refusal::UnknownApiKey),
+        Command::ListKeys => Reply::Keys(Vec::new()),
         Command::ListUsage(_) => Reply::Usage(UsagePage { items: Vec::new(), next_cursor: None }),
         Command::ListEntries { .. } => Reply::Entries(EntryPage { items: Vec::new(), next_cursor: None }),
         Command::ListHolds { .. } => Reply::Holds(HoldPage { items: Vec::new(), open: 0, next_cursor: None }),

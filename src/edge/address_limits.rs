@@ -22,10 +22,14 @@ const ADMIN_FAILURES: Allowance = Allowance { limit: 10, window_ms: MINUTE_MS, b
 /// The name of that budget.
 pub const ADMIN_FAILURES_POLICY: &str = "admin-failures";
 
+/// API keys that are none of ours which one address may try in a minute.
+const KEY_GUESSES: Allowance = Allowance { limit: 30, window_ms: MINUTE_MS, burst: 15 };
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum What {
     GuestToken,
     AdminFailure,
+    KeyGuess,
 }
 
 impl What {
@@ -33,6 +37,7 @@ impl What {
         match self {
             Self::GuestToken => "guest-tokens",
             Self::AdminFailure => ADMIN_FAILURES_POLICY,
+            Self::KeyGuess => "api-key-failures",
         }
     }
 }
@@ -99,6 +104,23 @@ pub fn admin_failure(address: Address, now_ms: i64) -> AdminKey {
         }
         _ => AdminKey::Invalid,
     }
+}
+
+/// Counts an API key that this isolate does not know.
+///
+/// # Errors
+/// `RateLimited`.
+pub fn key_guess(address: Address, now_ms: i64) -> Result<(), ApiError> {
+    MEMORY.with_borrow_mut(|memory| memory.count(What::KeyGuess, address, KEY_GUESSES, now_ms))
+}
+
+/// The key was right after all: many servers may share an address.
+pub fn key_was_right(address: Address, now_ms: i64) {
+    MEMORY.with_borrow_mut(|memory| {
+        if let Some((meter, _)) = memory.meters.get_mut(&(What::KeyGuess, address)) {
+            meter.reconcile(KEY_GUESSES, 1, 0, now_ms, now_ms);
+        }
+    });
 }
 
 impl Memory {

@@ -7,7 +7,7 @@ use super::address_limits::Address;
 use super::admin_key::AdminKey;
 use super::context::Context;
 use super::error::ApiError;
-use super::identity::{self, Caller, Proof};
+use super::identity::{self, Caller};
 use super::limits::{JSON_BODY_BYTES_MAX, USER_TOKEN_TTL_S_MAX};
 use super::reply::Reply;
 use super::{address_limits, json_body, jwks, tokens, turnstile};
@@ -51,7 +51,7 @@ pub async fn user_token(context: &Context) -> Result<Reply, ApiError> {
             .filter(|ttl| (TOKEN_TTL_S_MIN..=USER_TOKEN_TTL_S_MAX).contains(ttl))
             .ok_or(ApiError::InvalidField { field: "ttl_s", expected })?,
     };
-    let user = Caller { tenant: email, proof: Proof::Admin };
+    let user = Caller::named_by_operator(email);
     context.acts_for(&user);
     let email = user.tenant.label();
     let (token, exp) = tokens::mint_user(&context.config, email, ttl_s).await?;

@@ -13,7 +13,7 @@ use super::admin_key::{self, AdminKey};
 use super::error::ApiError;
 use super::identity::{self, Caller, Evidence, Proof};
 use super::inbound::Inbound;
-use super::{cors, jwt, tokens};
+use super::{api_key, cors, jwt, known_keys, tokens};
 use crate::platform::config::Config;
 use crate::platform::{log, now_ms, tenant_stub};
 
@@ -97,13 +97,24 @@ impl Context {
     /// # Errors
     /// `MissingEmail` when nothing is said at all; otherwise as [`identity::resolve`].
     pub async fn caller(&self) -> Result<Caller, ApiError> {
-        let claims = self.claims().await?;
+        let (claims, holder) = match self.token()? {
+            Some(token) if api_key::is_meant(&token) => {
+                let address = Address::of(&self.inbound);
+                (None, Some(known_keys::holder(&self.env, &token, address, now_ms()).await?))
+            }
+            Some(token) => {
+                let verified = tokens::verify(&self.env, &self.config, &token).await;
+                (Some(verified.map_err(|_| ApiError::TokenInvalid)?), None)
+            }
+            None => (None, None),
+        };
         let query_email = self.inbound.query.get("email");
         let header_email = self.inbound.header_filled("x-user-email");
         let evidence = Evidence {
             query_email: query_email.as_deref(),
             header_email: header_email.as_deref(),
             claims: claims.as_ref(),
+            holder: holder.as_ref(),
         };
         let found = identity::resolve(&evidence, self.admin_key(), self.config.identity_mode)?;
         let caller = found.ok_or(ApiError::MissingEmail)?;
@@ -112,17 +123,12 @@ impl Context {
         Ok(caller)
     }
 
-    /// The claims of the token that came along, verified; a token that is not good is never passed over.
-    async fn claims(&self) -> Result<Option<jwt::Claims>, ApiError> {
-        let token = match self.inbound.header_filled("authorization") {
-            Some(header) => Some(jwt::bearer(&header).ok_or(ApiError::TokenInvalid)?),
-            None => self.cookie_token()?,
-        };
-        let Some(token) = token else {
-            return Ok(None);
-        };
-        let verified = tokens::verify(&self.env, &self.config, &token).await;
-        verified.map(Some).map_err(|_| ApiError::TokenInvalid)
+    /// The token or API key that came along; one that is not good is never passed over.
+    fn token(&self) -> Result<Option<String>, ApiError> {
+        match self.inbound.header_filled("authorization") {
+            Some(header) => jwt::bearer(&header).map(Some).ok_or(ApiError::TokenInvalid),
+            None => self.cookie_token(),
+        }
     }
 
     /// A browser sends a cookie by itself, so for anything but reading the page must be one of ours.
@@ -178,7 +184,16 @@ impl Context {
     /// # Errors
     /// The actor's refusal, as clients see it.
     pub async fn ask_actor(&self, caller: &Caller, command: Command) -> Result<ActorReply, ApiError> {
-        tenant_stub::send(&self.env, &caller.tenant, command).await.map_err(ApiError::from)
+        let answer = tenant_stub::send(&self.env, &caller.tenant, caller.api_key.as_deref(), command).await;
+        Self::heard(caller, answer)
+    }
+
+    /// An actor's answer to `caller`, its refusals as clients see them.
+    ///
+    /// # Errors
+    /// The refusal. A key that is no longer live is forgotten here too.
+    pub fn heard(caller: &Caller, answer: tenant_stub::Answer) -> Result<ActorReply, ApiError> {
+        answer.map_err(|refusal| known_keys::refused(&refusal, caller).unwrap_or_else(|| refusal.into()))
     }
 }
 

@@ -11,7 +11,9 @@ use super::error::ApiError;
 use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
-use super::{admin, ai_binding, ask, auth, cors, credits, exchange, health, ledger, tenant_limits, usage};
+use super::{
+    admin, ai_binding, ask, auth, cors, credits, exchange, health, keys, ledger, tenant_limits, usage,
+};
 use crate::platform::{config, log, now_ms, random_id};
 
 /// Serves one request. Whatever happens, the client gets a reply in the contract's form.
@@ -94,6 +96,9 @@ async fn route(
 async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
     match action {
         Action::GuestToken => auth::guest(context).await,
+        Action::KeyCreate => keys::create(context).await,
+        Action::KeyList => keys::list(context).await,
+        Action::KeyRevoke => keys::revoke(context).await,
         Action::UserToken => auth::user_token(context).await,
         Action::Exchange => exchange::exchange(context).await,
         Action::Jwks => auth::jwks(context).await,

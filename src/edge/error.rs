@@ -32,6 +32,10 @@ pub enum ApiError {
     TurnstileFailed,
     ExchangeUnconfigured,
     EmailUnverified,
+    KeysForbidden,
+    TooManyApiKeys {
+        limit: u32,
+    },
     Unauthorized,
     SigningUnconfigured,
     // Bodies and parameters
@@ -132,6 +136,8 @@ impl ApiError {
             Self::TurnstileFailed => "turnstile_failed",
             Self::ExchangeUnconfigured => "exchange_unconfigured",
             Self::EmailUnverified => "email_unverified",
+            Self::KeysForbidden => "keys_forbidden",
+            Self::TooManyApiKeys { .. } => "too_many_api_keys",
             Self::Unauthorized => "unauthorized",
             Self::SigningUnconfigured => "signing_unconfigured",
             Self::InvalidJson => "invalid_json",
@@ -188,6 +194,7 @@ impl ApiError {
             | Self::OriginForbidden
             | Self::TurnstileFailed
             | Self::EmailUnverified
+            | Self::KeysForbidden
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
             Self::ExchangeUnconfigured => 501,
@@ -196,6 +203,7 @@ impl ApiError {
             Self::IdempotencyConflict
             | Self::IdempotencyInProgress
             | Self::ChargedWithoutReply { .. }
+            | Self::TooManyApiKeys { .. }
             | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
             Self::RateLimited { .. }
@@ -232,6 +240,12 @@ impl ApiError {
             Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one".to_owned(),
             Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens".to_owned(),
             Self::EmailUnverified => "the issuer did not verify the token's e-mail address".to_owned(),
+            Self::KeysForbidden => {
+                "guests have no API keys, and a key cannot keep keys: send a token of the tenant".to_owned()
+            }
+            Self::TooManyApiKeys { limit } => {
+                format!("{limit} API keys are live, which is the limit; revoke one")
+            }
             Self::Unauthorized => "a valid X-Admin-Key is needed".to_owned(),
             Self::SigningUnconfigured => {
                 "the service has no usable signing key; /ready tells which mistake it is".to_owned()
@@ -380,7 +394,8 @@ impl From<Refusal> for ApiError {
             Refusal::TierNotAllowed { tier } => Self::TierNotAllowed { tier },
             Refusal::InvalidSetting { field, expected } => Self::InvalidSetting { field, expected },
             Refusal::TooManyGrants { limit } => Self::TooManyGrants { limit },
-            Refusal::UnknownEntry => Self::NotFound,
+            Refusal::UnknownEntry | Refusal::UnknownApiKey => Self::NotFound,
+            Refusal::TooManyApiKeys { limit } => Self::TooManyApiKeys { limit },
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },
             Refusal::IdempotencyConflict => Self::IdempotencyConflict,

@@ -29,6 +29,8 @@ fn each() -> Vec<ApiError> {
         ApiError::TurnstileFailed,
         ApiError::ExchangeUnconfigured,
         ApiError::EmailUnverified,
+        ApiError::KeysForbidden,
+        ApiError::TooManyApiKeys { limit: 1 },
         ApiError::Unauthorized,
         ApiError::SigningUnconfigured,
         ApiError::InvalidJson,
@@ -89,7 +91,8 @@ fn the_page_has_every_code_once_and_with_its_status() {
 
 #[test]
 fn no_code_of_the_enum_is_left_out_here() {
-    let function = ENUM.split("pub const fn code").nth(1).unwrap().split("pub const fn status").next().unwrap();
+    let function =
+        ENUM.split("pub const fn code").nth(1).unwrap().split("pub const fn status").next().unwrap();
     let mut written: Vec<&str> = function.lines().filter_map(|line| line.split('"').nth(1)).collect();
     let mut listed: Vec<&str> = each().iter().map(ApiError::code).collect();
     written.sort_unstable();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::admin_key::AdminKey;
 use super::error::ApiError;
 use super::jwt::Claims;
+use super::known_keys::Holder;
 use super::tokens::GUEST;
 use crate::platform::config::IdentityMode;
 
@@ -23,6 +24,15 @@ pub enum Proof {
 pub struct Caller {
     pub tenant: TenantId,
     pub proof: Proof,
+    /// The id of the API key that proved it.
+    pub api_key: Option<String>,
+}
+
+impl Caller {
+    /// A tenant that an operator acts for.
+    pub const fn named_by_operator(tenant: TenantId) -> Self {
+        Self { tenant, proof: Proof::Admin, api_key: None }
+    }
 }
 
 /// What a request says of its caller. A token that was present and not good never gets here.
@@ -31,6 +41,8 @@ pub struct Evidence<'a> {
     pub query_email: Option<&'a str>,
     pub header_email: Option<&'a str>,
     pub claims: Option<&'a Claims>,
+    /// Whose API key came along.
+    pub holder: Option<&'a Holder>,
 }
 
 /// Decides who is calling; `None` when nothing was said at all.
@@ -45,9 +57,13 @@ pub fn resolve(
     if let Some(refusal) = admin.refusal() {
         return Err(refusal);
     }
-    let proven = evidence.claims.map(tenant_of).transpose()?;
+    let api_key = evidence.holder.map(|holder| holder.key.clone());
+    let proven = match evidence.holder {
+        Some(holder) => Some(holder.tenant.clone()),
+        None => evidence.claims.map(tenant_of).transpose()?,
+    };
     let Some(claimed) = claimed(evidence, admin)? else {
-        return Ok(proven.map(|tenant| Caller { tenant, proof: Proof::Token }));
+        return Ok(proven.map(|tenant| Caller { tenant, proof: Proof::Token, api_key }));
     };
     let proof = match (&proven, admin, mode) {
         (_, AdminKey::Valid, _) => Proof::Admin,
@@ -57,7 +73,9 @@ pub fn resolve(
         (Some(_), _, _) => return Err(ApiError::IdentityMismatch),
         (None, _, IdentityMode::Verified) => return Err(ApiError::IdentityUnproven),
     };
-    Ok(Some(Caller { tenant: claimed, proof }))
+    // An operator who acts for a tenant does not spend what one of its keys may.
+    let api_key = api_key.filter(|_| proof == Proof::Token);
+    Ok(Some(Caller { tenant: claimed, proof, api_key }))
 }
 
 /// The address that query and header agree on.
@@ -136,8 +154,12 @@ mod tests {
     };
 
     fn run(case: &Case) -> Result<Option<(String, Proof)>, ApiError> {
-        let evidence =
-            Evidence { query_email: case.query, header_email: case.header, claims: case.claims.as_ref() };
+        let evidence = Evidence {
+            query_email: case.query,
+            header_email: case.header,
+            claims: case.claims.as_ref(),
+            holder: None,
+        };
         let caller = resolve(&evidence, case.admin, case.mode)?;
         Ok(caller.map(|caller| (caller.tenant.label().to_owned(), caller.proof)))
     }

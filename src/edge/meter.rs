@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::identity::Caller;
+use super::known_keys;
 use super::offer::{self, Offer};
 use super::refusals;
 use super::waiters::Waiter;
@@ -133,12 +134,19 @@ pub async fn admit(
             hold: hold.clone(),
             amount: offer.hold,
             ttl_ms: deadlines.hold_ttl_ms,
-            owner: owner(context, &offer),
+            owner: owner(context, caller, &offer),
             tier: offer.tier.clone(),
             idempotency: idempotency.clone(),
             fingerprint: fingerprint.clone(),
         };
-        match tenant_stub::send(&context.env, tenant, Command::Admit(Box::new(call))).await {
+        match tenant_stub::send(
+            &context.env,
+            tenant,
+            caller.api_key.as_deref(),
+            Command::Admit(Box::new(call)),
+        )
+        .await
+        {
             Ok(ActorReply::Admitted(admitted)) => {
                 let end_ms = now_ms().saturating_add(deadlines.total_ms);
                 return Ok(Admission::Go(ticket(hold, admitted, offer, has_key, end_ms)));
@@ -157,7 +165,7 @@ pub async fn admit(
                 if !tenant_stub::was_not_taken(&refusal) {
                     let release = Command::Release { hold };
                     let _the_deadline_ends_it_otherwise =
-                        tenant_stub::send(&context.env, tenant, release).await;
+                        tenant_stub::send(&context.env, tenant, None, release).await;
                 }
                 return Err(ApiError::from(refusal));
             }
@@ -170,7 +178,7 @@ pub async fn admit(
     }
 }
 
-fn owner(context: &Context, offer: &Offer) -> Owner {
+fn owner(context: &Context, caller: &Caller, offer: &Offer) -> Owner {
     let mut models: Vec<String> = Vec::with_capacity(offer.providers.len());
     for provider in &offer.providers {
         if !models.contains(&provider.model) {
@@ -182,6 +190,7 @@ fn owner(context: &Context, offer: &Offer) -> Owner {
         request_id: Some(context.request_id.clone()),
         models,
         weight: offer.weight,
+        api_key: caller.api_key.clone(),
         ..Owner::default()
     }
 }
@@ -225,7 +234,7 @@ pub async fn top_up(
         ttl_ms: context.config.deadlines.hold_ttl_ms,
         usage: usage(context, work),
     };
-    match tenant_stub::send(&context.env, &caller.tenant, command).await {
+    match tenant_stub::send(&context.env, &caller.tenant, None, command).await {
         Ok(ActorReply::Progressed(_)) => Ok(()),
         Err(Refusal::InsufficientCredits { available, .. }) => Err(available),
         Ok(_) | Err(_) => Err(Micro::ZERO),
@@ -234,6 +243,9 @@ pub async fn top_up(
 
 /// A refusal for money tells whose balance it is.
 fn of_caller(refusal: Refusal, caller: &Caller) -> ApiError {
+    if let Some(error) = known_keys::refused(&refusal, caller) {
+        return error;
+    }
     match ApiError::from(refusal) {
         ApiError::InsufficientCredits { available, needed, updated_at_ms, .. } => {
             let email = Some(caller.tenant.label().to_owned());
@@ -291,7 +303,7 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
 
 async fn end(context: &Context, caller: &Caller, command: Command, patience_ms: i64) -> Option<EndedHold> {
     for wait_ms in waits_within(patience_ms).map(Some).chain([None]) {
-        match tenant_stub::send(&context.env, &caller.tenant, command.clone()).await {
+        match tenant_stub::send(&context.env, &caller.tenant, None, command.clone()).await {
             Ok(ActorReply::Ended(ended)) => return Some(ended),
             Err(Refusal::Storage { .. }) => {}
             Ok(_) | Err(_) => break,

@@ -3,6 +3,9 @@
 /// What a route does. One variant a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    KeyCreate,
+    KeyList,
+    KeyRevoke,
     GuestToken,
     UserToken,
     Exchange,
@@ -42,8 +45,8 @@ const DELETE: &str = "DELETE";
 
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, EnvSnapshot, Exchange, GuestToken, Health, Holds,
-    Jwks, Ledger, LimitsSet, LimitsShow, NotImplemented, Notices, Ready, UsageList, UsageRecord, UserToken,
-    Verify,
+    Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, NotImplemented, Notices, Ready,
+    UsageList, UsageRecord, UserToken, Verify,
 };
 
 const fn route(paths: &'static [&'static str], methods: &'static [(&'static str, Action)]) -> Route {
@@ -70,6 +73,8 @@ const BUILT: &[Route] = &[
     ),
     route(&["/auth/guest", "/api/auth/guest", "/api/v1/auth/guest"], &[(POST, GuestToken)]),
     route(&["/auth/exchange"], &[(POST, Exchange)]),
+    route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
+    route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
     route(&["/api/admin/tokens"], &[(POST, UserToken)]),
     route(&["/.well-known/jwks.json"], &[(GET, Jwks)]),
     route(&["/api/credits/adjust"], &[(POST, Adjust)]),
@@ -113,8 +118,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/voice/sessions/:id"], &[(GET, NotImplemented)]),
     route(&["/api/voice/sessions/:id/ws"], &[(GET, NotImplemented)]),
     route(&["/api/si/feedback"], &[(POST, NotImplemented)]),
-    route(&["/api/keys"], &[(GET, NotImplemented), (POST, NotImplemented)]),
-    route(&["/api/keys/:id"], &[(DELETE, NotImplemented)]),
     route(&["/api/admin/cleanup"], &[(POST, NotImplemented)]),
     route(&["/api/admin/backfill"], &[(POST, NotImplemented)]),
     route(&["/api/admin/drift"], &[(GET, NotImplemented)]),

@@ -84,7 +84,7 @@ pub async fn set(context: &Context) -> Result<Reply, ApiError> {
     let value: Value = json_body::parse(&bytes)?;
     let body = Body::deserialize(&value).map_err(|_| invalid("settings", SETTINGS))?;
     let tenant = identity::named_in_body(body.email.as_ref(), context.admin_key())?;
-    let caller = Caller { tenant, proof: Proof::Admin };
+    let caller = Caller::named_by_operator(tenant);
     context.acts_for(&caller);
     let settings = settings(context, body)?;
     let fresh_secret = webhook::secret(random_bytes());

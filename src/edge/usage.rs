@@ -106,9 +106,9 @@ pub async fn record(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::from(refusal));
     }
     let command = Command::RecordUsage { id, usage, cost, created_at_ms, idempotency };
-    let answer = tenant_stub::send(&context.env, &caller.tenant, command).await;
-    let answer = answer.inspect_err(|refusal| refusals::remember(&caller.tenant, 1, refusal, now_ms()))?;
-    let ActorReply::Recorded { event, replayed } = answer else {
+    let answer = tenant_stub::send(&context.env, &caller.tenant, caller.api_key.as_deref(), command).await;
+    let answer = answer.inspect_err(|refusal| refusals::remember(&caller.tenant, 1, refusal, now_ms()));
+    let ActorReply::Recorded { event, replayed } = Context::heard(&caller, answer)? else {
         return Err(unexpected());
     };
     let reply = Reply::json(200, &json!({ "ok": true, "event": item(&caller.tenant, &event) }));

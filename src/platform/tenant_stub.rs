@@ -28,10 +28,23 @@ pub fn name_of(tenant: &TenantId) -> String {
 ///
 /// # Errors
 /// The actor's refusal; `Storage` when it could not be reached or did not answer.
-pub async fn send(env: &Env, tenant: &TenantId, command: Command) -> Answer {
-    let call = Call { tenant: tenant.clone(), command };
-    let bytes = serde_json::to_vec(&call).map_err(|error| unreachable(&error.to_string()))?;
-    let answer = hop(env, &name_of(tenant), &bytes).await;
+pub async fn send(env: &Env, tenant: &TenantId, api_key: Option<&str>, command: Command) -> Answer {
+    let call = Call { tenant: tenant.clone(), api_key: api_key.map(str::to_owned), command };
+    deliver(env, &name_of(tenant), &call).await
+}
+
+/// Asks the actor of that name who it is; nothing else can be asked without knowing.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_to(env: &Env, actor: &str, command: Command) -> Answer {
+    let call = Call { tenant: TenantId::Guest(String::new()), api_key: None, command };
+    deliver(env, actor, &call).await
+}
+
+async fn deliver(env: &Env, name: &str, call: &Call) -> Answer {
+    let bytes = serde_json::to_vec(call).map_err(|error| unreachable(&error.to_string()))?;
+    let answer = hop(env, name, &bytes).await;
     let answer = answer.map_err(|error| unreachable(&words(&error)))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
     // Whether a refusal was worth a notice is the actor's own affair.

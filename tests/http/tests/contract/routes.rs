@@ -37,6 +37,8 @@ fn built() -> Vec<Row> {
         ("/api/admin/ping", GET_POST),
         ("/api/admin/env-snapshot", GET),
         ("/api/admin/tokens", POST),
+        ("/api/keys", GET_POST),
+        ("/api/keys/abc-1", DELETE),
         ("/ready", GET),
     ];
     // `/auth/exchange` needs a configuration of its own: it is in the tests of the door.
@@ -71,8 +73,6 @@ const TO_COME: &[Row] = &[
     ("/api/voice/sessions/abc-1", GET),
     ("/api/voice/sessions/abc-1/ws", GET),
     ("/api/si/feedback", POST),
-    ("/api/keys", GET_POST),
-    ("/api/keys/abc-1", DELETE),
     ("/api/admin/cleanup", POST),
     ("/api/admin/backfill", POST),
     ("/api/admin/drift", GET),

@@ -2,6 +2,7 @@
 //! test has a configuration, and so a stack, of its own.
 
 mod address_limits;
+mod api_keys;
 mod exchange;
 mod turnstile;
 mod user_tokens;

@@ -1,0 +1,213 @@
+//! `/api/keys`: keys for programs. They route themselves, are shown once, and end at once.
+
+use http_tests::client::{Call, Reply, unique_email};
+use http_tests::world::{Tenant, World, number, text};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const PATH: &str = "/api/keys";
+
+async fn make(tenant: &Tenant, body: &Value) -> Reply {
+    tenant.post(PATH).json(body).send().await
+}
+
+/// A new key: itself and its id.
+async fn made(tenant: &Tenant, body: &Value) -> (String, String) {
+    let reply = make(tenant, body).await.expect(200).json();
+    (text(&reply, "key").to_owned(), text(&reply, "id").to_owned())
+}
+
+fn ask(tenant: &Tenant, key: &str) -> Call {
+    tenant.client.post("/api/si/ask").bearer(key).json(&json!({"input": "hello"}))
+}
+
+async fn listed(tenant: &Tenant, id: &str) -> Value {
+    let reply = tenant.get(PATH).send().await.expect(200).json();
+    let items = reply.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let found = items.into_iter().find(|item| text(item, "id") == id);
+    found.unwrap_or_else(|| panic!("{id} is not in {reply}"))
+}
+
+fn revoke(tenant: &Tenant, id: &str) -> Call {
+    tenant.client.call(Method::DELETE, &format!("{PATH}/{id}")).user(&tenant.email)
+}
+
+#[tokio::test]
+async fn a_key_is_its_tenant_and_is_shown_once() {
+    let world = World::verified().await;
+    let tenant = world.tenant("with-a-key", 5.0).await;
+    let (key, id) = made(&tenant, &json!({"name": "billing server"})).await;
+    assert!(key.starts_with("cog_") && key.len() == 95, "{key}");
+    let account = tenant.client.get("/api/credits").bearer(&key).send().await.expect(200).json();
+    assert_eq!(text(&account, "email"), tenant.email);
+    let spent = number(&account, "balance");
+    ask(&tenant, &key).send().await.expect(200);
+    assert!(tenant.balance().await < spent);
+    let item = listed(&tenant, &id).await;
+    assert_eq!((text(&item, "name"), text(&item, "state")), ("billing server", "live"));
+    assert!(!text(&item, "last_used_at").is_empty());
+    let list = tenant.get(PATH).send().await.expect(200).text();
+    assert!(!list.contains(&key) && !list.contains("digest"), "{list}");
+    // Of its tenant and of nobody else, whatever is claimed beside it.
+    let beside = tenant.client.get("/api/credits").bearer(&key).claim("victim@x.io");
+    beside.send().await.expect_error(403, "identity_mismatch");
+    tenant.client.get("/api/credits").bearer(&key).claim(&tenant.email).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_revoked_key_opens_nothing_from_then_on() {
+    let world = World::verified().await;
+    let tenant = world.tenant("revokes", 5.0).await;
+    let (key, id) = made(&tenant, &json!({})).await;
+    let (other, _) = made(&tenant, &json!({})).await;
+    ask(&tenant, &key).send().await.expect(200);
+    let ended = revoke(&tenant, &id).send().await.expect(200).json();
+    assert_eq!(text(&ended, "state"), "ended");
+    for _ in 0..2 {
+        ask(&tenant, &key).send().await.expect_error(401, "token_invalid");
+        let read = tenant.client.get("/api/credits").bearer(&key);
+        read.send().await.expect_error(401, "token_invalid");
+    }
+    ask(&tenant, &other).send().await.expect(200);
+    revoke(&tenant, &id).send().await.expect(200);
+    revoke(&tenant, "key-of-nobody").send().await.expect_error(404, "not_found");
+    let stranger = world.tenant("stranger", 1.0).await;
+    revoke(&stranger, &id).send().await.expect_error(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_key_ends_at_its_time() {
+    let world = World::verified().await;
+    let tenant = world.tenant("ends", 5.0).await;
+    let at = chrono::Utc::now() + chrono::Duration::milliseconds(1_500);
+    let (key, _) = made(&tenant, &json!({"expires_at": at.to_rfc3339()})).await;
+    ask(&tenant, &key).send().await.expect(200);
+    tokio::time::sleep(std::time::Duration::from_millis(1_700)).await;
+    ask(&tenant, &key).send().await.expect_error(401, "token_invalid");
+}
+
+#[tokio::test]
+async fn a_key_spends_what_its_cap_allows_and_the_tenant_goes_on() {
+    let world = World::verified().await;
+    let tenant = world.tenant("capped", 5.0).await;
+    let (key, id) = made(&tenant, &json!({"cap": {"limit": 0.02, "period": "day"}})).await;
+    let mut spent = 0.0;
+    let mut refused = None;
+    for _ in 0..50 {
+        let reply = ask(&tenant, &key).send().await;
+        if reply.status != 200 {
+            refused = Some(reply);
+            break;
+        }
+        spent += reply.must_header("x-credits-used").parse::<f64>().expect("credits");
+    }
+    let refused = refused.expect("the cap refuses in the end");
+    assert!([400, 429].contains(&refused.status), "{refused:?}");
+    assert!(spent <= 0.02, "{spent}");
+    tenant.ask(&json!({"input": "hello"})).send().await.expect(200);
+    // What an operator sets replaces the operator's settings, and not what the key may spend.
+    let settings = json!({"email": tenant.email, "caps": [{"id": "all", "period": "day", "limit": 4}]});
+    let set = tenant.client.call(Method::PUT, "/api/credits/limits").admin().json(&settings);
+    let caps = set.send().await.expect(200).json();
+    assert!(caps.to_string().contains(&format!("key:{id}")), "{caps}");
+    assert_ne!(ask(&tenant, &key).send().await.status, 200);
+    revoke(&tenant, &id).send().await.expect(200);
+    let limits = tenant.get("/api/credits/limits").send().await.expect(200).text();
+    assert!(!limits.contains(&format!("key:{id}")), "{limits}");
+}
+
+#[tokio::test]
+async fn an_operator_limits_one_key() {
+    let world = World::verified().await;
+    let tenant = world.tenant("one-key", 5.0).await;
+    let (key, id) = made(&tenant, &json!({})).await;
+    let limits =
+        json!({"email": tenant.email, "keys": {&id: {"requests_per_minute": 2, "requests_burst": 2}}});
+    tenant.client.call(Method::PUT, "/api/credits/limits").admin().json(&limits).send().await.expect(200);
+    ask(&tenant, &key).send().await.expect(200);
+    ask(&tenant, &key).send().await.expect(200);
+    let refused = ask(&tenant, &key).send().await.expect_error(429, "rate_limited");
+    assert_eq!(text(&refused.json(), "policy"), format!("requests@{id}"));
+    tenant.ask(&json!({"input": "hello"})).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn only_a_tenant_with_an_address_keeps_keys() {
+    let world = World::verified().await;
+    let tenant = world.tenant("keeper", 5.0).await;
+    let (key, id) = made(&tenant, &json!({})).await;
+    let client = &tenant.client;
+    for (method, path) in [
+        (Method::POST, PATH.to_owned()),
+        (Method::GET, PATH.to_owned()),
+        (Method::DELETE, format!("{PATH}/{id}")),
+    ] {
+        client.call(method.clone(), &path).send().await.expect_error(400, "missing_email");
+        client.call(method.clone(), &path).bearer(&key).send().await.expect_error(403, "keys_forbidden");
+        let guest = client.post("/auth/guest").send().await.expect(200).json();
+        let guest = client.call(method, &path).bearer(text(&guest, "token"));
+        guest.send().await.expect_error(403, "keys_forbidden");
+    }
+    // An operator may do it for a tenant.
+    let named = client.get(&format!("{PATH}?email={}", tenant.email)).admin().send().await.expect(200);
+    assert!(named.text().contains(&id));
+}
+
+#[tokio::test]
+async fn wrong_keys_are_refused_and_guesses_are_counted() {
+    let world = World::verified().await;
+    let tenant = world.tenant("guessed", 5.0).await;
+    let (key, _) = made(&tenant, &json!({})).await;
+    let mut mistyped = key.clone();
+    mistyped.replace_range(60..61, if &key[60..61] == "A" { "B" } else { "A" });
+    for wrong in ["cog_", "cog_abc", mistyped.as_str(), &key[..94], &format!("{key}A")] {
+        tenant.client.get("/api/credits").bearer(wrong).send().await.expect_error(401, "token_invalid");
+    }
+    // Well-formed keys that are none: each would wake an actor.
+    let guesser = world.client();
+    let mut refused = 0;
+    for n in 0_u8..40 {
+        let guess = guesser.get("/api/credits").bearer(&well_formed(n)).send().await;
+        match guess.status {
+            401 => assert_eq!(guess.error(), "token_invalid"),
+            _ => {
+                guess.expect_error(429, "rate_limited");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 10, "{refused}");
+    tenant.client.get("/api/credits").bearer(&key).send().await.expect(200);
+}
+
+/// A key with a right checksum whose secret nobody has.
+fn well_formed(n: u8) -> String {
+    use base64::Engine;
+    use sha2::{Digest, Sha256};
+    let mut bytes = vec![n; 64];
+    let sum = Sha256::new_with_prefix("cog_").chain_update(&bytes).finalize();
+    bytes.extend_from_slice(&sum[..4]);
+    format!("cog_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[tokio::test]
+async fn wrong_requests_are_told_apart() {
+    let world = World::verified().await;
+    let tenant = world.tenant("wrong-keys", 1.0).await;
+    for body in [
+        json!({"name": ""}),
+        json!({"name": 7}),
+        json!({"expires_at": "tomorrow"}),
+        json!({"cap": 5}),
+        json!({"cap": {"limit": -1, "period": "day"}}),
+        json!({"cap": {"limit": 1, "period": "year"}}),
+    ] {
+        make(&tenant, &body).await.expect_error(400, "invalid_field");
+    }
+    for body in [json!({"name": "x".repeat(129)}), json!({"expires_at": "2020-01-01T00:00:00Z"})] {
+        make(&tenant, &body).await.expect_error(400, "invalid_setting");
+    }
+    let unseen = unique_email("never-seen");
+    let none = tenant.client.get(PATH).user(&unseen).send().await.expect(200).json();
+    assert_eq!(none.get("items"), Some(&json!([])));
+}
