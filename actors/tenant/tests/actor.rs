@@ -157,7 +157,10 @@ fn a_database_of_version_1_is_carried_over_with_all_its_books() {
     .unwrap();
     let actor = sql.transaction(reopen).unwrap().unwrap();
     let mut shell = Shell { sql, actor, policy: policy() };
-    assert_eq!(shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap(), "2");
+    assert_eq!(
+        shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap(),
+        SCHEMA_VERSION.to_string()
+    );
     assert_eq!(shell.available(), 7_000, "what was held came back");
     let Reply::Verified(found) = shell.run(Command::Verify { from: 0, limit: 100 }, NOW_MS).unwrap().reply
     else {

@@ -3,6 +3,7 @@
 mod actor;
 mod admission;
 mod alarm;
+mod api_keys;
 mod caps;
 mod growth;
 mod key_schedules;

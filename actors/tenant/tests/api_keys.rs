@@ -1,0 +1,98 @@
+//! API keys in an actor's life: who is meant, what a key may spend, and that the end of a key is at once.
+
+use super::*;
+use crate::keys::{ApiKey, NewKey};
+use crate::shared::Period;
+use crate::tenant::KeyCap;
+
+fn new(id: &str) -> NewKey {
+    NewKey {
+        id: id.to_owned(),
+        digest: format!("digest of {id}"),
+        name: "server".to_owned(),
+        expires_at_ms: None,
+    }
+}
+
+fn create(shell: &mut Shell, id: &str, limit: Option<i64>) -> ApiKey {
+    let cap = limit.map(|limit| KeyCap { period: Period::Day, limit: Micro(limit) });
+    match shell.run(Command::CreateKey { key: new(id), cap }, NOW_MS).unwrap().reply {
+        Reply::Key(key) => key,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn revoke(shell: &mut Shell, id: &str) {
+    shell.run(Command::RevokeKey { id: id.to_owned() }, NOW_MS).unwrap();
+}
+
+/// A command that came with the key `id`.
+fn by_key(shell: &mut Shell, id: &str, command: Command, now_ms: i64) -> Result<Reply, Refusal> {
+    let call = Call { tenant: shell.actor.tenant.clone(), api_key: Some(id.to_owned()), command };
+    let (sql, actor, policy) = (&mut shell.sql, &shell.actor, &shell.policy);
+    sql.transaction(|sql| handle(sql, actor, policy, call, now_ms)).map(|outcome| outcome.reply)
+}
+
+fn ask(id: &str, key: &str, amount: i64) -> Command {
+    let mut asked = request(id, amount);
+    asked.owner.api_key = Some(key.to_owned());
+    Command::Admit(Box::new(asked))
+}
+
+#[test]
+fn an_actor_says_whose_it_is_to_who_has_a_live_key() {
+    let mut shell = Shell::with_balance(1_000);
+    create(&mut shell, "a", None);
+    let identify = |shell: &mut Shell, digest: &str| {
+        let command = Command::Identify { digest: digest.to_owned() };
+        // Whoever asks knows no tenant.
+        let call = Call { tenant: TenantId::Guest(String::new()), api_key: None, command };
+        let (sql, actor, policy) = (&mut shell.sql, &shell.actor, &shell.policy);
+        sql.transaction(|sql| handle(sql, actor, policy, call, NOW_MS)).map(|outcome| outcome.reply)
+    };
+    match identify(&mut shell, "digest of a").unwrap() {
+        Reply::Identified { tenant, key } => assert_eq!((tenant, key.id.as_str()), (me(), "a")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(identify(&mut shell, "digest of b").unwrap_err(), Refusal::UnknownApiKey);
+    revoke(&mut shell, "a");
+    assert_eq!(identify(&mut shell, "digest of a").unwrap_err(), Refusal::UnknownApiKey);
+}
+
+#[test]
+fn a_revoked_key_begins_nothing_and_what_it_began_ends_as_it_was_meant() {
+    let mut shell = Shell::with_balance(1_000);
+    create(&mut shell, "a", None);
+    by_key(&mut shell, "a", ask("h", "a", 400), NOW_MS).unwrap();
+    revoke(&mut shell, "a");
+    for command in [ask("h2", "a", 100), Command::Balance, Command::ListKeys] {
+        assert_eq!(by_key(&mut shell, "a", command, NOW_MS).unwrap_err(), Refusal::UnknownApiKey);
+    }
+    assert!(matches!(by_key(&mut shell, "a", settle("h", 300), NOW_MS), Ok(Reply::Ended(_))));
+    assert_eq!(shell.available(), 700);
+}
+
+#[test]
+fn a_key_spends_its_cap_and_an_operators_settings_leave_it_alone() {
+    let mut shell = Shell::with_balance(10_000);
+    create(&mut shell, "a", Some(500));
+    by_key(&mut shell, "a", ask("1", "a", 400), NOW_MS).unwrap();
+    by_key(&mut shell, "a", settle("1", 400), NOW_MS).unwrap();
+    shell.set_limits(Settings::default(), NOW_MS).unwrap();
+    let refused = by_key(&mut shell, "a", ask("2", "a", 200), NOW_MS).unwrap();
+    assert!(matches!(refused, Reply::Refused(Refusal::CapReached { .. })), "{refused:?}");
+    by_key(&mut shell, "a", ask("3", "a", 100), NOW_MS).unwrap();
+    shell.admit(request("4", 5_000), NOW_MS).unwrap();
+    revoke(&mut shell, "a");
+    assert_eq!(shell.limits(NOW_MS).settings.caps, []);
+}
+
+#[test]
+fn a_key_whose_use_is_noted_costs_a_write_a_minute() {
+    let mut shell = Shell::with_balance(1_000);
+    create(&mut shell, "a", None);
+    by_key(&mut shell, "a", Command::Balance, NOW_MS + 5).unwrap();
+    by_key(&mut shell, "a", Command::Balance, NOW_MS + 10).unwrap();
+    let Reply::Keys(keys) = shell.run(Command::ListKeys, NOW_MS).unwrap().reply else { panic!() };
+    assert_eq!(keys[0].last_used_ms, Some(NOW_MS + 5));
+}
