@@ -8,8 +8,6 @@ import * as rust from './index.js';
 
 Error.stackTraceLimit = 100;
 const state = rust.__worker_init_state();
-// What traps in a timer or a listener has nobody else to throw to.
-addEventListener('error', ({ error }) => { if (error instanceof WebAssembly.RuntimeError) broke(error); });
 
 // Requests and kept work that wait: a task's number to how it ends. Rust holds the work itself.
 const tasks = new Map();
@@ -18,6 +16,11 @@ let lastTask = 0;
 // long as this, in milliseconds; looked for at every so many requests.
 const TASK_AGE_MAX_MS = 1_200_000;
 const TASKS_BETWEEN_SWEEPS = 1_024;
+
+// Requests whose body is still being read. Of one whose client went away in the middle nothing is heard either, and
+// anybody can leave many: beyond so many, each new one takes the place of the oldest.
+const reading = new Set();
+const READING_MAX = 1_024;
 
 // Commands of one turn: at a fifth of a millisecond each, some tens of milliseconds.
 const GROUP_COMMANDS_MAX = 128;
@@ -31,13 +34,16 @@ function enter() {
   rust.__wbg_reset_state();
   state.criticalError = false;
   state.instanceId += 1;
+  rust.prepare();
 }
 
-// After a call that threw. Everything that waited in that memory is lost, and told so at once.
+// After a trap, wherever it was. Everything that waited in that memory is lost, and told so at once: requests get their
+// 503, an alarm is rung again by the runtime.
 function broke(error) {
   state.criticalError = true;
   for (const { failed } of tasks.values()) failed(error);
   tasks.clear();
+  reading.clear();
 }
 
 const lost = () => Response.json(
@@ -49,6 +55,14 @@ function step(instance, slot, kept, value) {
   enter();
   if (instance !== state.instanceId) return; // its task was told already
   try { rust.resume(slot, kept, value); } catch (error) { broke(error); }
+}
+
+// Ends a task from outside. Its request, if it still waits, makes its reply by itself.
+function drop(task) {
+  reading.delete(task);
+  tasks.get(task)?.failed(new Error('dropped'));
+  tasks.delete(task);
+  rust.forget(task);
 }
 
 function waiting(task) {
@@ -64,8 +78,7 @@ function nextTask() {
 function sweep(beforeMs) {
   for (const [task, { sinceMs }] of tasks) {
     if (sinceMs >= beforeMs) return; // in the order of their age
-    tasks.delete(task);
-    rust.forget(task);
+    drop(task);
   }
 }
 
@@ -91,6 +104,18 @@ globalThis.cognomega = {
     context.waitUntil(waiting(task).catch(() => {}));
     return task;
   },
+  reading(task, begins) {
+    if (!begins) {
+      reading.delete(task);
+      return;
+    }
+    if (reading.size >= READING_MAX) {
+      const [oldest] = reading;
+      drop(oldest);
+    }
+    reading.add(task);
+  },
+  aborted() { broke(new Error('the instance is lost')); },
   finish(task, value) {
     const found = tasks.get(task);
     tasks.delete(task);
@@ -100,6 +125,8 @@ globalThis.cognomega = {
   command: (env, name, call) => env.TENANT.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
+
+rust.prepare();
 
 export default {
   fetch(request, env, context) {
@@ -165,5 +192,15 @@ export class TenantActor extends DurableObject {
     if (this.#waiting.length > 0) this.#schedule();
   }
 
-  alarm() { return this.#rust.alarm(); }
+  // When it fails, the runtime rings again.
+  alarm() {
+    const task = nextTask();
+    const actor = this.#rust;
+    try {
+      return actor.alarm(task) ?? waiting(task);
+    } catch (error) {
+      broke(error);
+      throw error;
+    }
+  }
 }

@@ -4,7 +4,7 @@ use wasm_bindgen::prelude::*;
 use worker::Env;
 
 use super::tenant::Tenant;
-use crate::platform::{config, log, now_ms, sql::Storage};
+use crate::platform::{config, log, now_ms, sql::Storage, task};
 
 #[wasm_bindgen]
 pub struct TenantActor {
@@ -28,14 +28,18 @@ impl TenantActor {
         serde_json::to_vec(&answer).unwrap_or_default()
     }
 
-    pub async fn alarm(&self) {
+    /// What is due, as task number `task`: `true` when it is done at once, else `undefined`, and `true` by `finish`.
+    pub fn alarm(&self, task: u32) -> JsValue {
         let tenant = std::rc::Rc::clone(&self.tenant);
-        match tenant.ring() {
-            Ok(deliveries) => tenant.deliver_all(deliveries).await,
-            Err(refusal) => {
-                log::fault("alarm_failed", &refusal.to_string());
-                tenant.arm_later(now_ms().saturating_add(ALARM_RETRY_MS));
+        task::begin(task, async move {
+            match tenant.ring() {
+                Ok(deliveries) => tenant.deliver_all(deliveries).await,
+                Err(refusal) => {
+                    log::fault("alarm_failed", &refusal.to_string());
+                    tenant.arm_later(now_ms().saturating_add(ALARM_RETRY_MS));
+                }
             }
-        }
+            JsValue::TRUE
+        })
     }
 }

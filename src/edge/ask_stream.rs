@@ -258,6 +258,8 @@ impl Delivery<'_> {
 struct Allowance {
     /// The client gave a limit of credits: what is counted is what is spent.
     limited: bool,
+    /// What the whole answer may cost. A hold below it is a step on the way there.
+    held_max: Micro,
     /// Set aside in all.
     held: Micro,
     price: Price,
@@ -271,7 +273,8 @@ impl Allowance {
     fn new(context: &Context, question: &Question, ticket: &Ticket, provider: &Provider) -> Self {
         let chat = &question.chat;
         Self {
-            limited: question.max_credits.is_some(),
+            limited: question.max_credits.is_some() && question.on_hold_used == OnHoldUsed::Cut,
+            held_max: ticket.hold_max,
             held: ticket.held,
             price: context.config.price_of(&provider.model),
             prompt_tokens: providers::count_prompt(chat.system.as_deref(), &chat.user),
@@ -289,7 +292,9 @@ impl Allowance {
     /// hold is made for `max_tokens`, an honest answer must never be cut for that, so the lower of two counts is taken.
     fn spent(&self) -> Micro {
         let counted = self.counter.total();
-        let tokens = if self.limited { counted } else { counted.min(self.pieces) };
+        // A piece may hold many tokens: of a step that is the first of many, nothing is known but the count.
+        let exact = self.limited || self.held < self.held_max;
+        let tokens = if exact { counted } else { counted.min(self.pieces) };
         self.price.charge(self.prompt_tokens.saturating_add(tokens))
     }
 }

@@ -14,7 +14,9 @@ use super::context::Context;
 use super::error::ApiError;
 use super::jwks;
 use super::jwt::{self, Claims, Rejected, Unverified};
-use super::limits::{ISSUER_KEYS_REFRESH_MS, ISSUER_KEYS_TTL_MS, JSON_BODY_BYTES_MAX};
+use super::limits::{
+    ISSUER_KEYS_REFRESH_MS, ISSUER_KEYS_STALE_MS_MAX, ISSUER_KEYS_TTL_MS, JSON_BODY_BYTES_MAX,
+};
 use super::reply::Reply;
 use super::{json_body, tokens};
 use crate::platform::config::{TrustedIssuer, safe_url};
@@ -86,6 +88,8 @@ fn is_true(flag: Option<&Value>) -> bool {
 /// Keys of one issuer, and when they were asked for.
 struct Known {
     read_at_ms: i64,
+    /// When the issuer last answered.
+    good_at_ms: i64,
     keys: Vec<(String, CryptoKey)>,
 }
 
@@ -99,32 +103,35 @@ async fn key(
     allowed: impl Fn(&str) -> Option<Url>,
 ) -> Result<CryptoKey, Rejected> {
     let now_ms = now_ms();
-    let (found, age_ms) = KNOWN.with_borrow(|known| match known.get(&trusted.issuer) {
+    let (found, age_ms, good_at_ms) = KNOWN.with_borrow(|known| match known.get(&trusted.issuer) {
         Some(known) => {
             let found = known.keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
-            (found, now_ms.saturating_sub(known.read_at_ms))
+            (found, now_ms.saturating_sub(known.read_at_ms), known.good_at_ms)
         }
-        None => (None, i64::MAX),
+        None => (None, i64::MAX, 0),
     });
     // An id that is not known makes us look again, but not for each forged one.
     let fresh_ms = if found.is_some() { ISSUER_KEYS_TTL_MS } else { ISSUER_KEYS_REFRESH_MS };
     if age_ms < fresh_ms {
         return found.ok_or(Rejected);
     }
+    // Noted before it is asked, so that others who come meanwhile do not ask too.
+    KNOWN.with_borrow_mut(|all| {
+        let known = all.entry(trusted.issuer.clone());
+        known.or_insert(Known { read_at_ms: now_ms, good_at_ms: 0, keys: Vec::new() }).read_at_ms = now_ms;
+    });
     let keys = match fetched(trusted, allowed).await {
         Some(keys) => keys,
         // The keys of before are better than none while the issuer cannot be reached.
         None => {
             log::fault("issuer_keys_unreachable", &trusted.issuer);
-            KNOWN.with_borrow_mut(|all| {
-                let known = all.entry(trusted.issuer.clone());
-                known.or_insert(Known { read_at_ms: now_ms, keys: Vec::new() }).read_at_ms = now_ms;
-            });
-            return found.ok_or(Rejected);
+            return found
+                .filter(|_| now_ms.saturating_sub(good_at_ms) < ISSUER_KEYS_STALE_MS_MAX)
+                .ok_or(Rejected);
         }
     };
     let found = keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
-    let known = Known { read_at_ms: now_ms, keys };
+    let known = Known { read_at_ms: now_ms, good_at_ms: now_ms, keys };
     KNOWN.with_borrow_mut(|all| all.insert(trusted.issuer.clone(), known));
     found.ok_or(Rejected)
 }

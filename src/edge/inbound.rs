@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::limits::{PATH_BYTES_MAX, QUERY_BYTES_MAX};
 use super::query::Query;
 use crate::platform::streams::{self, Broken};
-use crate::platform::task::settled;
+use crate::platform::task::{BodyWait, settled};
 
 pub struct Inbound {
     raw: Request,
@@ -66,6 +66,7 @@ impl Inbound {
         if usize::try_from(length).map_or(true, |length| length > bytes_max) {
             return Err(too_large);
         }
+        let _wait = BodyWait::begin();
         // The runtime holds a sender to the length it declared, so this is bounded too, and is one turn.
         let buffer = self.raw.array_buffer().map_err(|_| ApiError::InvalidJson)?;
         let buffer = settled(&buffer).await.map_err(|_| ApiError::InvalidJson)?;
@@ -78,6 +79,7 @@ impl Inbound {
         let Some(stream) = self.raw.body() else {
             return Ok(Vec::new());
         };
+        let _wait = BodyWait::begin();
         match streams::read_all(&stream, bytes_max).await {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(ApiError::PayloadTooLarge { max_bytes: bytes_max }),

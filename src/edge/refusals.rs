@@ -24,7 +24,7 @@ struct Remembered {
     window_ms: i64,
     /// What was left then, too little for this one.
     remaining: i64,
-    /// What weighs less may still fit.
+    /// Of another weight nothing is known.
     weight: i64,
     keyed: u32,
 }
@@ -56,7 +56,8 @@ impl Memory {
             self.tenants.remove(tenant);
             return None;
         }
-        if weight < found.weight {
+        // What weighs less may still fit; what weighs more has to wait longer, or never fits.
+        if weight != found.weight {
             return None;
         }
         if has_key && found.keyed < KEYED_REQUESTS_MAX {
@@ -115,6 +116,7 @@ mod tests {
         memory.remember(&me(), 2, &refused(REQUESTS, 5_000), NOW_MS);
         assert_eq!(memory.recall(&me(), 2, false, NOW_MS + 1_000), Some(refused(REQUESTS, 4_000)));
         assert_eq!(memory.recall(&me(), 1, false, NOW_MS + 1_000), None, "a lighter one may fit");
+        assert_eq!(memory.recall(&me(), 3, false, NOW_MS + 1_000), None, "a heavier one waits longer");
         let other = TenantId::Guest("me@x.io".to_owned());
         assert_eq!(memory.recall(&other, 2, false, NOW_MS), None);
         assert_eq!(memory.recall(&me(), 2, false, NOW_MS + 5_000), None);

@@ -29,6 +29,14 @@ extern "C" {
 
     #[wasm_bindgen(js_namespace = cognomega)]
     fn finish(task: u32, value: &JsValue);
+
+    /// The task waits for its client's body, from now on or no longer.
+    #[wasm_bindgen(js_namespace = cognomega)]
+    fn reading(task: u32, begins: bool);
+
+    /// The instance is lost: nothing that waits in it ends.
+    #[wasm_bindgen(js_namespace = cognomega)]
+    fn aborted();
 }
 
 struct Task {
@@ -47,6 +55,8 @@ thread_local! {
     static READY: RefCell<VecDeque<u32>> = RefCell::default();
     static SLOTS: RefCell<HashMap<u32, Slot>> = RefCell::default();
     static LAST_SLOT: Cell<u32> = const { Cell::new(0) };
+    /// The task that is being polled; zero outside of one.
+    static CURRENT: Cell<u32> = const { Cell::new(0) };
     /// A loop over what is ready is running, or will soon.
     static RUNS: Cell<bool> = const { Cell::new(false) };
 }
@@ -108,7 +118,10 @@ fn poll_ready(awaited: Option<u32>) -> JsValue {
         };
         task.wakeup.queued.store(false, Ordering::Relaxed);
         let waker = Waker::from(Arc::clone(&task.wakeup));
-        match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        CURRENT.set(id);
+        let polled = task.future.as_mut().poll(&mut Context::from_waker(&waker));
+        CURRENT.set(0);
+        match polled {
             Poll::Pending => drop(TASKS.with_borrow_mut(|tasks| tasks.insert(id, task))),
             Poll::Ready(done) if awaited == Some(id) => value = done,
             Poll::Ready(done) => finish(id, &done),
@@ -145,6 +158,36 @@ pub fn run() {
 #[wasm_bindgen]
 pub fn forget(task: u32) {
     drop(TASKS.with_borrow_mut(|tasks| tasks.remove(&task)));
+}
+
+/// Held while a client's body is read. A client may go away in the middle of it, and the runtime tells nobody: the
+/// shell bounds how many such waits there are.
+pub struct BodyWait {
+    task: u32,
+}
+
+impl BodyWait {
+    pub fn begin() -> Self {
+        let task = CURRENT.get();
+        reading(task, true);
+        Self { task }
+    }
+}
+
+impl Drop for BodyWait {
+    fn drop(&mut self) {
+        reading(self.task, false);
+    }
+}
+
+/// Has the shell hear of every trap, wherever it happens: in a step, a timer or a listener. Asked of each new instance.
+#[wasm_bindgen]
+pub fn prepare() {
+    fn on_abort() {
+        wasm_bindgen::handler::schedule_reinit();
+        aborted();
+    }
+    wasm_bindgen::handler::set_on_abort(on_abort);
 }
 
 /// The end of a promise.

@@ -13,8 +13,12 @@ globalThis.standIn = {
   serve: (...args) => rust.serve(...args),
   resume: (...args) => rust.resume(...args),
   run() {},
+  prepare() {},
   forget(task) { rust.forgotten.push(task); },
-  TenantActor: class { answer(call) { return rust.answer(call); } },
+  TenantActor: class {
+    answer(call) { return rust.answer(call); }
+    alarm(task) { return rust.alarm(task); }
+  },
 };
 const source = (text) => ({ url: `data:text/javascript,${encodeURIComponent(text)}`, shortCircuit: true });
 registerHooks({
@@ -127,4 +131,35 @@ test('a request of which nothing was heard for long is forgotten', (context) => 
   rust.serve = () => new Response('');
   for (let n = 0; n < 1_024; n += 1) handlers.fetch(request(), {}, {});
   assert.ok(rust.forgotten.includes(first));
+});
+
+test('a trap ends an alarm that is under way, so that the runtime rings again', async () => {
+  const actor = new TenantActor({ storage: {} }, {});
+  rust.alarm = () => true;
+  assert.equal(actor.alarm(), true, 'done at once');
+  rust.alarm = () => undefined;
+  const under = actor.alarm();
+  // As Rust's own handler tells it: in a timer or a listener nobody else sees the trap.
+  cognomega.aborted();
+  await assert.rejects(under);
+  assert.equal(rust.made, 0);
+  rust.alarm = trap;
+  assert.throws(() => actor.alarm());
+  assert.equal(rust.made, 1, 'in a memory of its own');
+});
+
+test('bodies that never come take no more than their room', async () => {
+  const begun = [];
+  rust.serve = (task) => { begun.push(task); };
+  const replies = [];
+  for (let n = 0; n < 1_100; n += 1) {
+    replies.push(handlers.fetch(request(), {}, {}));
+    cognomega.reading(begun.at(-1), true);
+  }
+  assert.deepEqual(rust.forgotten, begun.slice(0, 1_100 - 1_024), 'the oldest are given up');
+  assert.equal((await replies[0]).status, 503);
+  for (const task of begun) cognomega.reading(task, false);
+  cognomega.reading(begun.at(-1), true);
+  assert.equal(rust.forgotten.length, 1_100 - 1_024, 'those whose body came take no room');
+  cognomega.reading(begun.at(-1), false);
 });

@@ -166,3 +166,18 @@ async fn topping_up_without_a_limit_ends_at_what_was_asked_for() {
     tenant.settled_balance().await;
     assert_nothing_was_short(&tenant).await;
 }
+
+#[tokio::test]
+async fn pieces_of_many_tokens_are_paid_for_like_single_ones() {
+    let world = World::verified().await;
+    let tenant = world.tenant("batched", 0.03).await;
+    let marker = unique_marker();
+    let piece = "word ".repeat(60);
+    let pieces = [piece.as_str(); 15];
+    world.groq.script(&marker, [Behaviour::Complete(Completion::of(&pieces).usage(Usage::new(20, 900)))]);
+    let body = json!({"input": marker, "max_tokens": 900, "on_hold_used": "top_up"});
+    let transcript = streamed(&tenant, &body).await;
+    let words = transcript.text().split_whitespace().count();
+    assert!(words < 700, "{words} words for the credit of some 600 tokens");
+    assert_nothing_was_short(&tenant).await;
+}

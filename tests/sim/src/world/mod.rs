@@ -22,7 +22,7 @@ pub use alarm::Handed;
 pub use clients::Request;
 
 /// Steps between two looks at every row.
-const FULL_CHECK_STEPS: u32 = 50;
+const FULL_CHECK_STEPS: u32 = 100;
 /// Of the steps that committed nothing, so that the database is what it was, one in this many is looked at too.
 const IDLE_CHECK_STEPS: u32 = 8;
 /// Of how many seeds one begins with a database that no run used before.
