@@ -12,6 +12,7 @@ mod limits;
 mod policy;
 mod schema;
 mod settings;
+mod standing;
 mod unopened;
 
 #[cfg(test)]
@@ -29,4 +30,5 @@ pub use schema::{Actor, SCHEMA_VERSION, genesis, open, quarantine, reopen};
 pub use settings::{
     FINGERPRINT_WINDOW_MS_MAX, KEY_LIMITS_MAX, NAME_BYTES_MAX, Settings, TopUp, WEBHOOK_URL_BYTES_MAX,
 };
+pub use standing::{Standing, standing, standing_unopened, wants_standing};
 pub use unopened::unopened;

@@ -5,7 +5,7 @@ use super::{Call, Command, LimitsReport, Policy, Reply, Settings, genesis};
 use crate::credits::{self, Account, EntryPage, HoldPage, UsagePage, Verified};
 use crate::notices::NoticePage;
 use crate::rate::{BudgetLeft, Meter};
-use crate::shared::{Micro, Refusal};
+use crate::shared::{Micro, Refusal, TenantId};
 
 /// The answer to a question; `None` for a command that changes something, which opens the actor.
 ///
@@ -32,7 +32,7 @@ pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Repl
         return Err(Refusal::InvalidCursor);
     }
     Ok(Some(match call.command {
-        Command::Balance => Reply::Balance(before_opening(call, policy, now_ms)),
+        Command::Balance => Reply::Balance(before_opening(&call.tenant, policy, now_ms)),
         Command::BalanceAt { .. } => return Err(Refusal::UnknownEntry),
         Command::Identify { .. } | Command::RevokeKey { .. } => return Err(Refusal::UnknownApiKey),
         Command::ListKeys => Reply::Keys(Vec::new()),
@@ -51,9 +51,9 @@ pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Repl
 }
 
 /// The account as opening it now would make it.
-fn before_opening(call: &Call, policy: &Policy, now_ms: i64) -> Account {
-    let opening = policy.opening(&call.tenant, now_ms);
-    let mut account = credits::unopened(&genesis(&call.tenant), now_ms);
+pub(super) fn before_opening(tenant: &TenantId, policy: &Policy, now_ms: i64) -> Account {
+    let opening = policy.opening(tenant, now_ms);
+    let mut account = credits::unopened(&genesis(tenant), now_ms);
     if opening.amount > Micro::ZERO && account.grants.add(1, opening.terms, opening.amount).is_ok() {
         account.available = opening.amount;
         account.granted = opening.amount;

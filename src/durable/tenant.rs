@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use actors::notices::Delivery;
-use actors::shared::Refusal;
-use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply};
+use actors::shared::{Refusal, TenantId};
+use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply, Standing};
 use futures::future::join_all;
 
 use super::alarm::Alarm;
 use crate::platform::config::Config;
-use crate::platform::tenant_stub::Answer;
+use crate::platform::tenant_stub::{Answer, Answered};
 use crate::platform::{log, now_ms, sql::Storage, webhook};
 
 pub struct Tenant {
@@ -34,10 +34,34 @@ impl Tenant {
         Self { storage, config, actor, alarm: Cell::default() }
     }
 
-    /// One command, one transaction. Nothing is awaited, so nothing can come between.
-    pub(super) fn answer(&self, call: &[u8]) -> Answer {
-        let call: Call = serde_json::from_slice(call)
-            .map_err(|error| Refusal::Storage { detail: format!("undecodable command: {error}") })?;
+    /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
+    /// awaited, so nothing can come between.
+    pub(super) fn answer(&self, call: &[u8]) -> Answered {
+        let call: Call = match serde_json::from_slice(call) {
+            Ok(call) => call,
+            Err(error) => {
+                let answer = Err(Refusal::Storage { detail: format!("undecodable command: {error}") });
+                return Answered { answer, standing: None };
+            }
+        };
+        let (tenant, api_key) = (call.tenant.clone(), call.api_key.clone());
+        let is_metered = call.command.is_metered();
+        let answer = self.run(call);
+        let standing = tenant::wants_standing(is_metered, &answer);
+        let standing = standing.then(|| self.standing(&tenant, api_key.as_deref()).ok()).flatten();
+        Answered { answer, standing }
+    }
+
+    fn standing(&self, tenant: &TenantId, api_key: Option<&str>) -> Result<Standing, Refusal> {
+        let (now_ms, policy) = (now_ms(), &self.config.policy);
+        let Some(actor) = self.actor.borrow().clone() else {
+            return Ok(tenant::standing_unopened(tenant, policy, now_ms));
+        };
+        let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
+        tenant::standing(&mut *storage, &actor, policy, api_key, now_ms)
+    }
+
+    fn run(&self, call: Call) -> Answer {
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
         let woken = self.wake(&mut storage, &call);
         let woken = woken.inspect_err(|refusal| {

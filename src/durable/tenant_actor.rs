@@ -23,9 +23,9 @@ impl TenantActor {
 
     /// A command as bytes in, its answer as bytes out: nothing is awaited, so nothing can come between.
     pub fn answer(&self, call: &[u8]) -> Vec<u8> {
-        let answer = self.tenant.answer(call);
+        let answered = self.tenant.answer(call);
         // A list of plain values has no way to fail; were there one, an empty answer is read as a fault.
-        serde_json::to_vec(&answer).unwrap_or_default()
+        serde_json::to_vec(&answered).unwrap_or_default()
     }
 
     /// What is due, as task number `task`: `true` when it is done at once, else `undefined`, and `true` by `finish`.

@@ -1,9 +1,9 @@
 //! One request under way: what it brought, the configuration, and the questions handlers ask of both.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use actors::tenant::{Command, Idempotency, KEY_BYTES_MAX, Reply as ActorReply};
+use actors::tenant::{Command, Idempotency, KEY_BYTES_MAX, Reply as ActorReply, Standing};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::JsValue;
 use worker::Env;
@@ -31,6 +31,7 @@ pub struct Context {
     admin: OnceCell<AdminKey>,
     asserted: Cell<bool>,
     acting: OnceCell<Acting>,
+    standing: RefCell<Option<Standing>>,
 }
 
 /// For whom a request acted, as its log line says it.
@@ -52,7 +53,8 @@ impl Context {
         event: JsValue,
     ) -> Self {
         let (admin, asserted, acting) = (OnceCell::new(), Cell::new(false), OnceCell::new());
-        Self { env, config, inbound, request_id, route, event, admin, asserted, acting }
+        let standing = RefCell::default();
+        Self { env, config, inbound, request_id, route, event, admin, asserted, acting, standing }
     }
 
     /// Notes for whom the request acts, for its log line.
@@ -64,6 +66,21 @@ impl Context {
     /// For whom it acted, once that is known.
     pub fn acting(&self) -> Option<Acting> {
         self.acting.get().cloned()
+    }
+
+    /// Sends a metered command, and remembers where the tenant stands for the reply's headers.
+    pub async fn send_metered(&self, caller: &Caller, command: Command) -> tenant_stub::Answer {
+        let key = caller.api_key.as_deref();
+        let answered = tenant_stub::send_metered(&self.env, &caller.tenant, key, command).await;
+        if answered.standing.is_some() {
+            self.standing.replace(answered.standing);
+        }
+        answered.answer
+    }
+
+    /// Where the tenant of a metered request stands, when its reply did not say so.
+    pub fn take_standing(&self) -> Option<Standing> {
+        self.standing.take()
     }
 
     /// Whether the caller was believed without proof; the response then says so.

@@ -89,6 +89,10 @@ async fn route(
         Ok(reply) => reply,
         Err(error) => failed(&error),
     };
+    let reply = match context.take_standing() {
+        Some(standing) => reply.standing(&standing),
+        None => reply,
+    };
     let reply = if context.was_asserted() { reply.with("x-identity-source", "asserted") } else { reply };
     Served { reply, route: name, acting: context.acting() }
 }

@@ -139,14 +139,7 @@ pub async fn admit(
             idempotency: idempotency.clone(),
             fingerprint: fingerprint.clone(),
         };
-        match tenant_stub::send(
-            &context.env,
-            tenant,
-            caller.api_key.as_deref(),
-            Command::Admit(Box::new(call)),
-        )
-        .await
-        {
+        match context.send_metered(caller, Command::Admit(Box::new(call))).await {
             Ok(ActorReply::Admitted(admitted)) => {
                 let end_ms = now_ms().saturating_add(deadlines.total_ms);
                 return Ok(Admission::Go(ticket(hold, admitted, offer, has_key, end_ms)));

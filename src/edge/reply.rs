@@ -2,6 +2,7 @@
 
 use actors::rate::{BudgetLeft, CREDITS_PER_DAY, IN_FLIGHT, TOKENS};
 use actors::shared::Micro;
+use actors::tenant::Standing;
 use futures::channel::oneshot;
 use serde_json::{Map, Value, json};
 use wasm_bindgen::prelude::*;
@@ -34,6 +35,8 @@ pub struct Reply {
     pub body: Body,
     /// The code of an error reply, for the log.
     pub error: Option<&'static str>,
+    /// The budget that a reply refuses by.
+    refused: Option<BudgetLeft>,
 }
 
 /// Micro-credits of a thousandth of a credit.
@@ -51,11 +54,12 @@ impl Reply {
             headers: vec![("content-type", JSON_TYPE.to_owned()), ("cache-control", "no-store".to_owned())],
             body: Body::Text(body),
             error: None,
+            refused: None,
         }
     }
 
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Body::Empty, error: None }
+        Self { status, headers: Vec::new(), body: Body::Empty, error: None, refused: None }
     }
 
     /// A server-sent event stream.
@@ -70,6 +74,7 @@ impl Reply {
             ],
             body: Body::Stream(stream),
             error: None,
+            refused: None,
         }
     }
 
@@ -92,6 +97,7 @@ impl Reply {
                 reset_ms,
             };
             reply = reply.with_budgets(std::slice::from_ref(&spent), None);
+            reply.refused = Some(spent);
         }
         reply
     }
@@ -111,6 +117,23 @@ impl Reply {
             return self;
         }
         self.with("ratelimit-policy", policies).with("ratelimit", left)
+    }
+
+    /// Where the tenant stands, on a reply that does not say so. What a refusal says of its own budget stays.
+    #[must_use]
+    pub fn standing(mut self, standing: &Standing) -> Self {
+        let Standing { budgets, granted, available } = standing;
+        let credits = Some((*granted, *available));
+        if !self.headers.iter().any(|(name, _)| *name == "ratelimit") {
+            return self.with_budgets(budgets, credits);
+        }
+        let Some(refused) = self.refused.take() else {
+            return self;
+        };
+        self.headers.retain(|(name, _)| !name.starts_with("ratelimit"));
+        let others = budgets.iter().filter(|budget| budget.policy != refused.policy).cloned();
+        let budgets: Vec<BudgetLeft> = std::iter::once(refused.clone()).chain(others).collect();
+        self.with_budgets(&budgets, credits)
     }
 
     /// The platform's response.

@@ -16,7 +16,7 @@ use super::limits::{
 use super::moment::{iso_time, moment_ms};
 use super::refusals;
 use super::reply::Reply;
-use crate::platform::{now_ms, random_id, tenant_stub};
+use crate::platform::{now_ms, random_id};
 
 /// `GET /api/billing/usage`: newest first.
 pub async fn list(context: &Context) -> Result<Reply, ApiError> {
@@ -106,7 +106,7 @@ pub async fn record(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::from(refusal));
     }
     let command = Command::RecordUsage { id, usage, cost, created_at_ms, idempotency };
-    let answer = tenant_stub::send(&context.env, &caller.tenant, caller.api_key.as_deref(), command).await;
+    let answer = context.send_metered(&caller, command).await;
     let answer = answer.inspect_err(|refusal| refusals::remember(&caller.tenant, 1, refusal, now_ms()));
     let ActorReply::Recorded { event, replayed } = Context::heard(&caller, answer)? else {
         return Err(unexpected());

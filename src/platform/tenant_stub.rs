@@ -1,8 +1,9 @@
 //! One hop to a tenant's actor: a command goes over as bytes, a reply or a refusal comes back as bytes.
 
 use actors::shared::{Refusal, TenantId};
-use actors::tenant::{Call, Command, Reply};
+use actors::tenant::{Call, Command, Reply, Standing};
 use js_sys::{Promise, Uint8Array};
+use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -15,8 +16,17 @@ const KIND: &str = "tenant";
 /// What the shell says of a command that it did not take (`src/shell.js`): nothing of it was run, nor will be.
 const NOT_TAKEN: &str = "too many commands wait";
 
-/// What the actor sends back.
+/// What the actor answers.
 pub type Answer = Result<Reply, Refusal>;
+
+/// What the actor sends back.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answered {
+    pub answer: Answer,
+    /// Where the tenant stands, when the command was metered and the answer does not say so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
 
 /// The name of a tenant's actor: a digest.
 pub fn name_of(tenant: &TenantId) -> String {
@@ -30,6 +40,12 @@ pub fn name_of(tenant: &TenantId) -> String {
 /// The actor's refusal; `Storage` when it could not be reached or did not answer.
 pub async fn send(env: &Env, tenant: &TenantId, api_key: Option<&str>, command: Command) -> Answer {
     let call = Call { tenant: tenant.clone(), api_key: api_key.map(str::to_owned), command };
+    deliver(env, &name_of(tenant), &call).await.answer
+}
+
+/// The same for a metered command.
+pub async fn send_metered(env: &Env, tenant: &TenantId, api_key: Option<&str>, command: Command) -> Answered {
+    let call = Call { tenant: tenant.clone(), api_key: api_key.map(str::to_owned), command };
     deliver(env, &name_of(tenant), &call).await
 }
 
@@ -39,14 +55,24 @@ pub async fn send(env: &Env, tenant: &TenantId, api_key: Option<&str>, command: 
 /// As [`send`].
 pub async fn send_to(env: &Env, actor: &str, command: Command) -> Answer {
     let call = Call { tenant: TenantId::Guest(String::new()), api_key: None, command };
-    deliver(env, actor, &call).await
+    deliver(env, actor, &call).await.answer
 }
 
-async fn deliver(env: &Env, name: &str, call: &Call) -> Answer {
+async fn deliver(env: &Env, name: &str, call: &Call) -> Answered {
+    match reach(env, name, call).await {
+        Ok(Answered { answer, standing }) => Answered { answer: told(answer), standing },
+        Err(refusal) => Answered { answer: Err(refusal), standing: None },
+    }
+}
+
+async fn reach(env: &Env, name: &str, call: &Call) -> Result<Answered, Refusal> {
     let bytes = serde_json::to_vec(call).map_err(|error| unreachable(&error.to_string()))?;
     let answer = hop(env, name, &bytes).await;
     let answer = answer.map_err(|error| unreachable(&words(&error)))?;
-    let answer: Answer = serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))?;
+    serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))
+}
+
+fn told(answer: Answer) -> Answer {
     // Whether a refusal was worth a notice is the actor's own affair.
     let answer = if let Ok(Reply::Refused(refusal)) = answer { Err(refusal) } else { answer };
     // Ids are random and names are digests, so these are faults of ours and not of a client.

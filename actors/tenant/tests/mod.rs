@@ -9,6 +9,7 @@ mod growth;
 mod key_schedules;
 mod keys;
 mod settings;
+mod standing;
 mod thresholds;
 mod unopened;
 

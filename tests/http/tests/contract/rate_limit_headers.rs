@@ -99,12 +99,42 @@ async fn every_refusal_for_a_budget_tells_which_one_and_when() {
             let reply = if stream { call.open().await.into_reply().await } else { call.send().await };
             let reply = reply.expect_error(429, "rate_limited");
             let budgets = rate_limit::budgets(&reply.headers);
-            assert_eq!(budgets.len(), 1, "{budgets:?}");
-            assert_eq!(budgets[0].policy, policy);
+            assert_eq!(budgets[0].policy, policy, "what refuses leads");
+            // What the front door repeats by itself knows no more than what it was told.
+            let repeated = stream && policy == "requests";
+            assert_eq!(budgets.iter().any(|other| other.policy == "credits"), !repeated, "{budgets:?}");
             assert!(left.contains(&budgets[0].remaining), "what is really left: {budgets:?}");
             let retry_after_s: i64 = reply.must_header("retry-after").parse().expect("whole seconds");
             assert_eq!(budgets[0].reset_s, Some(retry_after_s), "{policy}");
             assert!(retry_after_s >= 1, "{policy}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_admits_nothing_tells_every_budget_too() {
+    let world = World::verified().await;
+    let tenant = with_every_budget(world, "told-otherwise").await;
+    let ask = |body: serde_json::Value| tenant.ask(&body);
+    let key = unique_marker();
+    ask(json!({"input": "hi"})).idempotency_key(&key).send().await.expect(200);
+    let replay = ask(json!({"input": "hi"})).idempotency_key(&key).send().await.expect(200);
+    assert_eq!(replay.must_header("idempotency-replayed"), "true");
+    assert_budgets(&rate_limit::budgets(&replay.headers), "a replay");
+    let other = ask(json!({"input": "other"})).idempotency_key(&key).send().await;
+    let other = other.expect_error(409, "idempotency_conflict");
+    assert_budgets(&rate_limit::budgets(&other.headers), "another body");
+    let usage = tenant.post("/api/usage").json(&json!({"route": "own"})).send().await.expect(200);
+    assert_budgets(&rate_limit::budgets(&usage.headers), "reported usage");
+    tenant.adjust(json!({"delta": -4.98})).await.expect(200);
+    let short = ask(json!({"input": "hi", "max_tokens": 4_000})).send().await;
+    let short = short.expect_error(402, "insufficient_credits");
+    let budgets = rate_limit::budgets_of(&short);
+    assert!(budgets["credits"].remaining < 10, "{budgets:?}");
+    assert_eq!(budgets["in-flight"].remaining, 7, "none is under way");
+    assert_eq!(budgets.len(), EVERY_BUDGET.len());
+    // Nobody ever opened this account; its opening would bring nothing.
+    let unseen = Tenant { email: http_tests::client::unique_email("unseen"), client: world.client() };
+    let unseen = unseen.ask(&json!({"input": "hi"})).send().await.expect_error(402, "insufficient_credits");
+    assert_eq!(rate_limit::budgets_of(&unseen)["credits"].remaining, 0);
 }
