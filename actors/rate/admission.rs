@@ -109,6 +109,19 @@ pub fn admit(
     Ok(left)
 }
 
+/// What is left of the budgets of `limits` that have a window.
+#[must_use]
+pub fn windows_left(meters: &Meters, limits: &Limits, key: Option<&str>, now_ms: i64) -> Vec<BudgetLeft> {
+    let budgets = limits.budgets().into_iter().map(|budget| {
+        let (policy, allowance) = (meter_name(budget.name, key), budget.allowance);
+        let meter = meters.get(&policy).copied().unwrap_or_default();
+        let Left { remaining, reset_ms } = meter.left(allowance, now_ms);
+        let (limit, window_ms) = (allowance.limit, allowance.window_ms);
+        BudgetLeft { policy, limit, remaining, window_ms, reset_ms }
+    });
+    budgets.collect()
+}
+
 /// What is left of every budget of `limits`; `in_flight` is how many requests are under way.
 #[must_use]
 pub fn left(
@@ -118,21 +131,15 @@ pub fn left(
     in_flight: i64,
     now_ms: i64,
 ) -> Vec<BudgetLeft> {
-    let budgets = limits.budgets().into_iter().map(|budget| {
-        let (policy, allowance) = (meter_name(budget.name, key), budget.allowance);
-        let Left { remaining, reset_ms } =
-            meters.get(&policy).copied().unwrap_or_default().left(allowance, now_ms);
-        let (limit, window_ms) = (allowance.limit, allowance.window_ms);
-        BudgetLeft { policy, limit, remaining, window_ms, reset_ms }
-    });
-    let in_flight = limits.in_flight.filter(|limit| *limit > 0).map(|limit| BudgetLeft {
+    let mut left = windows_left(meters, limits, key, now_ms);
+    left.extend(limits.in_flight.filter(|limit| *limit > 0).map(|limit| BudgetLeft {
         policy: meter_name(IN_FLIGHT, key),
         limit,
         remaining: limit.saturating_sub(in_flight).max(0),
         window_ms: 0,
         reset_ms: 0,
-    });
-    budgets.chain(in_flight).collect()
+    }));
+    left
 }
 
 /// Counts what a request is to cost beyond what it was admitted for. It is under way already, so the credits alone

@@ -12,7 +12,7 @@ mod tests;
 
 pub use admission::{
     BudgetLeft, IN_FLIGHT_WAIT_MS, Meters, Weight, admit, admit_more, both, key_of, left, reconcile,
-    shown_limit,
+    shown_limit, windows_left,
 };
 pub use meter::{Allowance, Denied, Left, Meter};
 pub use plan::{Budget, CREDITS_PER_DAY, IN_FLIGHT, Limits, MINUTE_MS, Plans, REQUESTS, TIERS_MAX, TOKENS};

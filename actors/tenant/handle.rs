@@ -15,7 +15,7 @@ use crate::credits::{self, Account, Cause, HOLD_HISTORY_MS, HoldChange, Progress
 use crate::keys::{self, NewKey};
 use crate::notices;
 use crate::planted::{self, Bug};
-use crate::rate::{self, BudgetLeft, Weight};
+use crate::rate::{self, Weight};
 use crate::shared::{Micro, Refusal};
 use crate::sql::Sql;
 
@@ -140,18 +140,7 @@ fn answer(
 fn report(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<LimitsReport, Refusal> {
     let LimitsRow { settings, counters, .. } = &LimitsRow::load(sql)?;
     let effective = policy.plan(&actor.tenant, settings.plan.as_deref()).overridden_by(&settings.limits);
-    let budgets = effective.budgets().into_iter().map(|budget| {
-        let meter = counters.meters.get(budget.name).copied().unwrap_or_default();
-        let left = meter.left(budget.allowance, now_ms);
-        BudgetLeft {
-            policy: budget.name.to_owned(),
-            limit: budget.allowance.limit,
-            remaining: left.remaining,
-            window_ms: budget.allowance.window_ms,
-            reset_ms: left.reset_ms,
-        }
-    });
-    let budgets = budgets.collect();
+    let budgets = rate::windows_left(&counters.meters, &effective, None, now_ms);
     let caps = counters.caps.iter().map(|cap| cap.clone().at(now_ms)).collect();
     Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps })
 }

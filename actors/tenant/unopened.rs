@@ -4,7 +4,7 @@
 use super::{Call, Command, LimitsReport, Policy, Reply, Settings, genesis};
 use crate::credits::{self, Account, EntryPage, HoldPage, UsagePage, Verified};
 use crate::notices::NoticePage;
-use crate::rate::{BudgetLeft, Meter};
+use crate::rate::{self, Meters};
 use crate::shared::{Micro, Refusal, TenantId};
 
 /// The answer to a question; `None` for a command that changes something, which opens the actor.
@@ -63,12 +63,6 @@ pub(super) fn before_opening(tenant: &TenantId, policy: &Policy, now_ms: i64) ->
 
 fn limits(call: &Call, policy: &Policy, now_ms: i64) -> LimitsReport {
     let effective = policy.plan(&call.tenant, None);
-    let budgets = effective.budgets().into_iter().map(|budget| BudgetLeft {
-        policy: budget.name.to_owned(),
-        limit: budget.allowance.limit,
-        remaining: Meter::default().left(budget.allowance, now_ms).remaining,
-        window_ms: budget.allowance.window_ms,
-        reset_ms: 0,
-    });
-    LimitsReport { settings: Settings::default(), budgets: budgets.collect(), effective, caps: Vec::new() }
+    let budgets = rate::windows_left(&Meters::new(), &effective, None, now_ms);
+    LimitsReport { settings: Settings::default(), budgets, effective, caps: Vec::new() }
 }

@@ -1,8 +1,10 @@
 //! One tokio runtime for everything that must outlive a single test: scripted providers and their
 //! connections. A `#[tokio::test]` ends its own runtime, and with it every task spawned there.
 
+use axum::Router;
 use std::future::Future;
 use std::sync::OnceLock;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -34,4 +36,17 @@ where
     F::Output: Send + 'static,
 {
     spawn(future).await.expect("the background task panicked")
+}
+
+/// Serves `app` on a free port of the loopback: its origin, `http://127.0.0.1:port`, and the server to end.
+pub async fn serve(app: Router) -> (String, JoinHandle<()>) {
+    run(async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("the bound address");
+        let server = tokio::spawn(async move {
+            axum::serve(listener, app).await.expect("the stand-in serves");
+        });
+        (format!("http://{address}"), server)
+    })
+    .await
 }

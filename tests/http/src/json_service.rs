@@ -9,7 +9,6 @@ use axum::http::{Method, Response, Uri, header};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// One request as it arrived.
@@ -38,15 +37,7 @@ impl JsonService {
     pub async fn start() -> Self {
         let shared = Shared::default();
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let (origin, server) = background::run(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let address = listener.local_addr().expect("the bound address");
-            let server = tokio::spawn(async move {
-                axum::serve(listener, app).await.expect("the service serves");
-            });
-            (format!("http://{address}"), server)
-        })
-        .await;
+        let (origin, server) = background::serve(app).await;
         Self { origin, shared, server }
     }
 

@@ -14,7 +14,6 @@ use axum::http::{Request, Response, StatusCode};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// What an unscripted request is answered.
@@ -41,15 +40,7 @@ impl Provider {
     pub async fn start() -> Self {
         let shared = Shared::default();
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let (origin, server) = background::run(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let address = listener.local_addr().expect("the bound address");
-            let server = tokio::spawn(async move {
-                axum::serve(listener, app).await.expect("the scripted provider serves");
-            });
-            (format!("http://{address}"), server)
-        })
-        .await;
+        let (origin, server) = background::serve(app).await;
         Self { origin, shared, server }
     }
 

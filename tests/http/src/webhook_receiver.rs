@@ -10,7 +10,6 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// How a call is answered.
@@ -47,15 +46,7 @@ impl WebhookReceiver {
         let shared =
             Shared { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Shared::default() };
         let app = Router::new().fallback(take).with_state(shared.clone());
-        let (origin, server) = background::run(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let address = listener.local_addr().expect("the bound address");
-            let server = tokio::spawn(async move {
-                axum::serve(listener, app).await.expect("the receiver serves");
-            });
-            (format!("http://{address}"), server)
-        })
-        .await;
+        let (origin, server) = background::serve(app).await;
         Self { origin, shared, server }
     }
 
