@@ -18,6 +18,10 @@ const KEYS: usize = 150;
 const STUBBORN: usize = 12;
 const STUBBORN_TRIES: usize = 10;
 const STUBBORN_WAIT: Duration = Duration::from_millis(500);
+/// What an answer without an end may cost, in credits.
+const ENDLESS_CREDITS_MAX: f64 = 0.01;
+/// A limit that an honest answer keeps: its provider reports 60 and 200 tokens, which cost 0.013 credits.
+const HONEST_CREDITS_MAX: f64 = 0.014;
 const PATIENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// One ask to be.
@@ -82,8 +86,11 @@ pub fn plan(random: &mut Seeded, run: &Run, index: usize) -> Planned {
     let name = key.map_or_else(|| format!("ask {index}"), |key| format!("key {key}"));
     let mut body = json!({"input": format!("{marker} {name}")});
     // Without a limit an endless answer is cut as running away, which takes longer.
-    if weather == Weather::Endless || of_question.percent(10) {
-        body["max_credits"] = json!(0.01);
+    let limited = of_question.percent(10);
+    if weather == Weather::Endless {
+        body["max_credits"] = json!(ENDLESS_CREDITS_MAX);
+    } else if limited {
+        body["max_credits"] = json!(HONEST_CREDITS_MAX);
     }
     if of_question.percent(50) && body.get("max_credits").is_some() {
         body["on_hold_used"] = json!("top_up");
