@@ -54,7 +54,7 @@ export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}
   return { name: 'product', url, address: addressOf(url), pid };
 });
 
-// The JavaScript Workers to compare with: `hello`, `ledger` or `governed`.
+// The JavaScript Workers to compare with: `hello`, `refusal`, `ledger` or `governed`.
 export async function baseline(name) {
   const { urls, workerd_pid: pid } = await kept('baselines', async () => {
     const args = ['ops/bench/baselines/serve.mjs', '--persist', folder('baselines'), '--upstream', (await mock()).url];

@@ -3,7 +3,7 @@
 # runs the rules' own tests against each change. Whatever no test noticed is listed in target/mutants.out.
 source "$(dirname "${BASH_SOURCE[0]}")/progress.sh"
 cd "$repo_dir"
-[ "$#" -gt 0 ] || set -- credits notices rate shared tenant
+[ "$#" -gt 0 ] || set -- credits keys notices rate shared tenant
 files=()
 for folder in "$@"; do
   [ -d "actors/$folder" ] || fail "there is no actors/$folder" "name folders of actors, like: make mutants FOLDERS=\"rate credits\""

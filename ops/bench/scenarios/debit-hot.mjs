@@ -50,6 +50,8 @@ export async function debitHot() {
       { ...against('P3', `${title} ÷ PostgreSQL, one hot row`, 'postgres', { least: 3 }), missing: postgres.missing },
       against('P4', `${title} ÷ SQLite alone, one synchronous commit each`, 'sqlite', { least: 1 }),
       against('', `${title} ÷ JavaScript, group commit`, 'javascript, group commit'),
+      { ...against('', 'that JavaScript ÷ JavaScript, one commit each', 'javascript'), ours: 'javascript, group commit' },
+      { ...against('', 'that JavaScript ÷ SQLite alone', 'sqlite'), ours: 'javascript, group commit' },
     ],
     notes: postgres.missing ? [`PostgreSQL was left out: ${postgres.missing}`] : [`PostgreSQL ${postgres.version}`],
   };

@@ -9,6 +9,10 @@
 //!
 //! Nothing here reads a wall clock or draws a random number that is not of the seed.
 
+/// Made for many small and short-lived pieces, which is what rules, statements and checks allocate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod check;
 pub mod command;
 pub mod fault;
