@@ -88,6 +88,17 @@ pub struct Notice {
     pub next_at_ms: Option<i64>,
     pub delivered_at_ms: Option<i64>,
     pub last_outcome: Option<String>,
+    /// The attempts that were reported, in the order of their reports.
+    pub attempt_log: Vec<Attempt>,
+}
+
+/// How one attempt to deliver a notice ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub attempt: u32,
+    pub at_ms: i64,
+    /// A status code, or a word of ours.
+    pub outcome: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -225,9 +236,11 @@ pub fn note_attempt(
 ) -> Result<(), Refusal> {
     if delivered {
         sql.execute(
-            "UPDATE notices SET state = 'delivered', next_at_ms = NULL, delivered_at_ms = ?2, last_outcome = ?3
+            "UPDATE notices SET state = 'delivered', next_at_ms = NULL, delivered_at_ms = ?2, last_outcome = ?3,
+               attempt_log = json_insert(attempt_log, '$[#]',
+                 json_object('attempt', CAST(?4 AS INTEGER), 'at_ms', CAST(?2 AS INTEGER), 'outcome', ?3))
              WHERE seq = ?1 AND state <> 'delivered'",
-            &[seq.into(), now_ms.into(), outcome.into()],
+            &[seq.into(), now_ms.into(), outcome.into(), i64::from(attempt).into()],
         )?;
         return Ok(());
     }
@@ -238,9 +251,18 @@ pub fn note_attempt(
     let state = if last { "failed" } else { "pending" };
     let next_at_ms = (!last).then(|| now_ms.saturating_add(wait_ms(seq, attempt)));
     sql.execute(
-        "UPDATE notices SET state = ?3, next_at_ms = ?4, last_outcome = ?5
+        "UPDATE notices SET state = ?3, next_at_ms = ?4, last_outcome = ?5,
+           attempt_log = json_insert(attempt_log, '$[#]',
+             json_object('attempt', attempts, 'at_ms', CAST(?6 AS INTEGER), 'outcome', ?5))
          WHERE seq = ?1 AND attempts = ?2 AND state = 'pending'",
-        &[seq.into(), i64::from(attempt).into(), state.into(), next_at_ms.into(), outcome.into()],
+        &[
+            seq.into(),
+            i64::from(attempt).into(),
+            state.into(),
+            next_at_ms.into(),
+            outcome.into(),
+            now_ms.into(),
+        ],
     )?;
     Ok(())
 }
@@ -300,7 +322,7 @@ pub fn list(
         sql,
         "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body),
            'state', state, 'attempts', attempts, 'next_at_ms', next_at_ms,
-           'delivered_at_ms', delivered_at_ms, 'last_outcome', last_outcome))
+           'delivered_at_ms', delivered_at_ms, 'last_outcome', last_outcome, 'attempt_log', json(attempt_log)))
          FROM (SELECT * FROM notices WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)",
         &[from.seq.into(), i64::from(limit).into()],
     )?

@@ -10,6 +10,9 @@ CREATE TABLE notices (
   -- When the next attempt is due; set while pending.
   next_at_ms       INTEGER,
   delivered_at_ms  INTEGER,
-  last_outcome     TEXT
+  last_outcome     TEXT,
+  -- Each attempt that was reported: [{"attempt":1,"at_ms":…,"outcome":"503"},…], fifteen at most. One that is missing
+  -- in between was made, and nothing was heard of it.
+  attempt_log      TEXT NOT NULL DEFAULT '[]'
 );
 CREATE INDEX notices_pending ON notices (next_at_ms) WHERE state = 'pending';

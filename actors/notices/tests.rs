@@ -29,6 +29,10 @@ fn only(sql: &mut Sqlite) -> Notice {
     page.items.remove(0)
 }
 
+fn logged(notice: &Notice) -> Vec<(u32, i64, &str)> {
+    notice.attempt_log.iter().map(|made| (made.attempt, made.at_ms, made.outcome.as_str())).collect()
+}
+
 #[test]
 fn a_notice_is_tried_until_it_is_delivered() {
     let mut sql = database();
@@ -51,6 +55,7 @@ fn a_notice_is_tried_until_it_is_delivered() {
         (notice.state.as_str(), notice.attempts, notice.delivered_at_ms),
         ("delivered", 2, Some(due_ms))
     );
+    assert_eq!(logged(&notice), [(1, NOW_MS + 5, "503"), (2, due_ms, "204")], "one line an attempt");
     assert_eq!(due_at_ms(&mut sql).unwrap(), None);
 }
 
@@ -68,7 +73,13 @@ fn an_attempt_nobody_heard_of_is_made_again_and_its_late_report_is_harmless() {
     );
     note_attempt(&mut sql, seq, 1, true, "200", NOW_MS + LEASE_MS + 1).unwrap();
     note_attempt(&mut sql, seq, 2, false, "500", NOW_MS + LEASE_MS + 2).unwrap();
-    assert_eq!(only(&mut sql).state, "delivered");
+    let notice = only(&mut sql);
+    assert_eq!(notice.state, "delivered");
+    assert_eq!(
+        logged(&notice),
+        [(1, NOW_MS + LEASE_MS + 1, "200")],
+        "what came too late to matter is no line"
+    );
 }
 
 #[test]
@@ -87,7 +98,8 @@ fn attempts_end_and_waits_are_bounded() {
             None => assert_eq!(attempt, ATTEMPTS_MAX),
         }
     }
-    assert_eq!(only(&mut sql).state, "failed");
+    let notice = only(&mut sql);
+    assert_eq!((notice.state.as_str(), notice.attempt_log.len()), ("failed", ATTEMPTS_MAX as usize));
     let hours = (now_ms - NOW_MS) / 3_600_000;
     assert!((20..30).contains(&hours), "the attempts span about a day: {hours} h");
 }

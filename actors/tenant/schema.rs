@@ -9,7 +9,7 @@ use crate::sql::{Sql, row};
 use crate::{credits, keys, notices};
 
 /// The version this code writes. A step leads from each older version to the next.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// One step; the n-th turns a database of version `n + 1` into one of version `n + 2`.
 pub(super) type Step<S> = fn(&mut S, &TenantId) -> Result<(), Refusal>;
@@ -45,7 +45,7 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
         &[],
     )?
     .ok_or_else(|| broken("the actor row is missing"))?;
-    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2])?;
+    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2, from_3])?;
     Ok(Some(Actor { tenant: stored.tenant, quarantined: stored.quarantine.is_some() }))
 }
 
@@ -116,6 +116,15 @@ fn from_1<S: Sql>(sql: &mut S, tenant: &TenantId) -> Result<(), Refusal> {
 /// Version 2 to 3: API keys.
 fn from_2<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
     sql.execute(&keys::SCHEMA.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"), &[])?;
+    Ok(())
+}
+
+/// Version 3 to 4: the attempts to deliver a notice, each with its outcome. Tables made by an older step have it.
+fn from_3<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
+    let made = "SELECT 1 FROM sqlite_master WHERE name = 'notices' AND sql LIKE '%attempt_log%'";
+    if sql.text(made, &[])?.is_none() {
+        sql.execute("ALTER TABLE notices ADD COLUMN attempt_log TEXT NOT NULL DEFAULT '[]'", &[])?;
+    }
     Ok(())
 }
 

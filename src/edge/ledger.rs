@@ -129,6 +129,9 @@ pub async fn notices(context: &Context) -> Result<Reply, ApiError> {
         return Err(unexpected());
     };
     let items = page.items.iter().map(|notice| {
+        let attempts = notice.attempt_log.iter().map(
+            |made| json!({"attempt": made.attempt, "at": iso_time(made.at_ms), "outcome": made.outcome}),
+        );
         json!({
             "seq": notice.seq,
             "created_at": iso_time(notice.at_ms),
@@ -139,6 +142,7 @@ pub async fn notices(context: &Context) -> Result<Reply, ApiError> {
             "next_attempt_at": notice.next_at_ms.map(iso_time),
             "delivered_at": notice.delivered_at_ms.map(iso_time),
             "last_outcome": notice.last_outcome,
+            "log": attempts.collect::<Vec<_>>(),
         })
     });
     let items: Vec<Value> = items.collect();

@@ -136,9 +136,27 @@ fn models_whose_cap_is_full_are_left_out_until_none_is_left() {
         matches!(refused, Err(Refusal::CapReached { cap, .. }) if cap == "/large"),
         "the one that may answer first: only what is held is in its way"
     );
+    let turned = admit(&mut caps, 400, None, &["large", "small"]);
+    assert!(matches!(turned, Err(Refusal::CapReached { cap, .. }) if cap == "/large"), "in whatever order");
     let never = admit(&mut caps, 1_001, None, &["large"]);
     assert_eq!(never, Err(Refusal::ExceedsBudget { policy: "cap:/large".to_owned(), limit: 1_000 }));
     assert_eq!(admit(&mut caps, 5_000, None, &[]), Ok(Vec::new()), "nothing says which model answers");
+}
+
+#[test]
+fn of_caps_that_wait_as_long_the_first_is_told() {
+    let told = |refused: Result<Vec<String>, Refusal>| match refused {
+        Err(Refusal::CapReached { cap, .. }) => cap,
+        other => panic!("{other:?}"),
+    };
+    let mut caps = [cap(by("small"), 1_000, 1_000, 0), cap(by("large"), 1_000, 1_000, 0)];
+    assert_eq!(
+        told(admit(&mut caps, 1, None, &["large", "small"])),
+        "/large",
+        "the model that was asked first"
+    );
+    let mut caps = [cap(of("k"), 1_000, 1_000, 0), cap(ALL, 1_000, 1_000, 0)];
+    assert_eq!(told(admit(&mut caps, 1, Some("k"), &[])), "k/", "the cap that was set first");
 }
 
 #[test]

@@ -134,6 +134,32 @@ fn migrations_run_once_in_order_and_refuse_the_future() {
     assert!(matches!(migrate(&mut shell.sql, &tenant, 0, &steps), Err(Refusal::Broken { .. })));
 }
 
+/// Databases as versions 2 and 3 left them: without keys, and without a line for each attempt.
+#[test]
+fn databases_of_versions_2_and_3_get_what_came_since() {
+    let notices = "DROP TABLE notices;
+        CREATE TABLE notices (seq INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+          body TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at_ms INTEGER,
+          delivered_at_ms INTEGER, last_outcome TEXT);
+        INSERT INTO notices VALUES (1, 5, 'cap.soft', '{}', 'delivered', 1, NULL, 6, '204');";
+    for (version, keys) in [(2, "DROP TABLE api_keys;"), (3, "")] {
+        let mut shell = Shell::with_balance(1_000);
+        shell.sql.execute(&format!("{notices}{keys}"), &[]).unwrap();
+        shell.tamper(&format!("UPDATE actor SET schema_version = {version}"));
+        shell.sql.transaction(reopen).unwrap().unwrap();
+        let now = shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap();
+        assert_eq!(now, SCHEMA_VERSION.to_string(), "from {version}");
+        assert!(shell.run(Command::ListKeys, NOW_MS).is_ok(), "from {version}");
+        let Reply::Notices(kept) =
+            shell.run(Command::ListNotices { limit: 9, cursor: None }, NOW_MS).unwrap().reply
+        else {
+            panic!("no notices")
+        };
+        assert_eq!((kept.items.len(), kept.items[0].attempt_log.len()), (1, 0), "from {version}");
+        assert_eq!(shell.available(), 1_000);
+    }
+}
+
 /// A database as version 1 left it: a balance, a charge, a correction, an open hold, keys and reported usage.
 #[test]
 fn a_database_of_version_1_is_carried_over_with_all_its_books() {

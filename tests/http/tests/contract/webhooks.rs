@@ -73,6 +73,13 @@ async fn a_notice_is_delivered_and_signed() {
     assert_eq!(body["data"], told);
     let notice = noted(&tenant, "delivered", "204").await;
     assert_eq!(number(&notice, "attempts"), 1.0);
+    let log = notice["log"].as_array().expect("a line for each attempt");
+    assert_eq!(
+        (log.len(), &log[0]["attempt"], &log[0]["outcome"]),
+        (1, &json!(1), &json!("204")),
+        "{notice}"
+    );
+    assert_eq!(log[0]["at"], notice["delivered_at"]);
     assert_eq!(notice["data"], body["data"]);
     assert_eq!(notice["next_attempt_at"], Value::Null);
     assert!(notice["delivered_at"].is_string(), "{notice}");
