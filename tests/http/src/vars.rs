@@ -142,9 +142,14 @@ impl Vars {
     /// Every secret of this set.
     pub fn canaries(&self) -> Canaries {
         let mut canaries = Canaries::default();
-        for name in
-            ["GROQ_API_KEY", "OPENAI_API_KEY", "ADMIN_API_KEY", "ADMIN_API_KEY_NEXT", "TURNSTILE_SECRET"]
-        {
+        for name in [
+            "GROQ_API_KEY",
+            "OPENAI_API_KEY",
+            "LOCAL_API_KEY",
+            "ADMIN_API_KEY",
+            "ADMIN_API_KEY_NEXT",
+            "TURNSTILE_SECRET",
+        ] {
             if let Some(secret) = self.map.get(name).and_then(Value::as_str) {
                 canaries.add(name, secret);
             }
