@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-sim test-http test-crash sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-crash abuse-table fuzz sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,13 +19,20 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-shell test-sim test-http test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
+test: test-native test-shell test-fuzz test-sim test-http test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
 
 test-shell: setup-node ## the few lines of JavaScript between the runtime and Rust
 	$(NODE) --test --test-reporter=spec "tests/shell/*.test.mjs"
+
+test-fuzz: setup-rust ## the kept inputs of every fuzz target, then 30 s of new ones on two cores
+	cargo test --locked -p fuzz-tests
+	@ops/setup/fuzz.sh smoke
+
+fuzz: setup-rust ## fuzz as long as you like: make fuzz TARGET=jwt MINUTES=10; ops/setup/fuzz.sh list names the targets
+	@ops/setup/fuzz.sh one "$(TARGET)" "$(or $(MINUTES),10)"
 
 mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
 	@ops/setup/cargo-tools.sh cargo-mutants
@@ -40,6 +47,9 @@ sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0, THREADS=1; S
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests
+
+abuse-table: build ## every case of the abuse table, in both modes and on all aliases; writes ops/proofs/abuse.md
+	ABUSE_REPORT="$(CURDIR)/ops/proofs/abuse.md" cargo test --locked -p http-tests --test abuse
 
 test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
 	cargo test --locked -p crash-tests

@@ -22,6 +22,9 @@ mod queue;
 mod schedule;
 
 pub use durable::TenantActor;
+/// What takes apart what strangers send, for the fuzz targets (`tests/fuzz`); in no build that ships.
+#[cfg(feature = "parsers")]
+pub use edge::parsers;
 
 use wasm_bindgen::prelude::*;
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};

@@ -1,12 +1,14 @@
 //! What every actor speaks of: money, who a tenant is, and why something was refused.
 
 mod cursor;
+mod file_name;
 mod money;
 mod period;
 mod refusal;
 mod tenant_id;
 
 pub use cursor::Cursor;
+pub use file_name::{FILE_NAME_BYTES_MAX, safe_file_name};
 pub use money::{Micro, Price};
 pub use period::{DAY_MS, Period};
 pub use refusal::Refusal;

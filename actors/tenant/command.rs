@@ -22,6 +22,9 @@ pub struct Call {
     /// The API key that the request came with; refused when it is no longer live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<String>,
+    /// The request it is part of, for the log alone: no rule looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     pub command: Command,
 }
 
@@ -135,6 +138,34 @@ pub enum Command {
         settings: Box<Settings>,
         fresh_secret: String,
     },
+}
+
+impl Command {
+    /// What it is called in a log line.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::BalanceAt { .. } => "balance_at",
+            Self::Adjust { .. } => "adjust",
+            Self::Admit(_) => "admit",
+            Self::Progress { .. } => "progress",
+            Self::Settle { .. } => "settle",
+            Self::Release { .. } => "release",
+            Self::RecordUsage { .. } => "record_usage",
+            Self::ListUsage(_) => "list_usage",
+            Self::ListEntries { .. } => "list_entries",
+            Self::ListHolds { .. } => "list_holds",
+            Self::ListNotices { .. } => "list_notices",
+            Self::Verify { .. } => "verify",
+            Self::Limits => "limits",
+            Self::Identify { .. } => "identify",
+            Self::ListKeys => "list_keys",
+            Self::CreateKey { .. } => "create_key",
+            Self::RevokeKey { .. } => "revoke_key",
+            Self::SetLimits { .. } => "set_limits",
+        }
+    }
 }
 
 /// What an API key may spend in a period.

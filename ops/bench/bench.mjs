@@ -7,6 +7,7 @@ import { root, settings } from './settings.mjs';
 import { endAll, pinned, storageIsMemory } from './stage.mjs';
 import { publish } from './report.mjs';
 import { ask } from './scenarios/ask.mjs';
+import { auth } from './scenarios/auth.mjs';
 import { debitHot } from './scenarios/debit-hot.mjs';
 import { debitMany } from './scenarios/debit-many.mjs';
 import { firstTouch } from './scenarios/first-touch.mjs';
@@ -14,7 +15,7 @@ import { flood } from './scenarios/flood.mjs';
 import { refused } from './scenarios/refused.mjs';
 
 const SCENARIOS = {
-  'debit-hot': debitHot, 'debit-many': debitMany, ask, refused, flood, 'first-touch': firstTouch,
+  'debit-hot': debitHot, 'debit-many': debitMany, ask, auth, refused, flood, 'first-touch': firstTouch,
 };
 
 let stopping = false;

@@ -6,7 +6,7 @@ import { settings } from './settings.mjs';
 import { asServer, folder, startService } from './stage.mjs';
 
 export const ADMIN_KEY = randomBytes(24).toString('hex');
-const SIGNING_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 })
+export const SIGNING_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 })
   .privateKey.export({ type: 'pkcs8', format: 'pem' });
 
 const once = new Map();
@@ -54,7 +54,7 @@ export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}
   return { name: 'product', url, address: addressOf(url), pid };
 });
 
-// The JavaScript Workers to compare with: `hello`, `refusal`, `ledger` or `governed`.
+// The JavaScript Workers to compare with: `hello`, `refusal`, `auth`, `ledger` or `governed`.
 export async function baseline(name) {
   const { urls, workerd_pid: pid } = await kept('baselines', async () => {
     const args = ['ops/bench/baselines/serve.mjs', '--persist', folder('baselines'), '--upstream', (await mock()).url];

@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use super::alarm::Alarm;
 use crate::platform::config::Config;
-use crate::platform::tenant_stub::{Answer, Answered};
+use crate::platform::tenant_stub::{Answer, Answered, name_of};
 use crate::platform::{log, now_ms, sql::Storage, webhook};
 
 pub struct Tenant {
@@ -37,16 +37,24 @@ impl Tenant {
     /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
     /// awaited, so nothing can come between.
     pub(super) fn answer(&self, call: &[u8]) -> Answered {
-        let call: Call = match serde_json::from_slice(call) {
+        let mut call: Call = match serde_json::from_slice(call) {
             Ok(call) => call,
             Err(error) => {
                 let answer = Err(Refusal::Storage { detail: format!("undecodable command: {error}") });
                 return Answered { answer, standing: None };
             }
         };
+        log::within(call.request_id.take(), || self.answer_call(call))
+    }
+
+    fn answer_call(&self, call: Call) -> Answered {
+        let noted = self.config.logs_commands.then(|| (name_of(&call.tenant), call.command.name()));
         let (tenant, api_key) = (call.tenant.clone(), call.api_key.clone());
         let is_metered = call.command.is_metered();
         let answer = self.run(call);
+        if let Some((actor, command)) = noted {
+            log::command(&actor, command, answer.is_err());
+        }
         let standing = tenant::wants_standing(is_metered, &answer);
         let standing = standing.then(|| self.standing(&tenant, api_key.as_deref()).ok()).flatten();
         Answered { answer, standing }

@@ -44,6 +44,7 @@ const VARS: &[&str] = &[
     "ASK_TIMEOUT_MS",
     "HOLD_TTL_MS",
     "MAX_UPLOAD_BYTES",
+    "LOG_LEVEL",
 ];
 const SECRETS: &[&str] = &[
     "PRIVATE_KEY_PEM",

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use actors::tenant::{Command, Idempotency, KEY_BYTES_MAX, Reply as ActorReply, Standing};
+use actors::tenant::{Command, Idempotency, Reply as ActorReply, Standing};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::JsValue;
 use worker::Env;
@@ -13,7 +13,7 @@ use super::admin_key::{self, AdminKey};
 use super::error::ApiError;
 use super::identity::{self, Caller, Evidence, Proof};
 use super::inbound::Inbound;
-use super::{api_key, cors, jwt, known_keys, tokens};
+use super::{api_key, cors, idempotency_key, jwt, known_keys, tokens};
 use crate::platform::config::Config;
 use crate::platform::{log, now_ms, tenant_stub};
 
@@ -57,6 +57,11 @@ impl Context {
         Self { env, config, inbound, request_id, route, event, admin, asserted, acting, standing }
     }
 
+    /// This request, for the actors it asks.
+    pub fn origin(&self) -> tenant_stub::Origin<'_> {
+        tenant_stub::Origin { env: &self.env, request_id: &self.request_id }
+    }
+
     /// Notes for whom the request acts, for its log line.
     pub fn acts_for(&self, caller: &Caller) {
         let operator = caller.proof == Proof::Admin;
@@ -71,7 +76,7 @@ impl Context {
     /// Sends a metered command, and remembers where the tenant stands for the reply's headers.
     pub async fn send_metered(&self, caller: &Caller, command: Command) -> tenant_stub::Answer {
         let key = caller.api_key.as_deref();
-        let answered = tenant_stub::send_metered(&self.env, &caller.tenant, key, command).await;
+        let answered = tenant_stub::send_metered(self.origin(), &caller.tenant, key, command).await;
         if answered.standing.is_some() {
             self.standing.replace(answered.standing);
         }
@@ -117,7 +122,7 @@ impl Context {
         let (claims, holder) = match self.token()? {
             Some(token) if api_key::is_meant(&token) => {
                 let address = Address::of(&self.inbound);
-                (None, Some(known_keys::holder(&self.env, &token, address, now_ms()).await?))
+                (None, Some(known_keys::holder(self.origin(), &token, address, now_ms()).await?))
             }
             Some(token) => {
                 let verified = tokens::verify(&self.env, &self.config, &token).await;
@@ -179,11 +184,7 @@ impl Context {
         let Some(key) = self.inbound.header("idempotency-key") else {
             return Ok(None);
         };
-        let key = key.trim();
-        let visible = key.bytes().all(|b| b.is_ascii_graphic());
-        if key.is_empty() || key.len() > KEY_BYTES_MAX || !visible {
-            return Err(ApiError::InvalidIdempotencyKey);
-        }
+        let key = idempotency_key::read(&key)?;
         Ok(Some(Idempotency { key: format!("{scope}:{key}"), body_hash: self.digest(body) }))
     }
 
@@ -201,7 +202,8 @@ impl Context {
     /// # Errors
     /// The actor's refusal, as clients see it.
     pub async fn ask_actor(&self, caller: &Caller, command: Command) -> Result<ActorReply, ApiError> {
-        let answer = tenant_stub::send(&self.env, &caller.tenant, caller.api_key.as_deref(), command).await;
+        let answer =
+            tenant_stub::send(self.origin(), &caller.tenant, caller.api_key.as_deref(), command).await;
         Self::heard(caller, answer)
     }
 

@@ -65,7 +65,7 @@ fn is_label(label: &str) -> bool {
 }
 
 /// The base list and what the preflight asks for: tokens of HTTP's grammar only, a bounded number of them.
-fn allowed_headers(asked: &str) -> String {
+pub(super) fn allowed_headers(asked: &str) -> String {
     let mut names: Vec<&str> = ALLOWED.to_vec();
     if asked.len() <= PREFLIGHT_BYTES_MAX {
         for name in asked.split(',').map(str::trim).filter(|name| is_token(name)).take(PREFLIGHT_NAMES_MAX) {

@@ -69,8 +69,8 @@ async fn route(
     request_id: &str,
 ) -> Served {
     let failed = |error: &ApiError| Reply::error(error, request_id);
-    if inbound.too_long() {
-        return Served::unknown(failed(&ApiError::UriTooLong), "unknown");
+    if let Some(error) = inbound.excess() {
+        return Served::unknown(failed(error), "unknown");
     }
     let (action, name) = match routes::find(&inbound.method, &inbound.path) {
         Match::Found(action, name) => (action, name),

@@ -19,6 +19,10 @@ pub enum ApiError {
     },
     NotImplemented,
     UriTooLong,
+    HeadersTooLarge {
+        max_headers: usize,
+        max_bytes: usize,
+    },
     Misconfigured,
     Unavailable,
     // Identity
@@ -124,6 +128,7 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotImplemented => "not_implemented",
             Self::UriTooLong => "uri_too_long",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
             Self::Misconfigured => "misconfigured",
             Self::Unavailable => "unavailable",
             Self::MissingEmail => "missing_email",
@@ -198,7 +203,7 @@ impl ApiError {
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
             Self::ExchangeUnconfigured => 501,
-            Self::NotFound | Self::UriTooLong => 404,
+            Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
             | Self::IdempotencyInProgress
@@ -206,6 +211,8 @@ impl ApiError {
             | Self::TooManyApiKeys { .. }
             | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
+            Self::UriTooLong => 414,
+            Self::HeadersTooLarge { .. } => 431,
             Self::RateLimited { .. }
             | Self::CapReached { .. }
             | Self::TooManyHolds { .. }
@@ -224,6 +231,9 @@ impl ApiError {
             Self::MethodNotAllowed { allow } => format!("this address takes {allow}"),
             Self::NotImplemented => "this part of the API is not built yet".to_owned(),
             Self::UriTooLong => "the address is too long".to_owned(),
+            Self::HeadersTooLarge { max_headers, max_bytes } => {
+                format!("there are more than {max_headers} headers, or they have more than {max_bytes} bytes")
+            }
             Self::Misconfigured => {
                 "the service is misconfigured; /ready tells the operator what is wrong".to_owned()
             }

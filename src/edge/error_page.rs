@@ -17,6 +17,7 @@ fn each() -> Vec<ApiError> {
         ApiError::MethodNotAllowed { allow: text() },
         ApiError::NotImplemented,
         ApiError::UriTooLong,
+        ApiError::HeadersTooLarge { max_headers: 1, max_bytes: 1 },
         ApiError::Misconfigured,
         ApiError::Unavailable,
         ApiError::MissingEmail,

@@ -6,7 +6,7 @@ use js_sys::Uint8Array;
 use web_sys::Request;
 
 use super::error::ApiError;
-use super::limits::{PATH_BYTES_MAX, QUERY_BYTES_MAX};
+use super::limits::{HEADER_BYTES_MAX, HEADERS_MAX, PATH_BYTES_MAX, PATH_BYTES_READ_MAX, QUERY_BYTES_MAX};
 use super::query::Query;
 use crate::platform::streams::{self, Broken};
 use crate::platform::task::{BodyWait, settled};
@@ -17,7 +17,7 @@ pub struct Inbound {
     /// Lower-cased, without one trailing slash; still percent-encoded, so an encoded path matches no route.
     pub path: String,
     pub query: Query,
-    too_long: bool,
+    excess: Option<ApiError>,
     /// Names in lower case; several of one name are joined by commas, as the platform does.
     headers: HashMap<String, String>,
 }
@@ -31,14 +31,15 @@ impl Inbound {
         let (method, url, headers) = (line().to_owned(), line(), line());
         let headers = serde_json::from_str(headers).unwrap_or_default();
         let (path, query) = split(url);
-        let too_long = path.len() > PATH_BYTES_MAX || query.len() > QUERY_BYTES_MAX;
+        let excess = excess(path, query, &headers);
         let query = Query::new(query.to_owned());
         let path = normal(path);
-        Self { method, path, query, too_long, raw, headers }
+        Self { method, path, query, excess, raw, headers }
     }
 
-    pub const fn too_long(&self) -> bool {
-        self.too_long
+    /// What of the request is larger than anything that is read, when something is.
+    pub const fn excess(&self) -> Option<&ApiError> {
+        self.excess.as_ref()
     }
 
     /// A header's value; `name` in lower case.
@@ -99,6 +100,21 @@ impl Inbound {
     }
 }
 
+fn excess(path: &str, query: &str, headers: &HashMap<String, String>) -> Option<ApiError> {
+    let header_bytes = |sum: usize, (name, value): (&String, &String)| {
+        sum.saturating_add(name.len()).saturating_add(value.len())
+    };
+    if path.len() > PATH_BYTES_READ_MAX || query.len() > QUERY_BYTES_MAX {
+        Some(ApiError::UriTooLong)
+    } else if headers.len() > HEADERS_MAX || headers.iter().fold(0, header_bytes) > HEADER_BYTES_MAX {
+        Some(ApiError::HeadersTooLarge { max_headers: HEADERS_MAX, max_bytes: HEADER_BYTES_MAX })
+    } else if path.len() > PATH_BYTES_MAX {
+        Some(ApiError::NotFound)
+    } else {
+        None
+    }
+}
+
 /// Path and query of an absolute URL.
 fn split(url: &str) -> (&str, &str) {
     let url = url.split('#').next().unwrap_or_default();
@@ -118,6 +134,26 @@ fn normal(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_part_of_a_request_has_its_limit() {
+        let headers = |count: usize, bytes: usize| -> HashMap<String, String> {
+            (0..count).map(|n| (format!("h{n:03}"), "x".repeat(bytes))).collect()
+        };
+        let (path, query) = ("/".repeat(PATH_BYTES_MAX), "q".repeat(QUERY_BYTES_MAX));
+        let (none, too_large) = (
+            HashMap::new(),
+            Some(ApiError::HeadersTooLarge { max_headers: HEADERS_MAX, max_bytes: HEADER_BYTES_MAX }),
+        );
+        assert_eq!(excess(&path, &query, &headers(HEADERS_MAX, 300)), None);
+        assert_eq!(excess(&format!("{path}/"), "", &none), Some(ApiError::NotFound));
+        assert_eq!(excess(&"/".repeat(PATH_BYTES_READ_MAX), "", &none), Some(ApiError::NotFound));
+        assert_eq!(excess(&"/".repeat(PATH_BYTES_READ_MAX + 1), "", &none), Some(ApiError::UriTooLong));
+        assert_eq!(excess("/", &format!("{query}q"), &none), Some(ApiError::UriTooLong));
+        assert_eq!(excess("/", "", &headers(HEADERS_MAX + 1, 1)), too_large);
+        assert_eq!(excess("/", "", &headers(1, HEADER_BYTES_MAX - 4)), None);
+        assert_eq!(excess("/", "", &headers(1, HEADER_BYTES_MAX - 3)), too_large);
+    }
 
     #[test]
     fn urls_are_split_and_paths_are_normal() {

@@ -8,13 +8,12 @@ use std::collections::HashMap;
 
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Command, Reply};
-use worker::Env;
 
 use super::address_limits::{self, Address};
 use super::api_key;
 use super::error::ApiError;
 use super::identity::Caller;
-use crate::platform::tenant_stub;
+use crate::platform::tenant_stub::{self, Origin};
 
 /// Keys remembered at one time, some three hundred bytes each.
 const KEYS_MAX: usize = 4_096;
@@ -34,7 +33,12 @@ thread_local! {
 ///
 /// # Errors
 /// `TokenInvalid`; `RateLimited` for an address that tries many that are none; `Unavailable`.
-pub async fn holder(env: &Env, token: &str, address: Address, now_ms: i64) -> Result<Holder, ApiError> {
+pub async fn holder(
+    origin: Origin<'_>,
+    token: &str,
+    address: Address,
+    now_ms: i64,
+) -> Result<Holder, ApiError> {
     let Some(presented) = api_key::present(token) else {
         return Err(ApiError::TokenInvalid);
     };
@@ -44,7 +48,7 @@ pub async fn holder(env: &Env, token: &str, address: Address, now_ms: i64) -> Re
     // Each guess wakes an actor, so guesses are counted before they are made.
     address_limits::key_guess(address, now_ms)?;
     let command = Command::Identify { digest: presented.digest.clone() };
-    let (tenant, key) = match tenant_stub::send_to(env, &presented.actor, command).await {
+    let (tenant, key) = match tenant_stub::send_to(origin, &presented.actor, command).await {
         Ok(Reply::Identified { tenant, key }) => (tenant, key),
         Ok(_) | Err(Refusal::UnknownApiKey) => return Err(ApiError::TokenInvalid),
         Err(refusal) => return Err(ApiError::from(refusal)),

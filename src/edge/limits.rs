@@ -4,10 +4,16 @@
 pub const JSON_BODY_BYTES_MAX: usize = 1_048_576;
 /// Nesting of a JSON body. No route needs ten levels; parsers and stacks stay far from theirs.
 pub const JSON_DEPTH_MAX: usize = 64;
-/// A path, in bytes. The longest route is below 100, an id adds 64.
+/// A path that could be of a route, in bytes: the longest route is below 100, an id adds 64. A longer one is 404.
 pub const PATH_BYTES_MAX: usize = 1_024;
-/// A query string, in bytes: the longest address, a cursor and some filters.
+/// A path that is looked at, in bytes. A longer one is 414: whoever sends it made a mistake in more than a name.
+pub const PATH_BYTES_READ_MAX: usize = 16_384;
+/// A query string, in bytes: the longest address, a cursor and some filters. A longer one is 414.
 pub const QUERY_BYTES_MAX: usize = 8_192;
+/// Headers of one request, by name; the platform joins several of one name. Browsers and proxies send twenty or thirty.
+pub const HEADERS_MAX: usize = 100;
+/// Names and values of all headers together, in bytes: a token of 8 KB in both of its places, and as much of others.
+pub const HEADER_BYTES_MAX: usize = 32_768;
 /// A token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8_192;
 /// Verified tokens an isolate remembers. At 1 KB each, two megabytes; 16 MB if all are as long as allowed.

@@ -158,7 +158,7 @@ pub async fn admit(
                 if !tenant_stub::was_not_taken(&refusal) {
                     let release = Command::Release { hold };
                     let _the_deadline_ends_it_otherwise =
-                        tenant_stub::send(&context.env, tenant, None, release).await;
+                        tenant_stub::send(context.origin(), tenant, None, release).await;
                 }
                 return Err(ApiError::from(refusal));
             }
@@ -227,7 +227,7 @@ pub async fn top_up(
         ttl_ms: context.config.deadlines.hold_ttl_ms,
         usage: usage(context, work),
     };
-    match tenant_stub::send(&context.env, &caller.tenant, None, command).await {
+    match tenant_stub::send(context.origin(), &caller.tenant, None, command).await {
         Ok(ActorReply::Progressed(_)) => Ok(()),
         Err(Refusal::InsufficientCredits { available, .. }) => Err(available),
         Ok(_) | Err(_) => Err(Micro::ZERO),
@@ -296,7 +296,7 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
 
 async fn end(context: &Context, caller: &Caller, command: Command, patience_ms: i64) -> Option<EndedHold> {
     for wait_ms in waits_within(patience_ms).map(Some).chain([None]) {
-        match tenant_stub::send(&context.env, &caller.tenant, None, command.clone()).await {
+        match tenant_stub::send(context.origin(), &caller.tenant, None, command.clone()).await {
             Ok(ActorReply::Ended(ended)) => return Some(ended),
             Err(Refusal::Storage { .. }) => {}
             Ok(_) | Err(_) => break,
@@ -305,7 +305,11 @@ async fn end(context: &Context, caller: &Caller, command: Command, patience_ms: 
             timer::sleep(wait_ms).await;
         }
     }
-    log::fault("hold_left_to_its_deadline", &context.request_id);
+    log::fault_of(
+        &context.request_id,
+        "hold_left_to_its_deadline",
+        "no answer of its actor says that it ended",
+    );
     None
 }
 

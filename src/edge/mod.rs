@@ -20,6 +20,7 @@ mod error;
 mod error_page;
 mod exchange;
 mod health;
+mod idempotency_key;
 mod identity;
 mod inbound;
 mod json_body;
@@ -33,6 +34,8 @@ mod limits;
 mod meter;
 mod moment;
 mod offer;
+#[cfg(feature = "parsers")]
+pub mod parsers;
 mod query;
 mod question;
 mod refusals;

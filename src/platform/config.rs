@@ -66,6 +66,8 @@ pub struct Deadlines {
 
 pub struct Config {
     pub environment: Environment,
+    /// `LOG_LEVEL=debug`: a log line for each command of an actor too.
+    pub logs_commands: bool,
     pub identity_mode: IdentityMode,
     pub allowed_origins: Vec<String>,
     pub issuer: String,

@@ -2,6 +2,8 @@
 //!
 //! No header, body, token, key, address or provider text is ever a field.
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 
 /// The line of one request: all that is said of it, because every line costs.
@@ -35,9 +37,23 @@ pub struct AttemptLine<'a> {
     pub duration_ms: i64,
 }
 
+/// The line of one command that an actor ran; only with `LOG_LEVEL=debug`, because an ask is two or three.
+#[derive(Serialize)]
+struct CommandLine<'a> {
+    event: &'a str,
+    request_id: Option<&'a str>,
+    /// The actor's name: a digest of its tenant.
+    actor: &'a str,
+    command: &'a str,
+    refused: bool,
+}
+
 #[derive(Serialize)]
 struct FaultLine<'a> {
     event: &'a str,
+    /// Absent in what no request caused: alarms, triggers, the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     detail: &'a str,
 }
 
@@ -74,9 +90,37 @@ pub fn attempt(line: &AttemptLine<'_>) {
     print(line);
 }
 
+/// A command that the actor of that name ran, as part of the request of [`within`].
+pub fn command(actor: &str, command: &str, refused: bool) {
+    REQUEST_ID.with_borrow(|request_id| {
+        let request_id = request_id.as_deref();
+        print(&CommandLine { event: "command", request_id, actor, command, refused });
+    });
+}
+
+thread_local! {
+    /// The request whose command an actor runs just now.
+    static REQUEST_ID: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, which waits for nothing, as part of a request: the faults found in it name the request.
+pub fn within<T>(request_id: Option<String>, work: impl FnOnce() -> T) -> T {
+    let outer = REQUEST_ID.replace(request_id);
+    let value = work();
+    REQUEST_ID.set(outer);
+    value
+}
+
 /// Something an operator should look at. `detail` is ours: a broken rule or the database's words.
 pub fn fault(event: &str, detail: &str) {
-    print(&FaultLine { event, detail });
+    REQUEST_ID.with_borrow(|request_id| {
+        print(&FaultLine { event, request_id: request_id.as_deref(), detail });
+    });
+}
+
+/// The same, found by a request at the front door.
+pub fn fault_of(request_id: &str, event: &str, detail: &str) {
+    print(&FaultLine { event, request_id: Some(request_id), detail });
 }
 
 fn print(line: &impl Serialize) {

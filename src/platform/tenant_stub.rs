@@ -16,6 +16,14 @@ const KIND: &str = "tenant";
 /// What the shell says of a command that it did not take (`src/shell.js`): nothing of it was run, nor will be.
 const NOT_TAKEN: &str = "too many commands wait";
 
+/// The request that a command is part of.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    pub env: &'a Env,
+    /// Goes along to the actor, so that its log lines and those of the front door can be read together.
+    pub request_id: &'a str,
+}
+
 /// What the actor answers.
 pub type Answer = Result<Reply, Refusal>;
 
@@ -38,48 +46,57 @@ pub fn name_of(tenant: &TenantId) -> String {
 ///
 /// # Errors
 /// The actor's refusal; `Storage` when it could not be reached or did not answer.
-pub async fn send(env: &Env, tenant: &TenantId, api_key: Option<&str>, command: Command) -> Answer {
-    let call = Call { tenant: tenant.clone(), api_key: api_key.map(str::to_owned), command };
-    deliver(env, &name_of(tenant), &call).await.answer
+pub async fn send(origin: Origin<'_>, tenant: &TenantId, api_key: Option<&str>, command: Command) -> Answer {
+    deliver(origin, &name_of(tenant), &call(origin, tenant.clone(), api_key, command)).await.answer
 }
 
 /// The same for a metered command.
-pub async fn send_metered(env: &Env, tenant: &TenantId, api_key: Option<&str>, command: Command) -> Answered {
-    let call = Call { tenant: tenant.clone(), api_key: api_key.map(str::to_owned), command };
-    deliver(env, &name_of(tenant), &call).await
+pub async fn send_metered(
+    origin: Origin<'_>,
+    tenant: &TenantId,
+    api_key: Option<&str>,
+    command: Command,
+) -> Answered {
+    deliver(origin, &name_of(tenant), &call(origin, tenant.clone(), api_key, command)).await
 }
 
 /// Asks the actor of that name who it is; nothing else can be asked without knowing.
 ///
 /// # Errors
 /// As [`send`].
-pub async fn send_to(env: &Env, actor: &str, command: Command) -> Answer {
-    let call = Call { tenant: TenantId::Guest(String::new()), api_key: None, command };
-    deliver(env, actor, &call).await.answer
+pub async fn send_to(origin: Origin<'_>, actor: &str, command: Command) -> Answer {
+    let call = call(origin, TenantId::Guest(String::new()), None, command);
+    deliver(origin, actor, &call).await.answer
 }
 
-async fn deliver(env: &Env, name: &str, call: &Call) -> Answered {
-    match reach(env, name, call).await {
-        Ok(Answered { answer, standing }) => Answered { answer: told(answer), standing },
+fn call(origin: Origin<'_>, tenant: TenantId, api_key: Option<&str>, command: Command) -> Call {
+    let request_id = Some(origin.request_id.to_owned());
+    Call { tenant, api_key: api_key.map(str::to_owned), request_id, command }
+}
+
+async fn deliver(origin: Origin<'_>, name: &str, call: &Call) -> Answered {
+    match reach(origin, name, call).await {
+        Ok(Answered { answer, standing }) => Answered { answer: told(origin, answer), standing },
         Err(refusal) => Answered { answer: Err(refusal), standing: None },
     }
 }
 
-async fn reach(env: &Env, name: &str, call: &Call) -> Result<Answered, Refusal> {
-    let bytes = serde_json::to_vec(call).map_err(|error| unreachable(&error.to_string()))?;
-    let answer = hop(env, name, &bytes).await;
-    let answer = answer.map_err(|error| unreachable(&words(&error)))?;
-    serde_json::from_slice(&answer).map_err(|error| unreachable(&error.to_string()))
+async fn reach(origin: Origin<'_>, name: &str, call: &Call) -> Result<Answered, Refusal> {
+    let failed = |detail: &str| unreachable(origin, detail);
+    let bytes = serde_json::to_vec(call).map_err(|error| failed(&error.to_string()))?;
+    let answer = hop(origin.env, name, &bytes).await;
+    let answer = answer.map_err(|error| failed(&words(&error)))?;
+    serde_json::from_slice(&answer).map_err(|error| failed(&error.to_string()))
 }
 
-fn told(answer: Answer) -> Answer {
+fn told(origin: Origin<'_>, answer: Answer) -> Answer {
     // Whether a refusal was worth a notice is the actor's own affair.
     let answer = if let Ok(Reply::Refused(refusal)) = answer { Err(refusal) } else { answer };
     // Ids are random and names are digests, so these are faults of ours and not of a client.
     if let Err(refusal @ (Refusal::DuplicateOperation | Refusal::UnknownHold | Refusal::TenantMismatch)) =
         &answer
     {
-        log::fault("actor_refused", &refusal.to_string());
+        log::fault_of(origin.request_id, "actor_refused", &refusal.to_string());
     }
     answer
 }
@@ -106,8 +123,8 @@ fn words(error: &JsValue) -> String {
     error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
 }
 
-fn unreachable(detail: &str) -> Refusal {
-    log::fault("actor_unreachable", detail);
+fn unreachable(origin: Origin<'_>, detail: &str) -> Refusal {
+    log::fault_of(origin.request_id, "actor_unreachable", detail);
     Refusal::Storage { detail: format!("tenant actor: {detail}") }
 }
 

@@ -7,8 +7,12 @@ use super::*;
 fn an_actor_serves_its_own_tenant_only() {
     let mut shell = Shell::with_balance(1_000);
     let (sql, actor) = (&mut shell.sql, &shell.actor);
-    let call =
-        Call { tenant: TenantId::Guest("me@x.io".to_owned()), api_key: None, command: Command::Balance };
+    let call = Call {
+        tenant: TenantId::Guest("me@x.io".to_owned()),
+        api_key: None,
+        request_id: None,
+        command: Command::Balance,
+    };
     assert!(matches!(handle(sql, actor, &policy(), call, NOW_MS), Err(Refusal::TenantMismatch)));
     let again = sql.transaction(reopen).unwrap().unwrap();
     assert_eq!(&again, actor);

@@ -28,7 +28,8 @@ fn revoke(shell: &mut Shell, id: &str) {
 
 /// A command that came with the key `id`.
 fn by_key(shell: &mut Shell, id: &str, command: Command, now_ms: i64) -> Result<Reply, Refusal> {
-    let call = Call { tenant: shell.actor.tenant.clone(), api_key: Some(id.to_owned()), command };
+    let call =
+        Call { tenant: shell.actor.tenant.clone(), api_key: Some(id.to_owned()), request_id: None, command };
     let (sql, actor, policy) = (&mut shell.sql, &shell.actor, &shell.policy);
     sql.transaction(|sql| handle(sql, actor, policy, call, now_ms)).map(|outcome| outcome.reply)
 }
@@ -46,7 +47,7 @@ fn an_actor_says_whose_it_is_to_who_has_a_live_key() {
     let identify = |shell: &mut Shell, digest: &str| {
         let command = Command::Identify { digest: digest.to_owned() };
         // Whoever asks knows no tenant.
-        let call = Call { tenant: TenantId::Guest(String::new()), api_key: None, command };
+        let call = Call { tenant: TenantId::Guest(String::new()), api_key: None, request_id: None, command };
         let (sql, actor, policy) = (&mut shell.sql, &shell.actor, &shell.policy);
         sql.transaction(|sql| handle(sql, actor, policy, call, NOW_MS)).map(|outcome| outcome.reply)
     };

@@ -85,7 +85,7 @@ impl Shell {
     }
 
     fn run(&mut self, command: Command, now_ms: i64) -> Result<Outcome, Refusal> {
-        let call = Call { tenant: self.actor.tenant.clone(), api_key: None, command };
+        let call = Call { tenant: self.actor.tenant.clone(), api_key: None, request_id: None, command };
         // Through bytes, as across the stub.
         let call: Call = serde_json::from_slice(&serde_json::to_vec(&call).unwrap()).unwrap();
         let (sql, actor, policy) = (&mut self.sql, &self.actor, &self.policy);

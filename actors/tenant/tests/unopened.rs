@@ -4,7 +4,7 @@ use super::*;
 use crate::credits::{HoldState, UsageFilter};
 
 fn ask(tenant: &TenantId, command: Command) -> Result<Option<Reply>, Refusal> {
-    unopened(&Call { tenant: tenant.clone(), api_key: None, command }, &policy(), NOW_MS)
+    unopened(&Call { tenant: tenant.clone(), api_key: None, request_id: None, command }, &policy(), NOW_MS)
 }
 
 fn questions() -> Vec<Command> {

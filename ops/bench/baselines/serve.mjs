@@ -3,7 +3,7 @@
 //
 //   serve.mjs --persist DIR --upstream URL
 //
-// Prints one line when it serves: {"ready":true,"workerd_pid":N,"urls":{"hello":…,"refusal":…,"ledger":…,"governed":…}}
+// Prints one line when it serves: {"ready":true,"workerd_pid":N,"urls":{"hello":…,"refusal":…,"auth":…,"ledger":…,"governed":…}}
 // Ends on SIGTERM, SIGINT, SIGHUP and at the end of stdin; workerd never outlives it.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -70,6 +70,7 @@ try {
     workers: [
       worker('hello'),
       worker('refusal'),
+      worker('auth'),
       worker('ledger', { durableObjects: { LEDGER: onDisk('Ledger'), ONE_TABLE: onDisk('OneTable') } }),
       worker('governed', { durableObjects: { ACCOUNT: onDisk('Account') }, bindings: { UPSTREAM: args.upstream } }),
     ],
@@ -77,7 +78,7 @@ try {
   endOnSignals();
   await miniflare.ready;
   const urls = {};
-  for (const name of ['hello', 'refusal', 'ledger', 'governed']) urls[name] = (await miniflare.unsafeGetDirectURL(name)).origin;
+  for (const name of ['hello', 'refusal', 'auth', 'ledger', 'governed']) urls[name] = (await miniflare.unsafeGetDirectURL(name)).origin;
   const line = { ready: true, workerd_pid: Number(readFileSync(pidFile, 'utf8')), urls };
   process.stdout.write(`${JSON.stringify(line)}\n`);
 } catch (error) {

@@ -26,6 +26,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     let allowed_origins = origins(&mut reader);
     Config {
         environment,
+        logs_commands: logs_commands(&mut reader),
         identity_mode,
         issuer: issuer(&mut reader),
         // A minute is the shortest life a client may count on; a day the longest a guest needs.
@@ -47,6 +48,17 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         policy: plans::policy(&mut reader, &tiers),
         tiers,
         problems: reader.problems,
+    }
+}
+
+fn logs_commands(reader: &mut Reader<'_>) -> bool {
+    match reader.text("LOG_LEVEL", "info").as_str() {
+        "info" => false,
+        "debug" => true,
+        _ => {
+            reader.problem("LOG_LEVEL", "give `info` or `debug`");
+            false
+        }
     }
 }
 

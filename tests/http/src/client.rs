@@ -7,7 +7,7 @@ use crate::secrets::Canaries;
 use crate::tokens;
 use crate::vars;
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, redirect};
 use serde_json::Value;
 use std::time::Duration;
@@ -141,7 +141,10 @@ impl Call {
     }
 
     pub fn typed_body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
-        self.builder = self.builder.header("content-type", content_type).body(body.into());
+        // Takes the place of the type of an earlier body.
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type.parse().expect("a content type"));
+        self.builder = self.builder.headers(headers).body(body.into());
         self
     }
 

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Beside the file of the variables.
+const KV_FILE: &str = "kv.json";
 const LOG_TAIL_LINES: usize = 40;
 /// How the starter says that it brought up another workerd after a crash.
 const RESTARTED: &str = "restarted ";
@@ -55,6 +57,7 @@ impl Stack {
         let storage = storage_folder();
         let vars_file = storage.path().join("vars.json");
         std::fs::write(&vars_file, vars.to_json()).expect("the variables are written");
+        std::fs::write(vars_file.with_file_name(KV_FILE), vars.kv_to_json()).expect("the stores are written");
         let log = ProcessLog::default();
         let canaries = vars.canaries();
         let process = launch(storage.path(), &vars_file, engine_url, bundle.as_deref(), &log, &canaries);
@@ -167,6 +170,8 @@ fn launch(
         .arg(storage.join("state"))
         .arg("--vars")
         .arg(vars_file)
+        .arg("--kv")
+        .arg(vars_file.with_file_name(KV_FILE))
         .args(["--engine-url", engine_url])
         .args(bundle.into_iter().flat_map(|main| [Path::new("--main"), main]))
         .stdin(Stdio::piped())

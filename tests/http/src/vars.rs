@@ -37,6 +37,8 @@ pub const ASK_TIMEOUT_MS: u64 = 7_000;
 #[derive(Clone)]
 pub struct Vars {
     map: Map<String, Value>,
+    /// What the stores hold before anything is served: namespaces, each of keys and values.
+    kv: Value,
 }
 
 /// `free` limits nothing that a test could reach by accident; the others are for tests that name them.
@@ -111,7 +113,7 @@ impl Vars {
         let Value::Object(map) = base else {
             unreachable!("the base set is an object");
         };
-        Self { map }
+        Self { map, kv: json!({}) }
     }
 
     /// Puts `changes` over the set. `null` stays in the file: the stack then removes its own default too.
@@ -123,6 +125,16 @@ impl Vars {
         self
     }
 
+    /// Has KV hold `kv` from the beginning: `{"KEYS": {"jwks": "…"}}`.
+    pub fn with_kv(mut self, kv: Value) -> Self {
+        self.kv = kv;
+        self
+    }
+
+    pub fn kv_to_json(&self) -> String {
+        self.kv.to_string()
+    }
+
     pub fn to_json(&self) -> String {
         Value::Object(self.map.clone()).to_string()
     }
@@ -130,9 +142,14 @@ impl Vars {
     /// Every secret of this set.
     pub fn canaries(&self) -> Canaries {
         let mut canaries = Canaries::default();
-        for name in
-            ["GROQ_API_KEY", "OPENAI_API_KEY", "ADMIN_API_KEY", "ADMIN_API_KEY_NEXT", "TURNSTILE_SECRET"]
-        {
+        for name in [
+            "GROQ_API_KEY",
+            "OPENAI_API_KEY",
+            "LOCAL_API_KEY",
+            "ADMIN_API_KEY",
+            "ADMIN_API_KEY_NEXT",
+            "TURNSTILE_SECRET",
+        ] {
             if let Some(secret) = self.map.get(name).and_then(Value::as_str) {
                 canaries.add(name, secret);
             }

@@ -46,19 +46,33 @@ impl World {
 
     /// A stack of the test's own, with `changes` over the base variables.
     pub async fn private(changes: Value) -> World {
-        static PERMITS: OnceCell<Arc<Semaphore>> = OnceCell::const_new();
-        let permits = PERMITS.get_or_init(|| async { Arc::new(Semaphore::new(PRIVATE_STACKS_MAX)) }).await;
-        let permit = permits.clone().acquire_owned().await.expect("never closed");
+        let permit = Self::permit().await;
         World::start(changes, Some(permit)).await
     }
 
+    async fn permit() -> OwnedSemaphorePermit {
+        static PERMITS: OnceCell<Arc<Semaphore>> = OnceCell::const_new();
+        let permits = PERMITS.get_or_init(|| async { Arc::new(Semaphore::new(PRIVATE_STACKS_MAX)) }).await;
+        permits.clone().acquire_owned().await.expect("never closed")
+    }
+
+    /// The same, with `kv` in the stores.
+    pub async fn private_with_kv(changes: Value, kv: Value) -> World {
+        let permit = Self::permit().await;
+        World::start_with_kv(changes, kv, Some(permit)).await
+    }
+
     async fn start(changes: Value, permit: Option<OwnedSemaphorePermit>) -> World {
+        World::start_with_kv(changes, json!({}), permit).await
+    }
+
+    async fn start_with_kv(changes: Value, kv: Value, permit: Option<OwnedSemaphorePermit>) -> World {
         let groq = Provider::start().await;
         let openai = Provider::start().await;
         let local = Provider::start().await;
         let workers_ai = Provider::start().await;
         let bases = ProviderBases { groq: groq.base(), openai: openai.base(), local: local.base() };
-        let vars = Vars::base(&bases).with(changes);
+        let vars = Vars::base(&bases).with(changes).with_kv(kv);
         World {
             stack: Stack::start(&vars, &workers_ai.base()),
             groq,

@@ -123,7 +123,7 @@ impl Shell {
         fault: Fault,
     ) -> Done<Outcome> {
         let (actor, policy) = (self.actor.clone().expect("awake"), self.policy.clone());
-        let call = Call { tenant: tenant.clone(), api_key: None, command };
+        let call = Call { tenant: tenant.clone(), api_key: None, request_id: None, command };
         let done = self.run(fault, |sql| tenant::handle(sql, &actor, &policy, call, now_ms));
         if let (Some(Ok(outcome)), true) = (&done.said, effects_happen(fault)) {
             for effect in &outcome.effects {
@@ -139,7 +139,7 @@ impl Shell {
     /// What `command` would be answered: carried out, and undone.
     pub fn try_out(&mut self, tenant: &TenantId, command: Command, now_ms: i64) -> Result<Reply, Refusal> {
         let (actor, policy) = (self.actor.clone().expect("awake"), self.policy.clone());
-        let call = Call { tenant: tenant.clone(), api_key: None, command };
+        let call = Call { tenant: tenant.clone(), api_key: None, request_id: None, command };
         let mut said = Err(storage("nothing was said"));
         let _undone = self.database.transaction(|sql| {
             said = tenant::handle(sql, &actor, &policy, call, now_ms).map(|outcome| outcome.reply);

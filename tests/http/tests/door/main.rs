@@ -1,8 +1,11 @@
-//! Who is let in: users whom a backend or an issuer vouches for, people and not robots, and no address too often. Each
-//! test has a configuration, and so a stack, of its own.
+//! Who is let in: users whom a backend or an issuer vouches for, people and not robots, and no address too often; how
+//! large a request may be, and what of it is told to whom.
 
 mod address_limits;
 mod api_keys;
+mod canaries;
 mod exchange;
+mod limits;
+mod log_lines;
 mod turnstile;
 mod user_tokens;

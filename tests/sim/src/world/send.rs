@@ -110,7 +110,8 @@ impl World<'_> {
     ) -> Result<Option<Heard>, String> {
         let now_ms = self.now_ms;
         let tenant = &mut self.tenants[at];
-        let call = Call { tenant: tenant.id.clone(), api_key: None, command: command.clone() };
+        let call =
+            Call { tenant: tenant.id.clone(), api_key: None, request_id: None, command: command.clone() };
         let woken = tenant.shell.wake(&call, now_ms, fault);
         match woken.map_err(|refusal| format!("waking was refused: {refusal:?}"))? {
             Woken::Failed => {

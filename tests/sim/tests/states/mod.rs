@@ -74,7 +74,7 @@ impl State {
 
 fn carry(sql: &mut Faulty<'_, Sqlite>, cmd: &Cmd, now_ms: i64) -> Result<String, Refusal> {
     let actor = tenant::open(sql, &tenant_id(), &policy(), now_ms)?;
-    let call = Call { tenant: tenant_id(), api_key: None, command: cmd.build() };
+    let call = Call { tenant: tenant_id(), api_key: None, request_id: None, command: cmd.build() };
     tenant::handle(sql, &actor, &policy(), call, now_ms).map(|outcome| format!("{outcome:?}"))
 }
 

@@ -1,0 +1,82 @@
+//! Headers: tokens in their two shapes, cookies, idempotency keys, preflights, the operator's key.
+
+use cognomega::parsers::{
+    AdminKey, PREFLIGHT_BYTES_MAX, PREFLIGHT_NAMES_MAX, allowed_headers, bearer, cookie, idempotency_key,
+    judge_admin_key,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+const COOKIE: &str = "cog_auth_jwt";
+const LIVE: &[&str] = &["admin-key-of-this-target-and-no-other", "the-next-admin-key-of-this-target-only"];
+
+pub fn run(data: &[u8]) {
+    let raw = crate::text(data);
+    authorization(&raw);
+    authorization(&format!("Bearer {raw}"));
+    cookies(&raw);
+    cookies(&format!("{COOKIE}={raw}"));
+    idempotency(&raw);
+    preflight(&raw);
+    admin(&raw);
+}
+
+fn authorization(header: &str) {
+    let Some(token) = bearer(header) else { return };
+    let scheme = header.trim().get(..6).unwrap_or_default();
+    assert!(scheme.eq_ignore_ascii_case("bearer"), "{header:?}");
+    let rest = header.trim()[6..].trim();
+    if rest.starts_with('{') {
+        let object: Value = serde_json::from_str(rest).unwrap_or_default();
+        assert_eq!(object.get("token").and_then(Value::as_str), Some(token.as_str()), "{header:?}");
+    } else {
+        assert_eq!(token, rest, "{header:?}");
+        assert_eq!(bearer(&format!("bEARER  {token} ")), Some(token));
+    }
+}
+
+fn cookies(header: &str) {
+    let Some(value) = cookie(header, COOKIE) else { return };
+    assert!(!value.is_empty() && !value.contains(';'), "{header:?}");
+    // One of the pairs says it, under this name and no longer one.
+    let pairs = header.split(';').map(str::trim);
+    let own: Vec<&str> = pairs.filter_map(|pair| pair.strip_prefix(COOKIE)?.strip_prefix('=')).collect();
+    assert!(own.first().is_some_and(|first| first.contains(&value)), "{header:?}");
+    assert_eq!(cookie(&format!("a=1; x{COOKIE}=no; {header}"), COOKIE), Some(value));
+}
+
+fn idempotency(header: &str) {
+    let Some(key) = idempotency_key(header) else { return };
+    assert!((1..=255).contains(&key.len()) && key.bytes().all(|b| (b'!'..=b'~').contains(&b)), "{header:?}");
+    assert_eq!(key, header.trim());
+    assert_eq!(idempotency_key(key), Some(key));
+}
+
+fn preflight(asked: &str) {
+    let none = allowed_headers("");
+    let list = allowed_headers(asked);
+    assert!(list.starts_with(&none), "{asked:?}");
+    assert!(list.bytes().all(|b| b.is_ascii_graphic() || b == b' '), "{asked:?}");
+    let (base, names): (Vec<&str>, Vec<&str>) = (none.split(", ").collect(), list.split(", ").collect());
+    assert!(names.len() <= base.len() + PREFLIGHT_NAMES_MAX, "{asked:?}");
+    assert!(list.len() <= none.len() + PREFLIGHT_BYTES_MAX + 2 * PREFLIGHT_NAMES_MAX, "{asked:?}");
+    for name in &names[base.len()..] {
+        assert!(asked.split(',').any(|part| part.trim() == *name), "{name} was not asked for");
+        assert!(
+            !name.is_empty()
+                && *name != "*"
+                && !name.contains(['(', ')', '<', '>', '@', ':', '"', '/', '=', '{', '}'])
+        );
+    }
+}
+
+fn admin(given: &str) {
+    let digests: Vec<[u8; 32]> = LIVE.iter().map(|key| Sha256::digest(key).into()).collect();
+    let right = LIVE.contains(&given.trim());
+    let expected = if right { AdminKey::Valid } else { AdminKey::Invalid };
+    assert_eq!(judge_admin_key(Some(given), None, &digests), expected);
+    assert_eq!(judge_admin_key(None, Some(given), &digests), expected);
+    assert_eq!(judge_admin_key(Some(given), Some(given), &digests), expected);
+    assert_eq!(judge_admin_key(Some(given), Some(""), &digests), AdminKey::Invalid);
+    assert_eq!(judge_admin_key(Some(given), None, &[]), AdminKey::Invalid, "no key is configured");
+}
