@@ -28,6 +28,8 @@ pub struct World {
     pub local: Provider,
     /// Answers for the Workers AI binding.
     pub workers_ai: Provider,
+    /// What the stack was started with.
+    pub vars: Vars,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -35,38 +37,43 @@ impl World {
     /// The stack all tests of a binary share: the base variables, `verified` mode.
     pub async fn verified() -> &'static World {
         static SHARED: OnceCell<World> = OnceCell::const_new();
-        SHARED.get_or_init(|| World::start(json!({}), None)).await
+        SHARED.get_or_init(|| World::start(json!({}), None, None)).await
     }
 
     /// The same in `asserted` mode. A test binary uses one of the two.
     pub async fn asserted() -> &'static World {
         static SHARED: OnceCell<World> = OnceCell::const_new();
-        SHARED.get_or_init(|| World::start(json!({"IDENTITY_MODE": "asserted"}), None)).await
+        SHARED.get_or_init(|| World::start(json!({"IDENTITY_MODE": "asserted"}), None, None)).await
     }
 
     /// A stack of the test's own, with `changes` over the base variables.
     pub async fn private(changes: Value) -> World {
-        static PERMITS: OnceCell<Arc<Semaphore>> = OnceCell::const_new();
-        let permits = PERMITS.get_or_init(|| async { Arc::new(Semaphore::new(PRIVATE_STACKS_MAX)) }).await;
-        let permit = permits.clone().acquire_owned().await.expect("never closed");
-        World::start(changes, Some(permit)).await
+        World::start(changes, None, Some(Self::permit().await)).await
     }
 
-    async fn start(changes: Value, permit: Option<OwnedSemaphorePermit>) -> World {
+    /// The same with a second Worker beside it, which has `beside` over the first one's variables.
+    pub async fn private_pair(changes: Value, beside: Value) -> World {
+        World::start(changes, Some(beside), Some(Self::permit().await)).await
+    }
+
+    async fn permit() -> OwnedSemaphorePermit {
+        static PERMITS: OnceCell<Arc<Semaphore>> = OnceCell::const_new();
+        let permits = PERMITS.get_or_init(|| async { Arc::new(Semaphore::new(PRIVATE_STACKS_MAX)) }).await;
+        permits.clone().acquire_owned().await.expect("never closed")
+    }
+
+    async fn start(changes: Value, beside: Option<Value>, permit: Option<OwnedSemaphorePermit>) -> World {
         let groq = Provider::start().await;
         let openai = Provider::start().await;
         let local = Provider::start().await;
         let workers_ai = Provider::start().await;
         let bases = ProviderBases { groq: groq.base(), openai: openai.base(), local: local.base() };
         let vars = Vars::base(&bases).with(changes);
-        World {
-            stack: Stack::start(&vars, &workers_ai.base()),
-            groq,
-            openai,
-            local,
-            workers_ai,
-            _permit: permit,
-        }
+        let stack = match beside {
+            Some(changes) => Stack::start_pair(&vars, &vars.clone().with(changes), &workers_ai.base()),
+            None => Stack::start(&vars, &workers_ai.base()),
+        };
+        World { stack, vars, groq, openai, local, workers_ai, _permit: permit }
     }
 
     pub fn client(&self) -> Client {

@@ -2,7 +2,10 @@
 //! test has a configuration, and so a stack, of its own.
 
 mod address_limits;
+mod admin_keys;
 mod api_keys;
+mod cookies;
 mod exchange;
+mod rotation;
 mod turnstile;
 mod user_tokens;
