@@ -2,7 +2,7 @@
 // storage in a folder. `make dev` and the tests start the product through this file only.
 //
 //   serve.mjs --persist DIR [--port N] [--env development] [--vars FILE] [--engine-url URL] [--main FILE]
-//             [--kv FILE] [--keep-without-stdin]
+//             [--kv FILE] [--beside FILE] [--keep-without-stdin]
 //
 // --persist     where Durable Objects, KV and R2 keep their data; one running server per folder
 // --port        0 takes a free one
@@ -10,17 +10,22 @@
 // --kv          JSON object of namespaces, each of keys and values, put there before anything is served
 // --engine-url  chat-completions base (http://127.0.0.1:N/v1) behind the stand-in of Workers AI
 // --main        another bundle than the one wrangler.toml names
+// --beside      a second Worker of the same bundle on the same actors and storage, with the vars and this object over
+//               them: what a rolling deployment is while both versions serve
 //
 // Prints one line on stdout when it serves:
 //   {"ready":true,"url":"http://127.0.0.1:N","workerd_pid":N,"cron_url":"http://127.0.0.1:M/cdn-cgi/local/scheduled"}
 // A GET of cron_url runs the cron handler once (?cron=*/5+*+*+*+*&time=MILLISECONDS) and answers with its outcome.
 // Everything else, the Worker's logs first, goes to stderr. A runtime that crashes is started again on the same port
 // and storage, and a line `restarted {"workerd_pid":N}` on stderr says so.
+// With --beside the line also has "beside_url". A line {"kv":"KEYS","key":"jwks","value":"…"} on stdin writes to a KV
+// namespace as an operator would; null deletes. It is answered with {"kv_written":"jwks"} on stdout.
 // Ends on SIGTERM, SIGINT, SIGHUP and at the end of stdin; workerd never outlives it.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -45,6 +50,7 @@ try {
       'engine-url': { type: 'string' },
       main: { type: 'string' },
       kv: { type: 'string' },
+      beside: { type: 'string' },
       'keep-without-stdin': { type: 'boolean', default: false },
     },
   }));
@@ -79,11 +85,15 @@ process.stdout.on('error', () => {});
 // stdout carries the one line that a program reads.
 console.log = console.info = console.debug = console.warn = console.error;
 
-let overrides = {};
-if (args.vars) {
-  try { overrides = JSON.parse(readFileSync(args.vars, 'utf8')); } catch (error) { stop(`--vars: ${error.message}`); }
-  if (overrides === null || typeof overrides !== 'object' || Array.isArray(overrides)) stop('--vars must hold a JSON object');
+function readVars(option) {
+  if (!args[option]) return {};
+  let vars;
+  try { vars = JSON.parse(readFileSync(args[option], 'utf8')); } catch (error) { stop(`--${option}: ${error.message}`); }
+  if (vars === null || typeof vars !== 'object' || Array.isArray(vars)) stop(`--${option} must hold a JSON object`);
+  return vars;
 }
+const overrides = readVars('vars');
+const besideOverrides = readVars('beside');
 
 // Temporary files live in the storage folder, so that whatever a killed server left is gone with the next start.
 const persist = resolve(args.persist);
@@ -141,10 +151,28 @@ const modules = [
     .map((name) => ({ type: 'CompiledWasm', path: join(bundle, name) })),
 ];
 
-const bindings = { ...options.bindings };
-for (const [name, value] of Object.entries(overrides)) {
-  if (value === null) delete bindings[name]; else bindings[name] = value;
+function laidOver(base, changes) {
+  const bindings = { ...base };
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) delete bindings[name]; else bindings[name] = value;
+  }
+  return bindings;
 }
+const bindings = laidOver(options.bindings, overrides);
+const besideName = `${workerName}-beside`;
+// Actors live in the first Worker, as they live in one version of a deployment; so do the queue's messages.
+const beside = args.beside && {
+  ...options,
+  name: besideName,
+  modules,
+  modulesRoot: bundle,
+  bindings: laidOver(bindings, besideOverrides),
+  durableObjects: Object.fromEntries(Object.entries(options.durableObjects ?? {}).map(([binding, actor]) => [
+    binding, { ...(typeof actor === 'string' ? { className: actor } : actor), scriptName: workerName },
+  ])),
+  queueConsumers: undefined,
+  unsafeDirectSockets: [{ host: HOST, port: 0 }],
+};
 
 process.env.MINIFLARE_WORKERD_PATH = join(here, 'workerd.sh');
 
@@ -179,6 +207,7 @@ try {
         // Straight to the Worker: the entry proxy of local development would buffer, compress and dress up errors.
         unsafeDirectSockets: [{ host: HOST, port }],
       },
+      ...(beside ? [beside] : []),
       {
         name: 'cognomega-ai',
         modules: [{ type: 'ESModule', path: join(here, 'ai-worker.mjs') }],
@@ -199,11 +228,24 @@ try {
   process.stdout.write(`${JSON.stringify({
     ready: true,
     url: url.origin,
+    ...(beside ? { beside_url: (await miniflare.unsafeGetDirectURL(besideName)).origin } : {}),
     workerd_pid: workerdPid(),
     cron_url: new URL('/cdn-cgi/local/scheduled', entry).href,
   })}\n`);
+  if (!args['keep-without-stdin']) createInterface({ input: process.stdin }).on('line', obey);
 } catch (error) {
   const taken = /address already in use/i.test(`${error?.message} ${error?.cause?.message ?? ''}`);
   process.stderr.write(`serve: ${taken ? `port ${port} is taken; choose another with --port` : error?.stack ?? error}\n`);
   await end(1);
+}
+
+async function obey(line) {
+  try {
+    const { kv, key, value } = JSON.parse(line);
+    const namespace = await miniflare.getKVNamespace(kv, workerName);
+    if (value === null) await namespace.delete(key); else await namespace.put(key, value);
+    process.stdout.write(`${JSON.stringify({ kv_written: key })}\n`);
+  } catch (error) {
+    process.stderr.write(`serve: the line on stdin was not obeyed: ${error.message}\n`);
+  }
 }

@@ -1,10 +1,10 @@
-//! What one network address may do: guest tokens it is given, and wrong admin keys it may try.
+//! What one network address may do: guest tokens it is given, ID tokens it exchanges, and wrong keys it may try.
 //!
 //! Counted in this isolate's memory, by the same meters that an actor uses. No storage is written for a flood of
 //! strangers and no hop is made; an address that reaches several isolates has as many budgets.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use actors::rate::{Allowance, Denied, Meter};
@@ -13,7 +13,7 @@ use super::admin_key::AdminKey;
 use super::error::ApiError;
 use super::inbound::Inbound;
 
-/// Addresses remembered at one time, some sixty bytes each: one megabyte.
+/// Addresses remembered at one time, some hundred and fifty bytes each: three megabytes.
 const ADDRESSES_MAX: usize = 16_384;
 const MINUTE_MS: i64 = 60_000;
 /// Wrong admin keys that one address may try in a minute. A right one is never refused.
@@ -28,6 +28,7 @@ const KEY_GUESSES: Allowance = Allowance { limit: 30, window_ms: MINUTE_MS, burs
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum What {
     GuestToken,
+    Exchange,
     AdminFailure,
     KeyGuess,
 }
@@ -36,15 +37,25 @@ impl What {
     const fn policy(self) -> &'static str {
         match self {
             Self::GuestToken => "guest-tokens",
+            Self::Exchange => "exchanges",
             Self::AdminFailure => ADMIN_FAILURES_POLICY,
             Self::KeyGuess => "api-key-failures",
         }
     }
 }
 
+/// Meters, and the order in which they were last used.
 #[derive(Default)]
 struct Memory {
-    meters: HashMap<(What, Address), (Meter, i64)>,
+    meters: HashMap<(What, Address), Counted>,
+    order: BTreeMap<u64, (What, Address)>,
+    last_turn: u64,
+}
+
+#[derive(Default)]
+struct Counted {
+    meter: Meter,
+    turn: u64,
 }
 
 thread_local! {
@@ -85,13 +96,25 @@ impl Address {
 /// # Errors
 /// `RateLimited`.
 pub fn guest_token(address: Address, per_minute: i64, now_ms: i64) -> Result<(), ApiError> {
+    up_to(What::GuestToken, address, per_minute, now_ms)
+}
+
+/// Counts an exchange of an ID token, good or not: each may cost a look at its issuer's keys, two signatures, or both.
+///
+/// # Errors
+/// `RateLimited`.
+pub fn exchange(address: Address, per_minute: i64, now_ms: i64) -> Result<(), ApiError> {
+    up_to(What::Exchange, address, per_minute, now_ms)
+}
+
+/// Half of them at once, the rest over the minute; zero is no limit.
+fn up_to(what: What, address: Address, per_minute: i64, now_ms: i64) -> Result<(), ApiError> {
     if per_minute == 0 {
         return Ok(());
     }
-    // Half of them at once, the rest over the minute.
     let burst = per_minute.div_euclid(2).max(1);
     let allowance = Allowance { limit: per_minute, window_ms: MINUTE_MS, burst };
-    MEMORY.with_borrow_mut(|memory| memory.count(What::GuestToken, address, allowance, now_ms))
+    MEMORY.with_borrow_mut(|memory| memory.count(what, address, allowance, now_ms))
 }
 
 /// Counts a wrong admin key: what it is from the eleventh within a minute on.
@@ -117,8 +140,8 @@ pub fn key_guess(address: Address, now_ms: i64) -> Result<(), ApiError> {
 /// The key was right after all: many servers may share an address.
 pub fn key_was_right(address: Address, now_ms: i64) {
     MEMORY.with_borrow_mut(|memory| {
-        if let Some((meter, _)) = memory.meters.get_mut(&(What::KeyGuess, address)) {
-            meter.reconcile(KEY_GUESSES, 1, 0, now_ms, now_ms);
+        if let Some(counted) = memory.meters.get_mut(&(What::KeyGuess, address)) {
+            counted.meter.reconcile(KEY_GUESSES, 1, 0, now_ms, now_ms);
         }
     });
 }
@@ -131,12 +154,8 @@ impl Memory {
         allowance: Allowance,
         now_ms: i64,
     ) -> Result<(), ApiError> {
-        if self.meters.len() >= ADDRESSES_MAX && !self.meters.contains_key(&(what, address)) {
-            self.make_room(now_ms);
-        }
-        let (meter, seen_ms) = self.meters.entry((what, address)).or_default();
-        *seen_ms = now_ms;
-        let retry_after_ms = match meter.admit(allowance, 1, now_ms) {
+        let counted = self.used((what, address));
+        let retry_after_ms = match counted.meter.admit(allowance, 1, now_ms) {
             Ok(_left) => return Ok(()),
             Err(Denied::After(wait_ms)) => wait_ms,
             Err(Denied::Never) => allowance.window_ms,
@@ -146,13 +165,20 @@ impl Memory {
         Err(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 })
     }
 
-    /// Forgets who was quiet for a window; if nobody was, everybody: a flood from ever new addresses must not grow
-    /// this, and whoever it forgets has one budget more.
-    fn make_room(&mut self, now_ms: i64) {
-        self.meters.retain(|_, (_, seen_ms)| now_ms.saturating_sub(*seen_ms) < MINUTE_MS);
-        if self.meters.len() >= ADDRESSES_MAX {
-            self.meters.clear();
+    /// The meter of that key, from now on the one used last. A flood from ever new addresses must not grow this, so
+    /// the one used longest ago makes room: as a rule it has been quiet for its window, and has lost nothing. Who goes
+    /// on being refused stays.
+    fn used(&mut self, key: (What, Address)) -> &mut Counted {
+        self.last_turn = self.last_turn.saturating_add(1);
+        let counted = self.meters.entry(key).or_default();
+        self.order.remove(&counted.turn);
+        counted.turn = self.last_turn;
+        self.order.insert(self.last_turn, key);
+        while self.meters.len() > ADDRESSES_MAX {
+            let Some((_, oldest)) = self.order.pop_first() else { break };
+            self.meters.remove(&oldest);
         }
+        self.meters.entry(key).or_default()
     }
 }
 
@@ -193,13 +219,27 @@ mod tests {
         assert_eq!(Address::parse("not an address"), Address::Unknown);
     }
 
+    fn nth(n: usize) -> Address {
+        Address::Known(IpAddr::V4(u32::try_from(n).unwrap().into()))
+    }
+
     #[test]
-    fn the_memory_is_bounded() {
+    fn the_memory_is_bounded_and_forgets_the_quietest_alone() {
         let mut memory = Memory::default();
-        for n in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
-            let address = Address::Known(IpAddr::V4(n.into()));
-            memory.count(What::GuestToken, address, ADMIN_FAILURES, NOW_MS).unwrap();
+        let mut count = |address| refused(memory.count(What::GuestToken, address, ADMIN_FAILURES, NOW_MS));
+        for _ in 0..10 {
+            assert_eq!(count(nth(0)), None);
+            assert_eq!(count(nth(1)), None);
         }
-        assert!(memory.meters.len() <= ADDRESSES_MAX);
+        for n in 2..ADDRESSES_MAX + 1_000 {
+            count(nth(n));
+            // Refused all the while, and so never the quietest.
+            if n % 1_000 == 0 {
+                assert!(count(nth(0)).is_some(), "the flood freed who was refused, at {n}");
+            }
+        }
+        assert!(count(nth(0)).is_some());
+        assert_eq!(count(nth(1)), None, "who was quiet longest made room");
+        assert_eq!((memory.meters.len(), memory.order.len()), (ADDRESSES_MAX, ADDRESSES_MAX));
     }
 }

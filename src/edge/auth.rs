@@ -10,16 +10,42 @@ use super::error::ApiError;
 use super::identity::{self, Caller};
 use super::limits::{JSON_BODY_BYTES_MAX, USER_TOKEN_TTL_S_MAX};
 use super::reply::Reply;
-use super::{address_limits, json_body, jwks, tokens, turnstile};
+use super::{address_limits, cookie, json_body, jwks, tokens, turnstile};
 use crate::platform::now_ms;
 
-/// `POST /auth/guest`: `{token, exp}`.
+/// What may come along: the challenge's answer, under a name of ours or that of the widget's form field, and whether
+/// the token shall be a cookie.
+#[derive(Default, Deserialize)]
+struct GuestBody {
+    turnstile_token: Option<Value>,
+    #[serde(rename = "cf-turnstile-response")]
+    widget: Option<Value>,
+    cookie: Option<Value>,
+}
+
+/// `POST /auth/guest` `{turnstile_token?, cookie?}` → `{token, exp}`, or with `cookie` the token as one.
 pub async fn guest(context: &Context) -> Result<Reply, ApiError> {
     let config = &context.config;
     address_limits::guest_token(Address::of(&context.inbound), config.guest_tokens_per_minute, now_ms())?;
-    turnstile::check(context).await?;
+    let body = guest_body(context).await?;
+    let as_cookie = cookie::wanted(context, body.cookie.as_ref())?;
+    turnstile::check(context, body.turnstile_token.or(body.widget)).await?;
     let (token, exp) = tokens::mint_guest(&context.config).await?;
-    Ok(Reply::json(200, &json!({ "token": token, "exp": exp })))
+    Ok(cookie::hand_over(context, &token, exp, None, as_cookie))
+}
+
+/// A body that is not said to be JSON was never looked at where nothing in it was needed, and clients send some.
+async fn guest_body(context: &Context) -> Result<GuestBody, ApiError> {
+    let answered = context.inbound.header_filled(turnstile::ANSWER_HEADER).is_some();
+    let needed = context.config.turnstile.is_some() && !answered;
+    if !needed && !context.inbound.says_json() {
+        return Ok(GuestBody::default());
+    }
+    let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(GuestBody::default());
+    }
+    json_body::parse(&bytes)
 }
 
 #[derive(Deserialize)]

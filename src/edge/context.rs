@@ -10,14 +10,13 @@ use worker::Env;
 
 use super::address_limits::{self, Address};
 use super::admin_key::{self, AdminKey};
+use super::cookie::{self, Found};
 use super::error::ApiError;
 use super::identity::{self, Caller, Evidence, Proof};
 use super::inbound::Inbound;
 use super::{api_key, cors, idempotency_key, jwt, known_keys, tokens};
 use crate::platform::config::Config;
 use crate::platform::{log, now_ms, tenant_stub};
-
-const COOKIE: &str = "cog_auth_jwt";
 
 pub struct Context {
     pub env: Env,
@@ -153,15 +152,29 @@ impl Context {
         }
     }
 
-    /// A browser sends a cookie by itself, so for anything but reading the page must be one of ours.
+    /// A browser sends a cookie by itself, so for anything but reading the page must be one of ours. Opening a socket
+    /// is no reading, though its method is: what comes after it can do anything.
     fn cookie_token(&self) -> Result<Option<String>, ApiError> {
-        let Some(token) = self.inbound.header_filled("cookie").and_then(|h| jwt::cookie(&h, COOKIE)) else {
+        let found = self.inbound.header_filled("cookie").map_or(Found::None, |header| cookie::find(&header));
+        if found == Found::None {
             return Ok(None);
-        };
+        }
         let reads = matches!(self.inbound.method.as_str(), "GET" | "HEAD");
+        if !reads || self.inbound.header("upgrade").is_some() {
+            self.require_our_page()?;
+        }
+        match found {
+            Found::Token(token) => Ok(Some(token)),
+            Found::None | Found::Ambiguous => Err(ApiError::TokenInvalid),
+        }
+    }
+
+    /// # Errors
+    /// `OriginForbidden` unless a page of an allowed origin sent this.
+    pub fn require_our_page(&self) -> Result<(), ApiError> {
         let origin = self.inbound.header("origin");
         let ours = origin.is_some_and(|origin| cors::is_allowed(&origin, &self.config.allowed_origins));
-        if reads || ours { Ok(Some(token)) } else { Err(ApiError::OriginForbidden) }
+        if ours { Ok(()) } else { Err(ApiError::OriginForbidden) }
     }
 
     /// The key a client gave this request, with the digest of what it asked.

@@ -12,7 +12,7 @@ use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, cors, credits, exchange, health, keys, ledger, tenant_limits, usage,
+    admin, ai_binding, ask, auth, cookie, cors, credits, exchange, health, keys, ledger, tenant_limits, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -105,6 +105,8 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::KeyRevoke => keys::revoke(context).await,
         Action::UserToken => auth::user_token(context).await,
         Action::Exchange => exchange::exchange(context).await,
+        Action::CookieKeep => cookie::keep(context).await,
+        Action::Logout => cookie::logout(context),
         Action::Jwks => auth::jwks(context).await,
         Action::Balance => credits::balance(context).await,
         Action::Adjust => credits::adjust(context).await,

@@ -36,6 +36,7 @@ pub enum ApiError {
     TurnstileFailed,
     ExchangeUnconfigured,
     EmailUnverified,
+    EmailDomainForbidden,
     KeysForbidden,
     TooManyApiKeys {
         limit: u32,
@@ -141,6 +142,7 @@ impl ApiError {
             Self::TurnstileFailed => "turnstile_failed",
             Self::ExchangeUnconfigured => "exchange_unconfigured",
             Self::EmailUnverified => "email_unverified",
+            Self::EmailDomainForbidden => "email_domain_forbidden",
             Self::KeysForbidden => "keys_forbidden",
             Self::TooManyApiKeys { .. } => "too_many_api_keys",
             Self::Unauthorized => "unauthorized",
@@ -199,6 +201,7 @@ impl ApiError {
             | Self::OriginForbidden
             | Self::TurnstileFailed
             | Self::EmailUnverified
+            | Self::EmailDomainForbidden
             | Self::KeysForbidden
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
@@ -245,11 +248,16 @@ impl ApiError {
             Self::TokenInvalid => "the token is not valid here".to_owned(),
             Self::IdentityUnproven => "an address alone proves nothing: send a token for it".to_owned(),
             Self::IdentityMismatch => "the identities given contradict each other".to_owned(),
-            Self::OriginForbidden => "a cookie counts only from an allowed origin".to_owned(),
+            Self::OriginForbidden => {
+                "a cookie is set, cleared and believed only for pages of an allowed origin".to_owned()
+            }
             Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`".to_owned(),
             Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one".to_owned(),
             Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens".to_owned(),
             Self::EmailUnverified => "the issuer did not verify the token's e-mail address".to_owned(),
+            Self::EmailDomainForbidden => {
+                "this issuer is not trusted with addresses of that domain".to_owned()
+            }
             Self::KeysForbidden => {
                 "guests have no API keys, and a key cannot keep keys: send a token of the tenant".to_owned()
             }

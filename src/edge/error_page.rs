@@ -30,6 +30,7 @@ fn each() -> Vec<ApiError> {
         ApiError::TurnstileFailed,
         ApiError::ExchangeUnconfigured,
         ApiError::EmailUnverified,
+        ApiError::EmailDomainForbidden,
         ApiError::KeysForbidden,
         ApiError::TooManyApiKeys { limit: 1 },
         ApiError::Unauthorized,

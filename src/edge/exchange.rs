@@ -1,61 +1,60 @@
 //! `POST /auth/exchange`: an ID token of a trusted issuer for a token of ours.
 //!
-//! The issuer is looked up by what the token says it is, in our list and nowhere else; its keys come from where its own
-//! discovery document says, and stay in this isolate for minutes.
-
-use std::cell::RefCell;
-use std::collections::HashMap;
+//! The issuer is looked up by what the token says it is, in our list and nowhere else.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
-use url::Url;
+use serde_json::Value;
 
+use super::address_limits::{self, Address};
 use super::context::Context;
 use super::error::ApiError;
-use super::jwks;
 use super::jwt::{self, Claims, Rejected, Unverified};
-use super::limits::{
-    ISSUER_KEYS_REFRESH_MS, ISSUER_KEYS_STALE_MS_MAX, ISSUER_KEYS_TTL_MS, JSON_BODY_BYTES_MAX,
-};
+use super::limits::JSON_BODY_BYTES_MAX;
 use super::reply::Reply;
-use super::{json_body, tokens};
-use crate::platform::config::{TrustedIssuer, safe_url};
-use crate::platform::web_crypto::{self, CryptoKey};
-use crate::platform::{http, log, now_ms};
+use super::{cookie, issuer_keys, json_body, tokens};
+use crate::platform::config::TrustedIssuer;
+use crate::platform::{now_ms, web_crypto};
 
 #[derive(Deserialize)]
 struct ExchangeBody {
     id_token: Option<Value>,
+    cookie: Option<Value>,
 }
 
-/// `{id_token}` → `{token, exp, email}`.
+/// `{id_token, cookie?}` → `{token, exp, email}`, or with `cookie` the token as one.
 pub async fn exchange(context: &Context) -> Result<Reply, ApiError> {
     if context.config.trusted_issuers.is_empty() {
         return Err(ApiError::ExchangeUnconfigured);
     }
+    let per_minute = context.config.exchanges_per_minute;
+    address_limits::exchange(Address::of(&context.inbound), per_minute, now_ms())?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let body: ExchangeBody = json_body::parse(&bytes)?;
     let expected = "the ID token, a text";
     let id_token = body.id_token.as_ref().and_then(Value::as_str);
     let id_token = id_token.ok_or(ApiError::InvalidField { field: "id_token", expected })?;
-    let claims = verified(context, id_token.trim()).await.map_err(|_| ApiError::TokenInvalid)?;
+    let as_cookie = cookie::wanted(context, body.cookie.as_ref())?;
+    let (claims, trusted) = verified(context, id_token.trim()).await.map_err(|_| ApiError::TokenInvalid)?;
     let address = claims.email.as_deref().filter(|_| is_true(claims.email_verified.as_ref()));
     let tenant = address.and_then(|address| actors::shared::TenantId::from_email(address).ok());
     let tenant = tenant.ok_or(ApiError::EmailUnverified)?;
+    if !trusted.may_vouch_for(tenant.label()) {
+        return Err(ApiError::EmailDomainForbidden);
+    }
     let (token, exp) = tokens::mint_user(&context.config, tenant.label(), context.config.token_ttl_s).await?;
-    Ok(Reply::json(200, &json!({ "token": token, "exp": exp, "email": tenant.label() })))
+    Ok(cookie::hand_over(context, &token, exp, Some(tenant.label()), as_cookie))
 }
 
-async fn verified(context: &Context, id_token: &str) -> Result<Claims, Rejected> {
+/// What a good token says, and who says it.
+async fn verified<'a>(context: &'a Context, id_token: &str) -> Result<(Claims, &'a TrustedIssuer), Rejected> {
     let taken = jwt::take_apart(id_token)?;
     let says = taken.claims.iss.as_deref().ok_or(Rejected)?;
     let trusted = context.config.trusted_issuers.iter().find(|trusted| trusted.issuer == says);
     let trusted = trusted.ok_or(Rejected)?;
     judge(&taken, trusted, now_ms() / 1_000)?;
-    let environment = context.config.environment;
-    let key = key(trusted, &taken.kid, |address| safe_url(address, environment)).await?;
+    let key = issuer_keys::verifying_key(trusted, &taken.kid, context.config.environment).await?;
     let good = web_crypto::verify(&key, taken.signed.as_bytes(), &taken.signature).await;
-    if good == Ok(true) { Ok(taken.claims) } else { Err(Rejected) }
+    if good == Ok(true) { Ok((taken.claims, trusted)) } else { Err(Rejected) }
 }
 
 /// Good now, and for one of our client ids. A token for several must name us as the party it was given to.
@@ -85,80 +84,10 @@ fn is_true(flag: Option<&Value>) -> bool {
     }
 }
 
-/// Keys of one issuer, and when they were asked for.
-struct Known {
-    read_at_ms: i64,
-    /// When the issuer last answered.
-    good_at_ms: i64,
-    keys: Vec<(String, CryptoKey)>,
-}
-
-thread_local! {
-    static KNOWN: RefCell<HashMap<String, Known>> = RefCell::default();
-}
-
-async fn key(
-    trusted: &TrustedIssuer,
-    kid: &str,
-    allowed: impl Fn(&str) -> Option<Url>,
-) -> Result<CryptoKey, Rejected> {
-    let now_ms = now_ms();
-    let (found, age_ms, good_at_ms) = KNOWN.with_borrow(|known| match known.get(&trusted.issuer) {
-        Some(known) => {
-            let found = known.keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
-            (found, now_ms.saturating_sub(known.read_at_ms), known.good_at_ms)
-        }
-        None => (None, i64::MAX, 0),
-    });
-    // An id that is not known makes us look again, but not for each forged one.
-    let fresh_ms = if found.is_some() { ISSUER_KEYS_TTL_MS } else { ISSUER_KEYS_REFRESH_MS };
-    if age_ms < fresh_ms {
-        return found.ok_or(Rejected);
-    }
-    // Noted before it is asked, so that others who come meanwhile do not ask too.
-    KNOWN.with_borrow_mut(|all| {
-        let known = all.entry(trusted.issuer.clone());
-        known.or_insert(Known { read_at_ms: now_ms, good_at_ms: 0, keys: Vec::new() }).read_at_ms = now_ms;
-    });
-    let keys = match fetched(trusted, allowed).await {
-        Some(keys) => keys,
-        // The keys of before are better than none while the issuer cannot be reached.
-        None => {
-            log::fault("issuer_keys_unreachable", &trusted.issuer);
-            return found
-                .filter(|_| now_ms.saturating_sub(good_at_ms) < ISSUER_KEYS_STALE_MS_MAX)
-                .ok_or(Rejected);
-        }
-    };
-    let found = keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
-    let known = Known { read_at_ms: now_ms, good_at_ms: now_ms, keys };
-    KNOWN.with_borrow_mut(|all| all.insert(trusted.issuer.clone(), known));
-    found.ok_or(Rejected)
-}
-
-async fn fetched(
-    trusted: &TrustedIssuer,
-    allowed: impl Fn(&str) -> Option<Url>,
-) -> Option<Vec<(String, CryptoKey)>> {
-    let document = http::get_json(&trusted.discovery).await.ok()?;
-    let says = |name: &str| document.get(name).and_then(Value::as_str);
-    // A document of another issuer is a mistake of theirs, or somebody between.
-    if says("issuer") != Some(trusted.issuer.as_str()) {
-        return None;
-    }
-    let address = allowed(says("jwks_uri")?)?;
-    let set = http::get_json(&address).await.ok()?;
-    let mut keys = Vec::new();
-    for (kid, modulus, exponent) in jwks::rsa_keys(&set) {
-        if let Ok(key) = web_crypto::import_public(&modulus, &exponent).await {
-            keys.push((kid, key));
-        }
-    }
-    Some(keys)
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const NOW_S: i64 = 1_000_000;
@@ -167,6 +96,7 @@ mod tests {
         TrustedIssuer {
             issuer: "https://id.example".to_owned(),
             audiences: vec!["app".to_owned(), "app-2".to_owned()],
+            email_domains: None,
             discovery: "https://id.example/.well-known/openid-configuration".parse().unwrap(),
         }
     }

@@ -46,6 +46,8 @@ pub fn ready(context: &Context) -> Reply {
         "model": first.map(|provider| provider.model.as_str()),
         "providers": config.providers.iter().map(|provider| provider.name).collect::<Vec<_>>(),
         "skipped": skipped,
+        // What new tokens are signed by: during a rotation, which of the two it is.
+        "kid": config.signing.is_ok().then_some(config.kid.as_str()),
         "environment": match config.environment {
             Environment::Development => "development",
             Environment::Production => "production",

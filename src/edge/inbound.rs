@@ -88,13 +88,18 @@ impl Inbound {
         }
     }
 
-    /// A JSON body's bytes, once its content type is one we read. Nothing said counts as JSON.
-    pub async fn json_bytes(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
-        if let Some(content_type) = self.header_filled("content-type") {
+    /// Whether the body is said to be JSON. Nothing said counts as that.
+    pub fn says_json(&self) -> bool {
+        self.header_filled("content-type").is_none_or(|content_type| {
             let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            if essence != "application/json" && !essence.ends_with("+json") {
-                return Err(ApiError::UnsupportedContentType);
-            }
+            essence == "application/json" || essence.ends_with("+json")
+        })
+    }
+
+    /// A JSON body's bytes, once its content type is one we read.
+    pub async fn json_bytes(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+        if !self.says_json() {
+            return Err(ApiError::UnsupportedContentType);
         }
         self.body(bytes_max).await
     }

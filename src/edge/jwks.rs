@@ -82,10 +82,27 @@ fn public_members(key: &Value) -> Option<Value> {
 struct Known {
     read_at_ms: Option<i64>,
     keys: Vec<(String, CryptoKey)>,
+    /// What the keys were made of, to see when they change.
+    set: Vec<Value>,
+    edition: u64,
 }
 
 thread_local! {
     static KNOWN: RefCell<Known> = RefCell::new(Known::default());
+}
+
+/// A key that verifies, and the edition of the set it is in: what an older edition found good must be looked at again.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    pub key: CryptoKey,
+    pub edition: u64,
+}
+
+impl Known {
+    fn find(&self, kid: &str) -> Option<VerifyingKey> {
+        let (_, key) = self.keys.iter().find(|(id, _)| id == kid)?;
+        Some(VerifyingKey { key: key.clone(), edition: self.edition })
+    }
 }
 
 /// The key of that id. KV is read when the keys are old, or when the id is unknown and the last read is not
@@ -93,11 +110,10 @@ thread_local! {
 ///
 /// # Errors
 /// [`Rejected`] when no key has that id.
-pub async fn verifying_key(env: &Env, config: &Rc<Config>, kid: &str) -> Result<CryptoKey, Rejected> {
+pub async fn verifying_key(env: &Env, config: &Rc<Config>, kid: &str) -> Result<VerifyingKey, Rejected> {
     let now_ms = now_ms();
     let (found, age_ms) = KNOWN.with_borrow(|known| {
-        let found = known.keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
-        (found, known.read_at_ms.map_or(i64::MAX, |at| now_ms.saturating_sub(at)))
+        (known.find(kid), known.read_at_ms.map_or(i64::MAX, |at| now_ms.saturating_sub(at)))
     });
     let fresh_enough = if found.is_some() { PUBLIC_KEYS_TTL_MS } else { PUBLIC_KEYS_REFRESH_MS };
     if age_ms < fresh_enough {
@@ -117,16 +133,19 @@ pub async fn verifying_key(env: &Env, config: &Rc<Config>, kid: &str) -> Result<
             Value::Null
         }
     };
-    let mut keys = Vec::new();
-    for key in union(&stored, config) {
+    let (mut keys, set) = (Vec::new(), union(&stored, config));
+    for key in &set {
         let member = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Ok(imported) = web_crypto::import_public(&member("n"), &member("e")).await {
             keys.push((member("kid"), imported));
         }
     }
-    let found = keys.iter().find(|(id, _)| id == kid).map(|(_, key)| key.clone());
-    KNOWN.set(Known { read_at_ms: Some(now_ms), keys });
-    found.ok_or(Rejected)
+    KNOWN.with_borrow_mut(|known| {
+        let changes = u64::from(known.set != set);
+        let edition = known.edition.wrapping_add(changes);
+        *known = Known { read_at_ms: Some(now_ms), keys, set, edition };
+        known.find(kid).ok_or(Rejected)
+    })
 }
 
 #[cfg(test)]

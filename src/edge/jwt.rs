@@ -131,16 +131,6 @@ pub fn bearer(header: &str) -> Option<String> {
     Some(rest.to_owned())
 }
 
-/// One cookie's value out of a `Cookie` header.
-pub fn cookie(header: &str, name: &str) -> Option<String> {
-    header
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.trim_matches('"').to_owned())
-        .filter(|value| !value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -202,8 +192,6 @@ mod tests {
         assert_eq!(bearer(r#"Bearer {"token":"abc","exp":1}"#), Some("abc".into()));
         assert_eq!(bearer(r#"Bearer {"exp":1}"#), None);
         assert_eq!(bearer("Basic abc"), None);
-        assert_eq!(cookie("a=1; cog_auth_jwt=abc; b=2", "cog_auth_jwt"), Some("abc".into()));
-        assert_eq!(cookie("xcog_auth_jwt=abc", "cog_auth_jwt"), None);
     }
 
     proptest! {
@@ -211,7 +199,6 @@ mod tests {
         fn anything_can_be_thrown_at_it(text in "\\PC{0,300}") {
             let _taken = take_apart(&text);
             let _bearer = bearer(&text);
-            let _cookie = cookie(&text, "cog_auth_jwt");
         }
     }
 }

@@ -41,6 +41,7 @@ pub struct Reply {
 
 /// Micro-credits of a thousandth of a credit.
 const MICRO_PER_MILLI: i64 = 1_000;
+const SET_COOKIE: &str = "set-cookie";
 const JSON_TYPE: &str = "application/json; charset=utf-8";
 
 impl Reply {
@@ -140,7 +141,16 @@ impl Reply {
     pub fn into_response(self) -> Response {
         let headers =
             self.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(header_safe(value))));
-        let headers: Map<String, Value> = headers.collect();
+        // The one header that may be there several times is given apart from the others.
+        let (cookies, others): (Vec<_>, Vec<_>) = headers.partition(|(name, _)| name == SET_COOKIE);
+        let others: Map<String, Value> = others.into_iter().collect();
+        let headers = if cookies.is_empty() {
+            Value::Object(others)
+        } else {
+            Value::Array(
+                others.into_iter().chain(cookies).map(|(name, value)| json!([name, value])).collect(),
+            )
+        };
         let init = json!({ "status": self.status, "headers": headers }).to_string();
         // One crossing for all of it, where a call for each header would be a dozen.
         match &self.body {

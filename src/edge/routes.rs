@@ -9,6 +9,8 @@ pub enum Action {
     GuestToken,
     UserToken,
     Exchange,
+    CookieKeep,
+    Logout,
     Jwks,
     Balance,
     Adjust,
@@ -44,9 +46,9 @@ const PATCH: &str = "PATCH";
 const DELETE: &str = "DELETE";
 
 use Action::{
-    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, EnvSnapshot, Exchange, GuestToken, Health, Holds,
-    Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, NotImplemented, Notices, Ready,
-    UsageList, UsageRecord, UserToken, Verify,
+    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, CookieKeep, EnvSnapshot, Exchange, GuestToken,
+    Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
+    NotImplemented, Notices, Ready, UsageList, UsageRecord, UserToken, Verify,
 };
 
 const fn route(paths: &'static [&'static str], methods: &'static [(&'static str, Action)]) -> Route {
@@ -73,6 +75,8 @@ const BUILT: &[Route] = &[
     ),
     route(&["/auth/guest", "/api/auth/guest", "/api/v1/auth/guest"], &[(POST, GuestToken)]),
     route(&["/auth/exchange"], &[(POST, Exchange)]),
+    route(&["/auth/cookie"], &[(POST, CookieKeep)]),
+    route(&["/auth/logout", "/api/auth/logout", "/api/v1/auth/logout"], &[(POST, Logout)]),
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
     route(&["/api/admin/tokens"], &[(POST, UserToken)]),

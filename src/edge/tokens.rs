@@ -74,37 +74,50 @@ async fn signing_key(config: &Config) -> Result<CryptoKey, ApiError> {
 /// [`Rejected`]; it is never said why.
 pub async fn verify(env: &Env, config: &Rc<Config>, token: &str) -> Result<Claims, Rejected> {
     let now_s = now_ms() / 1_000;
-    if let Some(claims) = VERIFIED.with_borrow(|verified| verified.claims.get(token).cloned()) {
-        jwt::judge(&claims, &config.issuer, now_s)?;
-        return Ok(claims);
+    if let Some(seen) = VERIFIED.with_borrow(|verified| verified.tokens.get(token).cloned()) {
+        jwt::judge(&seen.claims, &config.issuer, now_s)?;
+        // A key that was withdrawn takes its tokens along, those that were seen before too.
+        let key = jwks::verifying_key(env, config, &seen.kid).await?;
+        if key.edition == seen.edition {
+            return Ok(seen.claims);
+        }
     }
     let taken = jwt::take_apart(token)?;
     // Claims first: they cost nothing, and a signature is not worth checking on a dead token.
     jwt::judge(&taken.claims, &config.issuer, now_s)?;
     let key = jwks::verifying_key(env, config, &taken.kid).await?;
-    let good = web_crypto::verify(&key, taken.signed.as_bytes(), &taken.signature).await;
+    let good = web_crypto::verify(&key.key, taken.signed.as_bytes(), &taken.signature).await;
     if good != Ok(true) {
         return Err(Rejected);
     }
-    VERIFIED.with_borrow_mut(|verified| verified.remember(token, &taken.claims));
+    let seen = Seen { kid: taken.kid, edition: key.edition, claims: taken.claims.clone() };
+    VERIFIED.with_borrow_mut(|verified| verified.remember(token, seen));
     Ok(taken.claims)
 }
 
-/// Tokens whose signature was found good, the oldest forgotten first. Time is judged at every use.
+/// A token whose signature was found good, by which key, and in which edition of the keys.
+#[derive(Clone)]
+struct Seen {
+    kid: String,
+    edition: u64,
+    claims: Claims,
+}
+
+/// Such tokens, the oldest forgotten first. Time is judged at every use.
 #[derive(Default)]
 struct Verified {
-    claims: HashMap<String, Claims>,
+    tokens: HashMap<String, Seen>,
     order: VecDeque<String>,
 }
 
 impl Verified {
-    fn remember(&mut self, token: &str, claims: &Claims) {
-        if self.claims.insert(token.to_owned(), claims.clone()).is_none() {
+    fn remember(&mut self, token: &str, seen: Seen) {
+        if self.tokens.insert(token.to_owned(), seen).is_none() {
             self.order.push_back(token.to_owned());
         }
         while self.order.len() > VERIFIED_TOKENS_MAX {
             if let Some(oldest) = self.order.pop_front() {
-                self.claims.remove(&oldest);
+                self.tokens.remove(&oldest);
             }
         }
     }
@@ -117,12 +130,13 @@ mod tests {
     #[test]
     fn remembered_tokens_are_bounded() {
         let mut verified = Verified::default();
+        let seen = || Seen { kid: String::new(), edition: 0, claims: Claims::default() };
         for n in 0..VERIFIED_TOKENS_MAX + 10 {
-            verified.remember(&n.to_string(), &Claims::default());
-            verified.remember(&n.to_string(), &Claims::default());
+            verified.remember(&n.to_string(), seen());
+            verified.remember(&n.to_string(), seen());
         }
-        assert_eq!(verified.claims.len(), VERIFIED_TOKENS_MAX);
+        assert_eq!(verified.tokens.len(), VERIFIED_TOKENS_MAX);
         assert_eq!(verified.order.len(), VERIFIED_TOKENS_MAX);
-        assert!(!verified.claims.contains_key("9") && verified.claims.contains_key("10"));
+        assert!(!verified.tokens.contains_key("9") && verified.tokens.contains_key("10"));
     }
 }

@@ -1,36 +1,28 @@
 //! A challenge that a page's visitor solved, verified with the service that posed it. It fails closed.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::address_limits::Address;
 use super::context::Context;
 use super::error::ApiError;
-use super::json_body;
-use super::limits::JSON_BODY_BYTES_MAX;
 use crate::platform::config::Turnstile;
 use crate::platform::http;
 
 /// The longest answer a challenge gives, in bytes, by its documentation.
 const ANSWER_BYTES_MAX: usize = 2_048;
 
-/// The challenge's answer: in JSON under a name of ours or under that of the widget's form field, or in a header.
-#[derive(Default, Deserialize)]
-struct Answer {
-    turnstile_token: Option<Value>,
-    #[serde(rename = "cf-turnstile-response")]
-    widget: Option<Value>,
-}
+/// Where the challenge's answer may be beside the body.
+pub const ANSWER_HEADER: &str = "x-turnstile-token";
 
-/// Has the request's challenge verified, when one is configured.
+/// Has the request's challenge verified, when one is configured; `in_body` is its answer as the body has it.
 ///
 /// # Errors
 /// `MissingTurnstile`, `TurnstileFailed`.
-pub async fn check(context: &Context) -> Result<(), ApiError> {
+pub async fn check(context: &Context, in_body: Option<Value>) -> Result<(), ApiError> {
     let Some(turnstile) = &context.config.turnstile else {
         return Ok(());
     };
-    let answer = answer(context).await?.ok_or(ApiError::MissingTurnstile)?;
+    let answer = answer(context, in_body)?.ok_or(ApiError::MissingTurnstile)?;
     if answer.len() > ANSWER_BYTES_MAX {
         return Err(ApiError::TurnstileFailed);
     }
@@ -47,16 +39,11 @@ pub async fn check(context: &Context) -> Result<(), ApiError> {
     if passes(&verdict, turnstile) { Ok(()) } else { Err(ApiError::TurnstileFailed) }
 }
 
-async fn answer(context: &Context) -> Result<Option<String>, ApiError> {
-    if let Some(header) = context.inbound.header_filled("x-turnstile-token") {
+fn answer(context: &Context, in_body: Option<Value>) -> Result<Option<String>, ApiError> {
+    if let Some(header) = context.inbound.header_filled(ANSWER_HEADER) {
         return Ok(Some(header));
     }
-    let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let answer: Answer = json_body::parse(&bytes)?;
-    let text = answer.turnstile_token.or(answer.widget).filter(|value| !value.is_null());
+    let text = in_body.filter(|value| !value.is_null());
     let text = text.map(|value| value.as_str().map(str::to_owned).ok_or(ApiError::MissingTurnstile));
     Ok(text.transpose()?.filter(|text| !text.trim().is_empty()))
 }

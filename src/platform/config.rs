@@ -76,6 +76,8 @@ pub struct Config {
     pub turnstile: Option<Turnstile>,
     /// Guest tokens one network address is given in a minute; zero is no limit.
     pub guest_tokens_per_minute: i64,
+    /// ID tokens one network address may exchange in a minute; zero is no limit.
+    pub exchanges_per_minute: i64,
     pub kid: String,
     pub signing: Result<SigningKey, SigningProblem>,
     /// SHA-256 digests of the live admin keys, so that comparing takes the same time for every guess.

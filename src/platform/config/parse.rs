@@ -24,6 +24,8 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     }
     let tiers = tiers::read(&mut reader, &providers);
     let allowed_origins = origins(&mut reader);
+    let signing = signing::read(look_up("PRIVATE_KEY_PEM").as_deref());
+    let named = signing.as_ref().ok().and_then(|key| key.kid.clone());
     Config {
         environment,
         logs_commands: logs_commands(&mut reader),
@@ -35,8 +37,9 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         turnstile: identity::turnstile(&mut reader, environment, &allowed_origins),
         guest_tokens_per_minute: reader.number("GUEST_TOKENS_PER_MINUTE", 30, 0, 1_000_000),
         allowed_origins,
-        kid: reader.text("KID", "k1"),
-        signing: signing::read(look_up("PRIVATE_KEY_PEM").as_deref()),
+        exchanges_per_minute: reader.number("EXCHANGES_PER_MINUTE", 30, 0, 1_000_000),
+        kid: named.unwrap_or_else(|| reader.text("KID", "k1")),
+        signing,
         admin_key_digests: admin_keys(&mut reader),
         providers,
         skipped_providers,

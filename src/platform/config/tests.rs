@@ -69,6 +69,15 @@ fn mistakes_are_problems_and_not_defaults() {
         ("ALLOWED_ORIGINS", "https://a.*.example.com"),
         ("ALLOWED_ORIGINS", "https://app.example.com/path"),
         ("ALLOWED_ORIGINS", "foo"),
+        ("EXCHANGES_PER_MINUTE", "-1"),
+        ("TRUSTED_ISSUERS", "[]"),
+        ("TRUSTED_ISSUERS", r#"{"https://id.example":""}"#),
+        ("TRUSTED_ISSUERS", r#"{"http://id.example":"app"}"#),
+        ("TRUSTED_ISSUERS", r#"{"https://id.example":{"audiences":"app","email_domains":[]}}"#),
+        ("TRUSTED_ISSUERS", r#"{"https://id.example":{"audiences":"app","email_domains":["a@b.io"]}}"#),
+        ("TRUSTED_ISSUERS", r#"{"https://id.example":{"audiences":"app","email_domains":"x.io"}}"#),
+        ("TRUSTED_ISSUERS", r#"{"https://id.example":{"audiences":"app","domains":["x.io"]}}"#),
+        ("TRUSTED_ISSUERS", r#"{"https://id.example":{"email_domains":["x.io"]}}"#),
     ] {
         assert_eq!(wrong(&[(name, value)]), [name], "{name}={value}");
     }
@@ -107,6 +116,29 @@ fn keys_go_only_to_safe_addresses() {
     }
     let url = chat_url("https://api.groq.com/openai/v1/", Environment::Production);
     assert_eq!(url.as_deref(), Some("https://api.groq.com/openai/v1/chat/completions"));
+}
+
+#[test]
+fn an_issuer_vouches_for_the_domains_it_is_trusted_with() {
+    let table = r#"{
+        "https://any.example": "app",
+        "https://one.example": {"audiences": ["app", "app-2"], "email_domains": [" Example.COM ", "x.io"]}
+    }"#;
+    let config = parsed(&[("TRUSTED_ISSUERS", table)]);
+    assert_eq!(config.problems, []);
+    let [any, one] = config.trusted_issuers.as_slice() else { panic!("two issuers") };
+    assert!(any.may_vouch_for("ada@anywhere.io"));
+    assert_eq!(one.audiences, ["app", "app-2"]);
+    for (email, vouched) in [
+        ("ada@example.com", true),
+        ("ada@x.io", true),
+        ("ada@sub.example.com", false),
+        ("ada@notexample.com", false),
+        ("ada@example.com.evil.io", false),
+        ("example.com@evil.io", false),
+    ] {
+        assert_eq!(one.may_vouch_for(email), vouched, "{email}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jsonwebtoken::EncodingKey;
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::rand_core::OsRng;
-use rsa::traits::PublicKeyParts;
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
@@ -31,7 +31,8 @@ pub fn foreign() -> &'static KeyPair {
 }
 
 impl KeyPair {
-    fn generate() -> Self {
+    /// A pair of the test's own.
+    pub fn generate() -> Self {
         let private = RsaPrivateKey::new(&mut OsRng, MODULUS_BITS).expect("an RSA key");
         Self { private }
     }
@@ -56,6 +57,17 @@ impl KeyPair {
         let part = |number: &rsa::BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
         let (modulus, exponent) = (part(self.private.n()), part(self.private.e()));
         json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": modulus, "e": exponent})
+    }
+
+    /// The whole pair as a member of a key set: what nobody should publish, and somebody will.
+    pub fn private_jwk(&self, kid: &str) -> Value {
+        let part = |number: &rsa::BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
+        let mut jwk = self.public_jwk(kid);
+        let primes = self.private.primes();
+        for (name, number) in [("d", Some(self.private.d())), ("p", primes.first()), ("q", primes.get(1))] {
+            jwk[name] = number.map(part).into();
+        }
+        jwk
     }
 
     pub fn signing_key(&self) -> EncodingKey {

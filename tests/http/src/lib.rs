@@ -9,6 +9,7 @@ pub mod client;
 pub mod event_stream;
 pub mod house_rules;
 pub mod json_service;
+pub mod key_tool;
 pub mod keys;
 pub mod poll;
 pub mod process_log;

@@ -26,6 +26,11 @@ impl Canaries {
         }
     }
 
+    /// Adds those of another configuration.
+    pub fn extend(&mut self, others: Self) {
+        self.list.extend(others.list);
+    }
+
     /// Adds a slice of each private line of a PEM: a message may hold any part of it.
     pub fn add_pem(&mut self, name: &str, pem: &str) {
         if !pem.contains("-----BEGIN") {

@@ -9,16 +9,18 @@ use crate::process_log::ProcessLog;
 use crate::secrets::Canaries;
 use crate::vars::Vars;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Two loaded cores take about 3 s; the rest is patience.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
+const KV_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Beside the file of the variables.
@@ -31,6 +33,7 @@ pub struct Stack {
     process: Process,
     storage: TempDir,
     vars_file: PathBuf,
+    beside_file: Option<PathBuf>,
     engine_url: String,
     bundle: Option<PathBuf>,
     canaries: Canaries,
@@ -43,6 +46,10 @@ struct Process {
     starter: Child,
     workerd: Pid,
     url: String,
+    /// The second Worker's, when there is one.
+    beside_url: Option<String>,
+    /// What the starter says after it is ready.
+    said: Mutex<Receiver<Value>>,
 }
 
 impl Stack {
@@ -53,16 +60,38 @@ impl Stack {
 
     /// The same with another Worker than the product; `bundle` is its main module.
     pub fn start_bundle(vars: &Vars, engine_url: &str, bundle: Option<PathBuf>) -> Self {
+        Self::start_all(vars, None, engine_url, bundle)
+    }
+
+    /// A rolling deployment: a second Worker, with the variables `beside`, on the same actors and storage.
+    pub fn start_pair(vars: &Vars, beside: &Vars, engine_url: &str) -> Self {
+        Self::start_all(vars, Some(beside), engine_url, None)
+    }
+
+    fn start_all(vars: &Vars, beside: Option<&Vars>, engine_url: &str, bundle: Option<PathBuf>) -> Self {
         artifacts::require_built();
         let storage = storage_folder();
         let vars_file = storage.path().join("vars.json");
         std::fs::write(&vars_file, vars.to_json()).expect("the variables are written");
         std::fs::write(vars_file.with_file_name(KV_FILE), vars.kv_to_json()).expect("the stores are written");
         let log = ProcessLog::default();
-        let canaries = vars.canaries();
-        let process = launch(storage.path(), &vars_file, engine_url, bundle.as_deref(), &log, &canaries);
+        let mut canaries = vars.canaries();
+        let beside_file = beside.map(|vars| {
+            canaries.extend(vars.canaries());
+            let file = storage.path().join("beside.json");
+            std::fs::write(&file, vars.to_json()).expect("the variables are written");
+            file
+        });
         let engine_url = engine_url.to_owned();
-        Self { process, storage, vars_file, engine_url, bundle, canaries, log, restarts_seen: 0 }
+        let launch = Launch {
+            storage: storage.path(),
+            vars_file: &vars_file,
+            beside_file: beside_file.as_deref(),
+            engine_url: &engine_url,
+            bundle: bundle.as_deref(),
+        };
+        let process = launch.start(&log, &canaries);
+        Self { process, storage, vars_file, beside_file, engine_url, bundle, canaries, log, restarts_seen: 0 }
     }
 
     pub fn target(&self) -> Target {
@@ -72,6 +101,22 @@ impl Stack {
     /// A caller with an address of its own. Clients made before a restart talk to the old port.
     pub fn client(&self) -> Client {
         Client::new(self.target())
+    }
+
+    /// A caller of the second Worker.
+    pub fn beside_client(&self) -> Client {
+        let url = self.process.beside_url.clone().expect("the stack has a second Worker");
+        Client::new(Target { url, ..self.target() })
+    }
+
+    /// Writes a KV entry as an operator does; `None` deletes it.
+    pub fn put_kv(&mut self, namespace: &str, key: &str, value: Option<&str>) {
+        let line = json!({"kv": namespace, "key": key, "value": value});
+        let stdin = self.process.starter.stdin.as_mut().expect("the starter listens");
+        writeln!(stdin, "{line}").expect("the starter listens");
+        let said = self.process.said.lock().expect("the starter's lines");
+        let answer = said.recv_timeout(KV_TIMEOUT).expect("the starter writes to KV");
+        assert_eq!(answer, json!({"kv_written": key}));
     }
 
     pub fn log(&self) -> &ProcessLog {
@@ -116,17 +161,25 @@ impl Stack {
         wait_until(STOP_TIMEOUT, "workerd is gone", || test_kill_process(workerd).is_err());
     }
 
+    /// Deploys other variables: ends what runs, and starts one Worker with them on the same storage.
+    pub fn redeploy(&mut self, vars: &Vars) {
+        self.canaries.extend(vars.canaries());
+        std::fs::write(&self.vars_file, vars.to_json()).expect("the variables are written");
+        self.beside_file = None;
+        self.restart();
+    }
+
     /// Ends what still runs and starts again on the same storage.
     pub fn restart(&mut self) {
         self.process.stop();
-        self.process = launch(
-            self.storage.path(),
-            &self.vars_file,
-            &self.engine_url,
-            self.bundle.as_deref(),
-            &self.log,
-            &self.canaries,
-        );
+        let launch = Launch {
+            storage: self.storage.path(),
+            vars_file: &self.vars_file,
+            beside_file: self.beside_file.as_deref(),
+            engine_url: &self.engine_url,
+            bundle: self.bundle.as_deref(),
+        };
+        self.process = launch.start(&self.log, &self.canaries);
         self.restarts_seen = self.log.after_prefix(RESTARTED).len();
     }
 }
@@ -153,48 +206,54 @@ impl Drop for Process {
     }
 }
 
-fn launch(
-    storage: &Path,
-    vars_file: &Path,
-    engine_url: &str,
-    bundle: Option<&Path>,
-    log: &ProcessLog,
-    canaries: &Canaries,
-) -> Process {
-    let root = artifacts::repository_root();
-    let mut starter = Command::new(root.join("node_modules/.bin/node"))
-        .current_dir(&root)
-        .arg("ops/dev/serve.mjs")
-        .args(["--env", "development", "--port", "0"])
-        .arg("--persist")
-        .arg(storage.join("state"))
-        .arg("--vars")
-        .arg(vars_file)
-        .arg("--kv")
-        .arg(vars_file.with_file_name(KV_FILE))
-        .args(["--engine-url", engine_url])
-        .args(bundle.into_iter().flat_map(|main| [Path::new("--main"), main]))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("node starts");
-    log.follow(starter.stderr.take().expect("stderr is piped"), canaries.clone());
-    let ready = announced(starter.stdout.take().expect("stdout is piped"));
-    let Ok(line) = ready.recv_timeout(READY_TIMEOUT) else {
-        let _ = starter.kill();
-        let _ = starter.wait();
-        panic!("the stack did not become ready:\n{}", log.tail(LOG_TAIL_LINES));
-    };
-    Process {
-        workerd: workerd_pid(&line),
-        url: line
-            .get("url")
-            .and_then(Value::as_str)
-            .unwrap_or_else(|| panic!("no url in {line}"))
-            .trim_end_matches('/')
-            .to_owned(),
-        starter,
+/// What a stack is started with.
+struct Launch<'a> {
+    storage: &'a Path,
+    vars_file: &'a Path,
+    beside_file: Option<&'a Path>,
+    engine_url: &'a str,
+    bundle: Option<&'a Path>,
+}
+
+impl Launch<'_> {
+    fn start(&self, log: &ProcessLog, canaries: &Canaries) -> Process {
+        let root = artifacts::repository_root();
+        let mut starter = Command::new(root.join("node_modules/.bin/node"))
+            .current_dir(&root)
+            .arg("ops/dev/serve.mjs")
+            .args(["--env", "development", "--port", "0"])
+            .arg("--persist")
+            .arg(self.storage.join("state"))
+            .arg("--vars")
+            .arg(self.vars_file)
+            .arg("--kv")
+            .arg(self.vars_file.with_file_name(KV_FILE))
+            .args(["--engine-url", self.engine_url])
+            .args(self.beside_file.into_iter().flat_map(|vars| [Path::new("--beside"), vars]))
+            .args(self.bundle.into_iter().flat_map(|main| [Path::new("--main"), main]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("node starts");
+        log.follow(starter.stderr.take().expect("stderr is piped"), canaries.clone());
+        let said = announced(starter.stdout.take().expect("stdout is piped"));
+        let Ok(line) = said.recv_timeout(READY_TIMEOUT) else {
+            let _ = starter.kill();
+            let _ = starter.wait();
+            panic!("the stack did not become ready:\n{}", log.tail(LOG_TAIL_LINES));
+        };
+        let url = |name: &str| {
+            let url = line.get(name).and_then(Value::as_str);
+            url.map(|url| url.trim_end_matches('/').to_owned())
+        };
+        Process {
+            workerd: workerd_pid(&line),
+            url: url("url").unwrap_or_else(|| panic!("no url in {line}")),
+            beside_url: url("beside_url"),
+            starter,
+            said: Mutex::new(said),
+        }
     }
 }
 
@@ -205,16 +264,13 @@ fn workerd_pid(announcement: &Value) -> Pid {
         .unwrap_or_else(|| panic!("no workerd_pid in {announcement}"))
 }
 
-/// The line that says the stack is ready. The channel closes without one when the starter ends first.
+/// The lines that the starter says: first that the stack is ready. The channel closes when the starter ends.
 fn announced(stdout: ChildStdout) -> Receiver<Value> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let line: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
-            if line.get("ready") == Some(&Value::Bool(true)) {
-                // Nobody listens any more after the first one; the pipe must still be read to its end.
-                let _ = sender.send(line);
-            }
+            // The pipe must be read to its end, whether somebody listens or not.
+            let _ = sender.send(serde_json::from_str(&line).unwrap_or(Value::Null));
         }
     });
     receiver

@@ -4,6 +4,7 @@
 use http_tests::json_service::JsonService;
 use http_tests::keys::{self, KeyPair};
 use http_tests::tokens::{now_s, signed};
+use http_tests::vars::APP_ORIGIN;
 use http_tests::world::{World, text};
 use serde_json::{Value, json};
 
@@ -32,8 +33,13 @@ impl Issuer {
     }
 
     async fn world(&self) -> World {
-        let trusted = json!({ self.service.origin(): [CLIENT_ID, "our-other-app"] });
-        World::private(json!({"TRUSTED_ISSUERS": trusted.to_string()})).await
+        self.world_with(json!([CLIENT_ID, "our-other-app"]), json!({"EXCHANGES_PER_MINUTE": "0"})).await
+    }
+
+    /// One that trusts it on `terms`.
+    async fn world_with(&self, terms: Value, mut changes: Value) -> World {
+        changes["TRUSTED_ISSUERS"] = json!({ self.service.origin(): terms }).to_string().into();
+        World::private(changes).await
     }
 
     fn claims(&self) -> Value {
@@ -128,7 +134,75 @@ async fn unknown_keys_make_the_issuer_no_work() {
         let token = signed(&header, &issuer.claims(), keys::worker());
         client.post(PATH).json(&json!({"id_token": token})).send().await.expect_error(401, "token_invalid");
     }
-    assert_eq!(issuer.key_reads(), 1);
+    assert_eq!(issuer.key_reads(), 2, "once for the first unknown id, and not again for half a minute");
+}
+
+#[tokio::test]
+async fn who_comes_first_together_is_let_in_together() {
+    let issuer = Issuer::start().await;
+    let world = issuer.world().await;
+    let client = world.client();
+    let body = json!({"id_token": issuer.token(json!({}))});
+    let replies = futures::future::join_all((0..10).map(|_| client.post(PATH).json(&body).send())).await;
+    for reply in replies {
+        reply.expect(200);
+    }
+    assert_eq!(issuer.key_reads(), 1, "one asks, the others wait");
+}
+
+#[tokio::test]
+async fn an_issuer_vouches_only_for_the_domains_it_is_trusted_with() {
+    let issuer = Issuer::start().await;
+    let terms = json!({"audiences": CLIENT_ID, "email_domains": ["x.io", "Example.COM"]});
+    let world = issuer.world_with(terms, json!({})).await;
+    let client = world.client();
+    let exchange = |email: &str| {
+        client.post(PATH).json(&json!({"id_token": issuer.token(json!({"email": email}))})).send()
+    };
+    for email in ["ada@x.io", "ADA@X.IO", "bob@example.com"] {
+        assert_eq!(text(&exchange(email).await.expect(200).json(), "email"), email.to_lowercase());
+    }
+    for email in ["ada@gmail.com", "ada@sub.x.io", "ada@notx.io", "x.io@evil.io", "ada@x.io.evil.io"] {
+        exchange(email).await.expect_error(403, "email_domain_forbidden");
+    }
+}
+
+#[tokio::test]
+async fn an_address_exchanges_no_thousand_tokens() {
+    let issuer = Issuer::start().await;
+    let world = issuer.world_with(json!(CLIENT_ID), json!({"EXCHANGES_PER_MINUTE": "8"})).await;
+    let (crowd, other) = (world.client(), world.client());
+    let good = json!({"id_token": issuer.token(json!({}))});
+    // Good or not, each is counted: half of them at once.
+    for n in 0..4 {
+        let body = if n % 2 == 0 { good.clone() } else { json!({"id_token": "a.b.c"}) };
+        let reply = crowd.post(PATH).json(&body).send().await;
+        assert_eq!(reply.status, if n % 2 == 0 { 200 } else { 401 });
+    }
+    let refused = crowd.post(PATH).json(&good).send().await.expect_error(429, "rate_limited");
+    assert_eq!(text(&refused.json(), "policy"), "exchanges");
+    let wait_s: u64 = refused.must_header("retry-after").parse().expect("whole seconds");
+    assert!((1..=60).contains(&wait_s), "wait {wait_s} s");
+    other.post(PATH).json(&good).send().await.expect(200);
+    crowd.post("/auth/guest").send().await.expect(200);
+    tokio::time::sleep(std::time::Duration::from_secs(wait_s)).await;
+    crowd.post(PATH).json(&good).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn an_exchanged_token_may_be_a_cookie() {
+    let issuer = Issuer::start().await;
+    let world = issuer.world().await;
+    let client = world.client();
+    let body = json!({"id_token": issuer.token(json!({})), "cookie": true});
+    client.post(PATH).json(&body).send().await.expect_error(403, "origin_forbidden");
+    let reply = client.post(PATH).header("origin", APP_ORIGIN).json(&body).send().await.expect(200);
+    let cookie = reply.must_header("set-cookie").to_owned();
+    assert_eq!(text(&reply.json(), "email"), "ada@x.io");
+    assert_eq!((reply.json().get("token"), text(&reply.json(), "cookie")), (None, "__Host-cog_auth_jwt"));
+    let pair = cookie.split(';').next().unwrap_or_default();
+    let read = client.get("/api/credits").header("cookie", pair).send().await.expect(200);
+    assert_eq!(text(&read.json(), "email"), "ada@x.io");
 }
 
 #[tokio::test]

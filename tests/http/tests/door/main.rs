@@ -2,10 +2,13 @@
 //! large a request may be, and what of it is told to whom.
 
 mod address_limits;
+mod admin_keys;
 mod api_keys;
 mod canaries;
+mod cookies;
 mod exchange;
 mod limits;
 mod log_lines;
+mod rotation;
 mod turnstile;
 mod user_tokens;
