@@ -33,6 +33,8 @@ mod limits;
 mod meter;
 mod moment;
 mod offer;
+mod openai_error;
+mod openapi;
 mod query;
 mod question;
 mod refusals;
