@@ -55,7 +55,9 @@ function lost(request) {
   const body = openai
     ? { error: { message, type: 'server_error', code: 'unavailable', param: null } }
     : { error: 'unavailable', message, request_id: id };
-  const headers = { 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id };
+  const headers = {
+    'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id,
+  };
   return Response.json(body, { status: 503, headers });
 }
 

@@ -223,7 +223,8 @@ impl Source {
 
 /// The answer of one status that only errors have.
 fn refusal(status: u16, rows: &[Row], form: super::error::ErrorForm) -> Value {
-    let said: Vec<String> = rows.iter().map(|row| format!("`{}`: {}", row.code, row.when)).collect();
+    // What each means is in its schema.
+    let said: Vec<String> = rows.iter().map(|row| format!("`{}`", row.code)).collect();
     let schema = match form {
         super::error::ErrorForm::OpenAi => {
             let codes: Vec<&str> = rows.iter().map(|row| row.code).collect();
@@ -249,7 +250,7 @@ fn refusal(status: u16, rows: &[Row], form: super::error::ErrorForm) -> Value {
         }
     }
     json!({
-        "description": said.join("; "),
+        "description": said.join(", "),
         "headers": headers,
         "content": { "application/json": { "schema": schema } },
     })

@@ -1,6 +1,7 @@
 //! Every path and alias: which methods it takes, in which spellings, and what it says to the others.
 
 use crate::aliases;
+use http_tests::contract;
 use http_tests::world::World;
 use reqwest::Method;
 use serde_json::json;
@@ -142,6 +143,16 @@ async fn built_paths_are_known_in_every_spelling() {
             }
         }
     }
+}
+
+/// Every other test relies on it: what the client hears is compared with the document of the Worker itself.
+#[tokio::test]
+#[should_panic(expected = "has no answer 299")]
+async fn a_reply_that_the_document_does_not_have_fails_its_test() {
+    let client = World::verified().await.client();
+    let mut reply = client.get("/healthz").send().await.expect(200);
+    reply.status = 299;
+    contract::check(&Method::GET, "/healthz", &reply, &World::verified().await.stack.target()).await;
 }
 
 #[tokio::test]
