@@ -46,10 +46,20 @@ function broke(error) {
   reading.clear();
 }
 
-const lost = () => Response.json(
-  { error: 'unavailable', message: 'a fault ended this request; with its Idempotency-Key it can safely be sent again' },
-  { status: 503, headers: { 'cache-control': 'no-store', 'retry-after': '1' } },
-);
+// The reply of a request whose memory broke, in the form that its path has: see src/edge/openai_error.rs.
+function lost(request) {
+  const id = crypto.randomUUID();
+  const message = 'a fault ended this request; with its Idempotency-Key it can safely be sent again';
+  const path = new URL(request.url).pathname.toLowerCase().replace(/\/$/, '');
+  const openai = (path === '/v1' || path.startsWith('/v1/')) && path !== '/v1/files/upload';
+  const body = openai
+    ? { error: { message, type: 'server_error', code: 'unavailable', param: null } }
+    : { error: 'unavailable', message, request_id: id };
+  const headers = {
+    'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id,
+  };
+  return Response.json(body, { status: 503, headers });
+}
 
 function step(instance, slot, kept, value) {
   enter();
@@ -135,10 +145,10 @@ export default {
     const head = `${request.method}\n${request.url}\n${JSON.stringify(Object.fromEntries(request.headers))}`;
     try {
       const reply = rust.serve(task, request, env, context, head);
-      return reply ?? waiting(task).catch(lost);
+      return reply ?? waiting(task).catch(() => lost(request));
     } catch (error) {
       broke(error);
-      return lost();
+      return lost(request);
     }
   },
   queue(batch, env, context) { enter(); return rust.queue(batch, env, context); },

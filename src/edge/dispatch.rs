@@ -7,12 +7,13 @@ use web_sys::{Request, Response};
 use worker::Env;
 
 use super::context::{Acting, Context};
-use super::error::ApiError;
+use super::error::{ApiError, ErrorForm};
 use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, cookie, cors, credits, exchange, health, keys, ledger, tenant_limits, usage,
+    admin, ai_binding, ask, auth, cookie, cors, credits, exchange, health, keys, ledger, openapi,
+    tenant_limits, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -68,7 +69,8 @@ async fn route(
     event: JsValue,
     request_id: &str,
 ) -> Served {
-    let failed = |error: &ApiError| Reply::error(error, request_id);
+    let form = ErrorForm::of(&inbound.path);
+    let failed = |error: &ApiError| Reply::error(error, request_id, form);
     if let Some(error) = inbound.excess() {
         return Served::unknown(failed(error), "unknown");
     }
@@ -80,7 +82,8 @@ async fn route(
         }
     };
     // A wrong configuration could spend somebody's credits, so it serves nobody; the operator still sees why.
-    if !config.problems.is_empty() && !matches!(action, Action::Ready | Action::Health) {
+    let spends_nothing = matches!(action, Action::Ready | Action::Health | Action::OpenApi);
+    if !config.problems.is_empty() && !spends_nothing {
         return Served::unknown(failed(&ApiError::Misconfigured), name);
     }
     let context = Context::new(env, config, inbound, request_id.to_owned(), name, event);
@@ -125,6 +128,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::EnvSnapshot => admin::env_snapshot(context),
         Action::Ready => Ok(health::ready(context)),
         Action::Health => Ok(health::healthy()),
+        Action::OpenApi => Ok(openapi::serve()),
         Action::NotImplemented => Err(ApiError::NotImplemented),
     }
 }

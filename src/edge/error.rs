@@ -5,6 +5,7 @@ use actors::shared::{Micro, Period, Refusal};
 use serde_json::{Map, Value, json};
 
 use super::moment::iso_time;
+pub use super::openai_error::ErrorForm;
 use super::reply::seconds_up;
 
 /// When to come back with a new idempotency key after too many, in seconds. Nobody knows when the oldest of them is
@@ -228,7 +229,7 @@ impl ApiError {
     }
 
     /// A sentence for a person. The code is what programs read.
-    fn message(&self) -> String {
+    pub fn message(&self) -> String {
         match self {
             Self::NotFound => "there is nothing at this address".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this address takes {allow}"),

@@ -10,7 +10,7 @@ const PAGE: &str = include_str!("../../ops/errors.md");
 const ENUM: &str = include_str!("error.rs");
 
 /// One of each.
-fn each() -> Vec<ApiError> {
+pub(super) fn each() -> Vec<ApiError> {
     let text = String::new;
     vec![
         ApiError::NotFound,

@@ -36,6 +36,8 @@ mod limits;
 mod meter;
 mod moment;
 mod offer;
+mod openai_error;
+mod openapi;
 #[cfg(feature = "parsers")]
 pub mod parsers;
 mod query;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, Response};
 
-use super::error::ApiError;
+use super::error::{ApiError, ErrorForm};
 
 #[wasm_bindgen]
 extern "C" {
@@ -49,7 +49,8 @@ impl Reply {
         Self::json_text(status, body.to_string())
     }
 
-    fn json_text(status: u16, body: String) -> Self {
+    /// JSON that is text already.
+    pub fn json_text(status: u16, body: String) -> Self {
         Self {
             status,
             headers: vec![("content-type", JSON_TYPE.to_owned()), ("cache-control", "no-store".to_owned())],
@@ -79,8 +80,12 @@ impl Reply {
         }
     }
 
-    pub fn error(error: &ApiError, request_id: &str) -> Self {
-        let mut reply = Self::json(error.status(), &error.body(request_id));
+    pub fn error(error: &ApiError, request_id: &str, form: ErrorForm) -> Self {
+        let body = match form {
+            ErrorForm::Flat => error.body(request_id),
+            ErrorForm::OpenAi => error.openai_body(),
+        };
+        let mut reply = Self::json(error.status(), &body);
         reply.error = Some(error.code());
         if let ApiError::MethodNotAllowed { allow } = error {
             reply.headers.push(("allow", allow.clone()));

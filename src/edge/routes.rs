@@ -29,6 +29,7 @@ pub enum Action {
     EnvSnapshot,
     Ready,
     Health,
+    OpenApi,
     /// In the contract, and not built yet.
     NotImplemented,
 }
@@ -48,8 +49,23 @@ const DELETE: &str = "DELETE";
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, CookieKeep, EnvSnapshot, Exchange, GuestToken,
     Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    NotImplemented, Notices, Ready, UsageList, UsageRecord, UserToken, Verify,
+    NotImplemented, Notices, OpenApi, Ready, UsageList, UsageRecord, UserToken, Verify,
 };
+
+impl Route {
+    /// Its paths, the first of which is its name.
+    pub const fn paths(&self) -> &'static [&'static str] {
+        self.paths
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.paths.first().copied().unwrap_or_default()
+    }
+
+    pub const fn methods(&self) -> &'static [(&'static str, Action)] {
+        self.methods
+    }
+}
 
 const fn route(paths: &'static [&'static str], methods: &'static [(&'static str, Action)]) -> Route {
     Route { paths, methods }
@@ -93,6 +109,7 @@ const BUILT: &[Route] = &[
     route(&["/api/admin/env-snapshot"], &[(GET, EnvSnapshot)]),
     route(&["/ready"], &[(GET, Ready)]),
     route(&["/healthz", "/api/healthz", "/api/v1/healthz", "/health", "/api/health"], &[(GET, Health)]),
+    route(&["/openapi.json"], &[(GET, OpenApi)]),
 ];
 
 /// Routes of the contract that answer 501 until they are built.
@@ -138,7 +155,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/admin/actors/:kind/:id/release-hold"], &[(POST, NotImplemented)]),
     route(&["/api/admin/actors/:kind/:id/evict"], &[(POST, NotImplemented)]),
     route(&["/metrics"], &[(GET, NotImplemented)]),
-    route(&["/openapi.json"], &[(GET, NotImplemented)]),
 ];
 
 /// What the table says of a method and a path.
@@ -154,13 +170,17 @@ pub enum Match {
     Unknown,
 }
 
+/// The whole table.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    BUILT.iter().chain(TO_COME)
+}
+
 /// Looks up a path as [`super::inbound::Inbound`] makes it. `HEAD` is answered where `GET` is.
 pub fn find(method: &str, path: &str) -> Match {
-    let routes = BUILT.iter().chain(TO_COME);
-    let Some(route) = routes.into_iter().find(|route| route.paths.iter().any(|p| fits(p, path))) else {
+    let Some(route) = all().find(|route| route.paths.iter().any(|p| fits(p, path))) else {
         return Match::Unknown;
     };
-    let name = route.paths.first().copied().unwrap_or_default();
+    let name = route.name();
     let asked = if method == "HEAD" { GET } else { method };
     match route.methods.iter().find(|(known, _)| *known == asked) {
         Some((_, action)) => Match::Found(*action, name),
@@ -212,7 +232,7 @@ mod tests {
 
     #[test]
     fn no_path_is_listed_twice() {
-        let mut all: Vec<&str> = BUILT.iter().chain(TO_COME).flat_map(|r| r.paths.iter().copied()).collect();
+        let mut all: Vec<&str> = all().flat_map(|r| r.paths.iter().copied()).collect();
         let count = all.len();
         all.sort_unstable();
         all.dedup();

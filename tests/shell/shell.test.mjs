@@ -74,6 +74,24 @@ test('a trap answers everybody who waits in that memory, and the next request ha
   assert.equal(await (await next).text(), 'well');
 });
 
+test('who is told of a trap gets the form of error that its path has, with the id that the header has', async () => {
+  const upload = '/v1/files/upload';
+  for (const path of ['/v1/chat/completions', '/V1/models/', '/v1', upload, `${upload}/`, '/api/v1/credits', '/v1x']) {
+    rust.serve = trap;
+    const reply = handlers.fetch(new Request(`http://shell.test${path}`), {}, {});
+    const { error, message, request_id: id } = await reply.json();
+    if (/^\/v1(\/|$)/i.test(path) && !path.startsWith(upload)) {
+      assert.deepEqual(Object.keys(error), ['message', 'type', 'code', 'param'], path);
+      assert.deepEqual([error.code, error.type, error.param], ['unavailable', 'server_error', null], path);
+    } else {
+      assert.deepEqual([error, id], ['unavailable', reply.headers.get('x-request-id')], path);
+      assert.ok(message, path);
+    }
+    assert.equal(reply.headers.get('content-type'), 'application/json; charset=utf-8');
+    assert.match(reply.headers.get('x-request-id'), /^[0-9a-f-]{36}$/);
+  }
+});
+
 test('a promise of a lost memory resumes nothing in the new one', async () => {
   const resumed = [];
   rust.resume = (slot, kept) => resumed.push([slot, kept]);

@@ -1,5 +1,6 @@
 //! A client of the Worker: builds one request, sends it, and holds every reply against the house rules.
 
+use crate::contract;
 use crate::event_stream::EventStream;
 use crate::house_rules;
 use crate::process_log::ProcessLog;
@@ -21,6 +22,8 @@ pub struct Target {
     pub url: String,
     pub canaries: Canaries,
     pub log: ProcessLog,
+    /// It is the product, whose replies are all in its document.
+    pub documented: bool,
 }
 
 /// One caller with a network address of its own, so that limits per address do not couple the tests.
@@ -166,6 +169,7 @@ impl Call {
             body: response.bytes().await?,
         };
         house_rules::check(&self.method, &self.path, &reply, &self.target);
+        contract::check(&self.method, &self.path, &reply, &self.target).await;
         Ok(reply)
     }
 
@@ -182,6 +186,8 @@ impl Call {
     pub async fn try_open(self) -> Result<EventStream, reqwest::Error> {
         let response = self.builder.header("accept", "text/event-stream").send().await?;
         house_rules::check_head(&self.path, response.headers(), &self.target);
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        contract::check_head(&self.method, &self.path, status, headers, &self.target).await;
         Ok(EventStream::new(response, self.target))
     }
 }
@@ -204,10 +210,10 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
     }
 
-    /// The `error` member, empty when there is none.
+    /// The code of an error in either form, empty when there is none.
     pub fn error(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
-        let code = body.get("error").and_then(Value::as_str);
+        let code = body.pointer("/error/code").or_else(|| body.get("error")).and_then(Value::as_str);
         code.unwrap_or_default().to_owned()
     }
 

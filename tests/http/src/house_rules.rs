@@ -7,7 +7,10 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 /// Replies here have a form of their own beside the flat error object.
-const OWN_FAILURE_FORM: [&str; 4] = ["/v1/", "/ready", "/api/admin/ping", "/api/ai/"];
+const OWN_FAILURE_FORM: [&str; 3] = ["/ready", "/api/admin/ping", "/api/ai/"];
+/// Below this, and on the path itself, errors have OpenAI's form; but for an upload of old.
+const OPENAI_PATH: &str = "/v1";
+const OWN_UPLOAD: &str = "/v1/files/upload";
 const JWKS_PATH: &str = "/.well-known/jwks.json";
 const VARY: [&str; 3] = ["origin", "access-control-request-method", "access-control-request-headers"];
 
@@ -19,7 +22,7 @@ pub fn check(method: &Method, path: &str, reply: &Reply, target: &Target) {
     if method == Method::HEAD {
         assert!(reply.body.is_empty(), "{path}: a reply to HEAD has a body: {reply:?}");
     } else if reply.status >= 400 {
-        flat_error(path, reply);
+        error_object(path, reply);
     }
 }
 
@@ -65,8 +68,27 @@ fn json_headers(path: &str, reply: &Reply) {
     assert_eq!(reply.header("cache-control"), Some(expected), "{path}: {reply:?}");
 }
 
-fn flat_error(path: &str, reply: &Reply) {
+fn error_object(path: &str, reply: &Reply) {
     let lower = lower_path(path);
+    let below = lower.strip_prefix(OPENAI_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if below && lower != OWN_UPLOAD { openai_error(path, reply) } else { flat_error(path, &lower, reply) }
+}
+
+/// `{"error": {"message", "type", "code", "param"}}` and nothing more.
+fn openai_error(path: &str, reply: &Reply) {
+    let body = reply.json();
+    let members: Vec<&String> = body.as_object().into_iter().flat_map(|body| body.keys()).collect();
+    assert_eq!(members, ["error"], "{path}: {reply:?}");
+    let error = body.get("error").and_then(Value::as_object).unwrap_or_else(|| panic!("{path}: {reply:?}"));
+    let names: Vec<&String> = error.keys().collect();
+    assert_eq!(names, ["code", "message", "param", "type"], "{path}: {reply:?}");
+    for name in ["code", "message", "type"] {
+        let text = error.get(name).and_then(Value::as_str).unwrap_or_default();
+        assert!(!text.is_empty(), "{path}: no {name} in {reply:?}");
+    }
+}
+
+fn flat_error(path: &str, lower: &str, reply: &Reply) {
     if OWN_FAILURE_FORM.iter().any(|prefix| lower.starts_with(prefix)) {
         return;
     }

@@ -6,6 +6,7 @@
 pub mod artifacts;
 pub mod background;
 pub mod client;
+pub mod contract;
 pub mod event_stream;
 pub mod house_rules;
 pub mod json_service;

@@ -95,7 +95,12 @@ impl Stack {
     }
 
     pub fn target(&self) -> Target {
-        Target { url: self.process.url.clone(), canaries: self.canaries.clone(), log: self.log.clone() }
+        Target {
+            url: self.process.url.clone(),
+            canaries: self.canaries.clone(),
+            log: self.log.clone(),
+            documented: self.bundle.is_none(),
+        }
     }
 
     /// A caller with an address of its own. Clients made before a restart talk to the old port.

@@ -31,6 +31,7 @@ mod ledger_proof;
 mod max_credits;
 mod metering;
 mod notices;
+mod openai_errors;
 mod operator;
 mod pagination;
 mod rate_limit_headers;

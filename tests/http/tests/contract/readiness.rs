@@ -79,6 +79,9 @@ async fn mistakes_are_all_told_at_once_and_stop_the_paid_routes() {
     let ask = client.post("/api/si/ask").user("a@x.io").json(&json!({"input": "hi"}));
     ask.send().await.expect_error(503, "misconfigured");
     client.get("/api/credits").user("a@x.io").send().await.expect_error(503, "misconfigured");
+    let reply = client.get("/v1/models").send().await.expect_error(503, "misconfigured");
+    assert_eq!(reply.json().pointer("/error/type"), Some(&json!("server_error")), "{reply:?}");
+    client.get("/openapi.json").send().await.expect(200);
 }
 
 #[tokio::test]
