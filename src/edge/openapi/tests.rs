@@ -66,7 +66,7 @@ fn every_route_and_method_is_there_and_nothing_else() {
     assert_eq!(described, served);
     // And the router itself finds what is described.
     for (method, path) in described {
-        let concrete = path.replace('{', "").replace('}', "");
+        let concrete = path.replace(['{', '}'], "");
         assert!(matches!(routes::find(&method, &concrete), Match::Found(..)), "{method} {path}");
     }
 }
