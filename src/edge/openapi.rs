@@ -28,7 +28,7 @@ const PARTS: &[&str] = &[
 /// The page of errors. A test holds it against the enum.
 const ERRORS: &str = include_str!("../../ops/errors.md");
 /// Codes that any request may get, whatever its route.
-const ANYWHERE: &[&str] = &["uri_too_long", "unavailable"];
+const ANYWHERE: &[&str] = &["uri_too_long", "headers_too_large", "unavailable"];
 /// Statuses whose replies may say when to come back.
 const RETRIED: &[u16] = &[409, 429, 503];
 
