@@ -6,6 +6,7 @@ mod admin_keys;
 mod api_keys;
 mod cookies;
 mod exchange;
+mod oidc;
 mod rotation;
 mod turnstile;
 mod user_tokens;
