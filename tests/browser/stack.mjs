@@ -15,6 +15,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const HOST = '127.0.0.1';
 export const PIECES = ['One', ' piece', ' after', ' the', ' other.'];
 export const GAP_MS = 120;
+const TIMEOUT_MS = 10_000;
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
@@ -93,11 +94,12 @@ export async function startStack() {
     ENVIRONMENT: 'development', IDENTITY_MODE: 'verified', ISSUER: 'https://api.cognomega.test',
     ALLOWED_ORIGINS: origins.app, PRIVATE_KEY_PEM: privateKey.export({ type: 'pkcs8', format: 'pem' }),
     ADMIN_API_KEY: adminKey, PREFERRED_PROVIDER: 'local', LOCAL_BASE: `http://${HOST}:${providerPort}/v1`,
-    GUEST_TOKENS_PER_MINUTE: '12', GUEST_GRANT_CREDITS: '1',
+    GUEST_TOKENS_PER_MINUTE: '20', GUEST_GRANT_CREDITS: '1',
   });
   const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
     executablePath: process.env.COGNOMEGA_CHROMIUM || '/usr/bin/chromium', headless: true, args: FLAGS,
   });
+  context.setDefaultTimeout(TIMEOUT_MS);
   return {
     // The same site as the app, as api.example.com is to app.example.com.
     api: `http://localhost:${new URL(worker.api.url).port}`,
