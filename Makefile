@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi fuzz-openapi test-crash abuse-table fuzz sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-browser fuzz-openapi test-crash abuse-table fuzz keys sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-shell test-fuzz test-sim test-http test-openapi test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
+test: test-native test-shell test-fuzz test-sim test-http test-openapi test-browser test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
@@ -58,12 +58,18 @@ test-openapi: build setup-node ## the API against its own document: schemathesis
 fuzz-openapi: EXAMPLES ?= 200
 fuzz-openapi: test-openapi ## the same for longer: EXAMPLES=500 for each operation, SEED=7
 
+test-browser: build ## cookies and cross-origin rules in a real Chromium, headless
+	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-reporter=spec "tests/browser/*.test.mjs"
+
 test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
 	cargo test --locked -p crash-tests
 
 crash: build ## the same as long as you like: make crash KILLS=200 OPERATIONS=5000 SEED=7 REPORT=report.md
 	CRASH_KILLS="$(KILLS)" CRASH_OPERATIONS="$(OPERATIONS)" CRASH_SEED="$(SEED)" CRASH_REPORT="$(abspath $(REPORT))" \
 	  cargo test --locked -p crash-tests --test kills -- --nocapture
+
+keys: setup-node ## a signing key for a deployment: make keys OUT=folder (FIRST=1, or JWKS=https://<your API>/.well-known/jwks.json)
+	@$(NODE) ops/keys/keys.mjs new --out "$(OUT)" $(if $(KID),--kid "$(KID)") $(if $(JWKS),--jwks "$(JWKS)") $(if $(FIRST),--first)
 
 check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of dependencies, licences, deployability
 	@ops/setup/cargo-tools.sh cargo-deny

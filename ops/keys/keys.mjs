@@ -31,7 +31,7 @@ const say = (line) => process.stdout.write(`${line}\n`);
 
 // A secret in a work tree is one `git add .` away from everybody.
 function safeFolder(out) {
-  if (!out) stop('--out is missing', 'name a folder outside of every repository, such as --out ~/cognomega-keys');
+  if (!out) stop('--out is missing', 'name a folder outside of every repository, such as --out $HOME/cognomega-keys');
   const folder = resolve(out);
   for (let at = folder; ; at = dirname(at)) {
     if (existsSync(join(at, '.git'))) stop(`${folder} is inside the repository ${at}`, 'name a folder outside of it');

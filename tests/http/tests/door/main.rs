@@ -9,6 +9,7 @@ mod cookies;
 mod exchange;
 mod limits;
 mod log_lines;
+mod oidc;
 mod rotation;
 mod turnstile;
 mod user_tokens;

@@ -29,6 +29,8 @@ struct Traffic {
     /// Tokens that were accepted, by the number of the Worker and the key that signed them.
     accepted: Mutex<BTreeMap<(usize, String), usize>>,
     refused: Mutex<Vec<String>>,
+    /// Requests that nobody answered, which is right only while a Worker is replaced.
+    unanswered: Mutex<usize>,
 }
 
 impl Traffic {
@@ -38,6 +40,7 @@ impl Traffic {
             tokens: Mutex::default(),
             accepted: Mutex::default(),
             refused: Mutex::default(),
+            unanswered: Mutex::default(),
         })
     }
 
@@ -61,7 +64,10 @@ impl Traffic {
                 continue;
             };
             // While a Worker is replaced there is nobody to answer. That is no refusal, and clients try again.
-            let Ok(minted) = minting.post("/auth/guest").try_send().await else { continue };
+            let Ok(minted) = minting.post("/auth/guest").try_send().await else {
+                *self.unanswered.lock().expect("a number") += 1;
+                continue;
+            };
             if minted.status != 200 {
                 self.refused.lock().expect("refusals").push(format!("no token: {minted:?}"));
                 continue;
@@ -80,7 +86,10 @@ impl Traffic {
 
     async fn verify(&self, turn: usize, token: &str) {
         let Some((number, verifying)) = self.pick(turn) else { return };
-        let Ok(reply) = verifying.get("/api/credits").bearer(token).try_send().await else { return };
+        let Ok(reply) = verifying.get("/api/credits").bearer(token).try_send().await else {
+            *self.unanswered.lock().expect("a number") += 1;
+            return;
+        };
         let kid = text(&decoded(token).0, "kid").to_owned();
         if reply.status == 200 {
             *self.accepted.lock().expect("acceptances").entry((number, kid)).or_default() += 1;
@@ -149,6 +158,7 @@ async fn keys_rotate_under_load_and_no_token_is_refused() {
     for (worker, kid) in [(0, KEY_ID), (0, NEW_KID), (1, KEY_ID), (1, NEW_KID)] {
         assert!(traffic.accepted(worker, kid) > 10, "{:?}", traffic.accepted.lock());
     }
+    assert_eq!(*traffic.unanswered.lock().expect("a number"), 0, "nothing was down");
 
     // The old version is gone: the whole stack starts again on the same storage, with the new key alone.
     traffic.move_to(vec![]);
@@ -163,8 +173,10 @@ async fn keys_rotate_under_load_and_no_token_is_refused() {
     let ready = client.get("/ready").send().await.expect(200).json();
     assert_eq!(text(&ready, "kid"), NEW_KID);
     for task in clients {
+        assert!(!task.is_finished(), "a client stopped by itself");
         task.abort();
     }
+    println!("accepted, by Worker and key: {:?}", traffic.accepted.lock().expect("acceptances"));
 
     // Retired: what an isolate has seen and found good ends with its key.
     let (dead, live) = (traffic.last_token_of(KEY_ID), traffic.last_token_of(NEW_KID));
