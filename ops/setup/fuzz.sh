@@ -51,10 +51,8 @@ found() {
 
 smoke() {
   build
-  local lanes=2 seconds=$(( ${SECONDS_ALL:-30} * 2 / ${#targets[@]} )) scratch lane
+  local lanes=2 seconds=$(( ${SECONDS_ALL:-30} * 2 / ${#targets[@]} )) lane
   [ "$seconds" -ge 1 ] || seconds=1
-  scratch="$(mktemp -d)"
-  trap 'rm -rf "$scratch"' EXIT
   step "${#targets[@]} fuzz targets, $seconds s each, $lanes at a time"
   lane() {
     local at
@@ -76,21 +74,21 @@ smoke() {
 }
 
 one() {
-  local target=$1 minutes=$2 scratch known
+  local target=$1 minutes=$2 known
   for known in "${targets[@]}"; do [ "$known" = "$target" ] && break; done
   [ "${known:-}" = "$target" ] || fail "no fuzz target '$target'" "TARGET= one of ${targets[*]}"
   build
-  scratch="$(mktemp -d)"
-  trap 'rm -rf "$scratch"' EXIT
-  mkdir "$scratch/new" "$scratch/kept"
+  mkdir "$scratch/new"
   step "fuzz target $target, $minutes min"
   run "$target" "$((minutes * 60))" "$scratch/new" "$corpora/$target" 2>&1 | tee "$scratch/log" | grep -E '#[0-9]+.*pulse|ERROR|panicked' || true
   grep -qE '#[0-9]+\s+DONE' "$scratch/log" || found "$target" "$scratch/log"
   figures "$target" "$scratch/log"
-  # As few and as small inputs as reach the same; those put there by hand stay.
-  FUZZ_TARGET="$target" "$binary" -merge=1 -max_len=512 "$corpora/$target" "$scratch/new" >"$scratch/merge.log" 2>&1 || found "$target" "$scratch/merge.log"
+  # As few inputs as reach new places in the code; what is there already stays.
+  FUZZ_TARGET="$target" "$binary" -set_cover_merge=1 -use_counters=0 -max_len=512 "$corpora/$target" "$scratch/new" >"$scratch/merge.log" 2>&1 || found "$target" "$scratch/merge.log"
 }
 
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
 case "${1:-}" in
   smoke) smoke ;;
   one) one "${2:-}" "${3:-10}" ;;

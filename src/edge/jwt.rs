@@ -114,7 +114,9 @@ pub fn attach(signed: &str, signature: &[u8]) -> String {
 
 fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Rejected> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected)?;
-    serde_json::from_slice(&bytes).map_err(|_| Rejected)
+    // Of members that nobody asked for, the parser would not look whether they are text.
+    let text = std::str::from_utf8(&bytes).map_err(|_| Rejected)?;
+    serde_json::from_str(text).map_err(|_| Rejected)
 }
 
 /// The token in an `Authorization` header: `Bearer eyJ…`, or as one client sends it, `Bearer {"token":"eyJ…"}`.
@@ -163,6 +165,17 @@ mod tests {
         }
         let long = token(&good, &json!({ "sub": "x".repeat(9_000) }));
         assert_eq!(take_apart(&long).err(), Some(Rejected));
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_token() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k1"}"#);
+        let with = |unknown: &[u8]| {
+            let claims = [br#"{"sub":"guest:1","unknown":""#, unknown, br#""}"#].concat();
+            take_apart(&format!("{header}.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))).err()
+        };
+        assert_eq!(with(b"me@x.io"), None);
+        assert_eq!(with(b"me@x\xaeio"), Some(Rejected));
     }
 
     #[test]

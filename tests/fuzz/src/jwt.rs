@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 const ISSUER: &str = "https://api.cognomega.test";
 const KID: &str = "k1";
 const NOW_S: i64 = 1_800_000_000;
-/// Short, for speed.
-const MODULUS_BITS: usize = 1_024;
+/// The shortest that has room for the digest and what stands around it: signing is slow, and not what is tried here.
+const MODULUS_BITS: usize = 512;
 
 /// The same digits in every run, so that the key is the same and what is kept stays a find.
 struct Digits(u64);
@@ -103,7 +103,12 @@ fn halves(token: &str) -> (&str, &str) {
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
+/// `message` with our signature; with none where it would be refused for what it says, which saves the work.
 fn signed(message: &str) -> String {
+    let unsigned = format!("{message}.AAAA");
+    if take_apart(&unsigned).is_err() {
+        return unsigned;
+    }
     attach(message, &keys().signing.sign(message.as_bytes()).to_vec())
 }
 

@@ -65,6 +65,9 @@ struct Row {
     holds: bool,
 }
 
+/// Routes on which the same was expected and observed, in one mode.
+type Groups<'a> = BTreeMap<(Mode, &'a str, &'a str), Vec<&'a str>>;
+
 /// All that was seen.
 #[derive(Default)]
 pub struct Seen {
@@ -128,8 +131,7 @@ impl Seen {
     /// The page: for each case what was observed in which mode, and on which routes.
     pub fn page(&self) -> String {
         let rows = self.rows.lock().expect("the rows");
-        let mut cases: BTreeMap<(u8, usize), (&str, BTreeMap<(Mode, &str, &str), Vec<&str>>)> =
-            BTreeMap::new();
+        let mut cases: BTreeMap<(u8, usize), (&str, Groups<'_>)> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             let first = rows.iter().position(|other| (other.number, &other.what) == (row.number, &row.what));
             let (_, seen) =

@@ -139,7 +139,8 @@ async fn good(run: &Run) {
     }
     let body = json!({"input": run.prompt(), "system": run.prompt()});
     let stream = run.mine(Method::POST, "/si/ask").json(&body).open().await.expect_stream().await;
-    run.replies.lock().expect("the replies").push(format!("{:?}", stream.drain().await));
+    let transcript = format!("{:?}", stream.drain().await);
+    run.replies.lock().expect("the replies").push(transcript);
     for path in ["/api/credits/ledger", "/api/credits/holds", "/api/credits/limits", "/api/keys", "/usage"] {
         run.send(run.mine(Method::GET, path)).await.expect(200);
     }
