@@ -8,11 +8,14 @@ use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// Where the document is.
 const PATH: &str = "/openapi.json";
-/// Methods that the table of routes knows nothing of: answered everywhere, and for a path that is there, everywhere alike.
+/// A Worker that takes longer is gone: some tests kill it.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// The method that the table of routes knows nothing of: it is answered alike everywhere.
 const PREFLIGHT: &str = "OPTIONS";
 
 /// The document of the Worker under test, one for all stacks of a test run: they serve the same bundle.
@@ -60,7 +63,8 @@ async fn of(target: &Target) -> Option<&'static Contract> {
 }
 
 async fn fetched(url: &str) -> Result<Contract, reqwest::Error> {
-    let document = reqwest::get(format!("{url}{PATH}")).await?.error_for_status()?.json().await?;
+    let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build()?;
+    let document = http.get(format!("{url}{PATH}")).send().await?.error_for_status()?.json().await?;
     Ok(Contract::new(document))
 }
 
