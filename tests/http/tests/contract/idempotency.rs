@@ -96,7 +96,7 @@ async fn a_crowd_with_one_key_is_one_charge_and_not_all_of_it_waits() {
     let tenant = world.tenant("crowd", 1.0).await;
     let marker = unique_marker();
     let answer = Behaviour::answer("one answer", Usage::new(52, 192));
-    world.groq.script(&marker, [Behaviour::late(Duration::from_millis(1_600), answer)]);
+    world.groq.script(&marker, [Behaviour::late(Duration::from_millis(1_200), answer)]);
     let body = json!({"input": marker});
     let calls = (0..CROWD).map(|_| keyed(&tenant, ASK[0], "crowd", &body));
     let replies = futures::future::join_all(calls).await;

@@ -37,7 +37,7 @@ async fn unknown_paths_wrong_methods_and_what_is_not_built_are_told_so() {
         assert_eq!(reply.header("allow").is_some(), status == 405, "{method} {path}");
     }
     let long = format!("/v1/models?x={}", "x".repeat(9_000));
-    assert_eq!(told(&client.get(&long).send().await.expect(404))[0], "uri_too_long");
+    assert_eq!(told(&client.get(&long).send().await.expect(414))[0], "uri_too_long");
 }
 
 #[tokio::test]
