@@ -42,7 +42,7 @@ test-http: build target/transaction-probe/index.js setup-llm ## the release bund
 	cargo test --locked -p http-tests
 
 test-browser: build ## cookies and cross-origin rules in a real Chromium, headless
-	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-reporter=spec "tests/browser/*.test.mjs"
+	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-timeout=120000 --test-reporter=spec "tests/browser/*.test.mjs"
 
 test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
 	cargo test --locked -p crash-tests
