@@ -59,7 +59,7 @@ fuzz-openapi: EXAMPLES ?= 200
 fuzz-openapi: test-openapi ## the same for longer: EXAMPLES=500 for each operation, SEED=7
 
 test-browser: build ## cookies and cross-origin rules in a real Chromium, headless
-	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-reporter=spec "tests/browser/*.test.mjs"
+	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-timeout=120000 --test-reporter=spec "tests/browser/*.test.mjs"
 
 test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
 	cargo test --locked -p crash-tests

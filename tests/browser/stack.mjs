@@ -96,9 +96,20 @@ export async function startStack() {
     ADMIN_API_KEY: adminKey, PREFERRED_PROVIDER: 'local', LOCAL_BASE: `http://${HOST}:${providerPort}/v1`,
     GUEST_TOKENS_PER_MINUTE: '20', GUEST_GRANT_CREDITS: '1',
   });
-  const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
-    executablePath: process.env.COGNOMEGA_CHROMIUM || '/usr/bin/chromium', headless: true, args: FLAGS,
-  });
+  const end = async () => {
+    await worker.stop();
+    for (const server of [provider.server, ...pages]) server.close().closeAllConnections();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  let context;
+  try {
+    context = await chromium.launchPersistentContext(join(folder, 'profile'), {
+      executablePath: process.env.COGNOMEGA_CHROMIUM || '/usr/bin/chromium', headless: true, args: FLAGS,
+    });
+  } catch (error) {
+    await end();
+    throw error;
+  }
   context.setDefaultTimeout(TIMEOUT_MS);
   return {
     // The same site as the app, as api.example.com is to app.example.com.
@@ -108,9 +119,7 @@ export async function startStack() {
     requests: worker.requests,
     async stop() {
       await context.close();
-      await worker.stop();
-      for (const server of [provider.server, ...pages]) server.close().closeAllConnections();
-      rmSync(folder, { recursive: true, force: true });
+      await end();
     },
   };
 }
