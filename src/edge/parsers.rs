@@ -2,9 +2,10 @@
 
 pub use super::admin_key::{AdminKey, judge as judge_admin_key};
 pub use super::api_key::{Presented, compose as compose_api_key, digest as digest_of_secret, present};
+pub use super::cookie::{Found as CookieFound, find as find_cookie};
 pub use super::cors::is_allowed as is_origin_allowed;
 pub use super::error::ApiError;
-pub use super::jwt::{Claims, Rejected, Unverified, attach, bearer, compose, cookie, judge, take_apart};
+pub use super::jwt::{Claims, Rejected, Unverified, attach, bearer, compose, judge, take_apart};
 pub use super::limits::{
     JSON_DEPTH_MAX, LIST_ROWS_MAX, PREFLIGHT_BYTES_MAX, PREFLIGHT_NAMES_MAX, SEQUENCE_MAX, TOKEN_BYTES_MAX,
 };

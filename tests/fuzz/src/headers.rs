@@ -1,13 +1,14 @@
 //! Headers: tokens in their two shapes, cookies, idempotency keys, preflights, the operator's key.
 
 use cognomega::parsers::{
-    AdminKey, PREFLIGHT_BYTES_MAX, PREFLIGHT_NAMES_MAX, allowed_headers, bearer, cookie, idempotency_key,
-    judge_admin_key,
+    AdminKey, CookieFound, PREFLIGHT_BYTES_MAX, PREFLIGHT_NAMES_MAX, allowed_headers, bearer, find_cookie,
+    idempotency_key, judge_admin_key,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 const COOKIE: &str = "cog_auth_jwt";
+const HOST_COOKIE: &str = "__Host-cog_auth_jwt";
 const LIVE: &[&str] = &["admin-key-of-this-target-and-no-other", "the-next-admin-key-of-this-target-only"];
 
 pub fn run(data: &[u8]) {
@@ -16,6 +17,7 @@ pub fn run(data: &[u8]) {
     authorization(&format!("Bearer {raw}"));
     cookies(&raw);
     cookies(&format!("{COOKIE}={raw}"));
+    cookies(&format!("{HOST_COOKIE}={raw}; {COOKIE}={raw}"));
     idempotency(&raw);
     preflight(&raw);
     admin(&raw);
@@ -36,13 +38,27 @@ fn authorization(header: &str) {
 }
 
 fn cookies(header: &str) {
-    let Some(value) = cookie(header, COOKIE) else { return };
-    assert!(!value.is_empty() && !value.contains(';'), "{header:?}");
-    // One of the pairs says it, under this name and no longer one.
-    let pairs = header.split(';').map(str::trim);
-    let own: Vec<&str> = pairs.filter_map(|pair| pair.strip_prefix(COOKIE)?.strip_prefix('=')).collect();
-    assert!(own.first().is_some_and(|first| first.contains(&value)), "{header:?}");
-    assert_eq!(cookie(&format!("a=1; x{COOKIE}=no; {header}"), COOKIE), Some(value));
+    let found = find_cookie(header);
+    let says = |name: &str| {
+        let named =
+            header.split(';').map(str::trim).filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        named.map(|value| value.trim_matches('"')).collect::<Vec<_>>()
+    };
+    let (of_host, plain) = (says(HOST_COOKIE), says(COOKIE));
+    let counts = if of_host.is_empty() { &plain } else { &of_host };
+    match &found {
+        CookieFound::Token(token) => {
+            assert!(!token.is_empty() && !token.contains(';'), "{header:?}");
+            assert!(counts.iter().all(|value| value == token), "{header:?}: one of several");
+        }
+        CookieFound::Ambiguous => assert!(counts.windows(2).any(|pair| pair[0] != pair[1]), "{header:?}"),
+        CookieFound::None => assert!(counts.iter().all(|value| value.is_empty()), "{header:?}"),
+    }
+    // A name that only ends like ours is another's, and a neighbour's plain cookie never speaks beside the host's own.
+    assert_eq!(find_cookie(&format!("a=1; x{COOKIE}=no; {header}")), found, "{header:?}");
+    if !of_host.is_empty() {
+        assert_eq!(find_cookie(&format!("{COOKIE}=planted; {header}")), found, "{header:?}");
+    }
 }
 
 fn idempotency(header: &str) {

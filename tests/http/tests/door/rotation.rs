@@ -231,7 +231,7 @@ async fn private_members_in_kv_are_never_served() {
 #[tokio::test]
 async fn the_tool_writes_no_secret_into_a_repository_and_over_none() {
     let folder = tempfile::tempdir().expect("a folder");
-    let repository = folder.path().join("work");
+    let repository = folder.path().join("checkout");
     std::fs::create_dir_all(repository.join(".git")).expect("a repository");
     std::fs::create_dir_all(repository.join("deep")).expect("a folder in it");
     let outside = folder.path().join("keys");
@@ -245,7 +245,7 @@ async fn the_tool_writes_no_secret_into_a_repository_and_over_none() {
         );
         assert!(output.stdout.is_empty());
     };
-    for inside in [".", "new-folder", "../../work/keys"] {
+    for inside in [".", "new-folder", "../../checkout/keys"] {
         refused(&["new", "--first", "--out", inside], &repository.join("deep"), "inside the repository");
     }
     assert_eq!(std::fs::read_dir(repository.join("deep")).expect("a folder").count(), 0);
