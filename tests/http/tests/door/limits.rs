@@ -29,7 +29,7 @@ async fn a_long_path_is_of_no_route_and_a_longer_one_is_414() {
         .expect_error(405, "method_not_allowed");
     client.call(reqwest::Method::PUT, &path(PATH_BYTES_MAX + 1)).send().await.expect_error(404, "not_found");
     client.get(&path(PATH_BYTES_READ_MAX)).send().await.expect_error(404, "not_found");
-    client.get(&path(PATH_BYTES_READ_MAX + 1)).send().await.expect_error(414, "uri_too_long");
+    delete(PATH_BYTES_READ_MAX + 1).send().await.expect_error(414, "uri_too_long");
 }
 
 #[tokio::test]
