@@ -2,12 +2,11 @@
 // storage in a folder. `make dev` and the tests start the product through this file only.
 //
 //   serve.mjs --persist DIR [--port N] [--env development] [--vars FILE] [--engine-url URL] [--main FILE]
-//             [--kv FILE] [--beside FILE] [--keep-without-stdin]
+//             [--beside FILE] [--keep-without-stdin]
 //
 // --persist     where Durable Objects, KV and R2 keep their data; one running server per folder
 // --port        0 takes a free one
 // --vars        JSON object laid over the vars, secrets included; null takes a var away
-// --kv          JSON object of namespaces, each of keys and values, put there before anything is served
 // --engine-url  chat-completions base (http://127.0.0.1:N/v1) behind the stand-in of Workers AI
 // --main        another bundle than the one wrangler.toml names
 // --beside      a second Worker of the same bundle on the same actors and storage, with the vars and this object over
@@ -49,7 +48,6 @@ try {
       vars: { type: 'string' },
       'engine-url': { type: 'string' },
       main: { type: 'string' },
-      kv: { type: 'string' },
       beside: { type: 'string' },
       'keep-without-stdin': { type: 'boolean', default: false },
     },
@@ -219,11 +217,6 @@ try {
   }));
   endOnSignals();
   const entry = await miniflare.ready;
-  const seeds = args.kv ? JSON.parse(readFileSync(args.kv, 'utf8')) : {};
-  for (const [binding, entries] of Object.entries(seeds)) {
-    const namespace = await miniflare.getKVNamespace(binding, workerName);
-    for (const [key, value] of Object.entries(entries)) await namespace.put(key, value);
-  }
   const url = await miniflare.unsafeGetDirectURL(workerName);
   process.stdout.write(`${JSON.stringify({
     ready: true,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use actors::shared::{Micro, Period};
 
 use super::error::ApiError;
+use super::openapi;
 
-const PAGE: &str = include_str!("../../ops/errors.md");
 const ENUM: &str = include_str!("error.rs");
 
 /// One of each.
@@ -71,21 +71,10 @@ pub(super) fn each() -> Vec<ApiError> {
     ]
 }
 
-/// Codes and statuses of the page's tables.
-fn on_the_page() -> Vec<(String, u16)> {
-    let rows = PAGE.lines().filter_map(|line| {
-        let mut cells = line.split('|').map(str::trim).skip(1);
-        let status = cells.next()?.parse().ok()?;
-        let code = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
-        Some((code.to_owned(), status))
-    });
-    rows.collect()
-}
-
 #[test]
 fn the_page_has_every_code_once_and_with_its_status() {
-    let rows = on_the_page();
-    let page: BTreeMap<_, _> = rows.iter().cloned().collect();
+    let rows = openapi::rows();
+    let page: BTreeMap<_, _> = rows.iter().map(|row| (row.code.to_owned(), row.status)).collect();
     assert_eq!(page.len(), rows.len(), "a code is there twice");
     let codes = each().into_iter().map(|error| (error.code().to_owned(), error.status()));
     assert_eq!(page, codes.collect());

@@ -44,13 +44,13 @@ pub fn serve() -> Reply {
 
 /// One row of the page of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    status: u16,
-    code: &'static str,
+pub(super) struct Row {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
     when: &'static str,
 }
 
-fn rows() -> Vec<Row> {
+pub(super) fn rows() -> Vec<Row> {
     let row = |line: &'static str| {
         let mut cells = line.split('|').map(str::trim).skip(1);
         let status = cells.next()?.parse().ok()?;

@@ -23,8 +23,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(90);
 const KV_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// Beside the file of the variables.
-const KV_FILE: &str = "kv.json";
 const LOG_TAIL_LINES: usize = 40;
 /// How the starter says that it brought up another workerd after a crash.
 const RESTARTED: &str = "restarted ";
@@ -73,7 +71,6 @@ impl Stack {
         let storage = storage_folder();
         let vars_file = storage.path().join("vars.json");
         std::fs::write(&vars_file, vars.to_json()).expect("the variables are written");
-        std::fs::write(vars_file.with_file_name(KV_FILE), vars.kv_to_json()).expect("the stores are written");
         let log = ProcessLog::default();
         let mut canaries = vars.canaries();
         let beside_file = beside.map(|vars| {
@@ -231,8 +228,6 @@ impl Launch<'_> {
             .arg(self.storage.join("state"))
             .arg("--vars")
             .arg(self.vars_file)
-            .arg("--kv")
-            .arg(self.vars_file.with_file_name(KV_FILE))
             .args(["--engine-url", self.engine_url])
             .args(self.beside_file.into_iter().flat_map(|vars| [Path::new("--beside"), vars]))
             .args(self.bundle.into_iter().flat_map(|main| [Path::new("--main"), main]))

@@ -37,8 +37,6 @@ pub const ASK_TIMEOUT_MS: u64 = 7_000;
 #[derive(Clone)]
 pub struct Vars {
     map: Map<String, Value>,
-    /// What the stores hold before anything is served: namespaces, each of keys and values.
-    kv: Value,
 }
 
 /// `free` limits nothing that a test could reach by accident; the others are for tests that name them.
@@ -113,7 +111,7 @@ impl Vars {
         let Value::Object(map) = base else {
             unreachable!("the base set is an object");
         };
-        Self { map, kv: json!({}) }
+        Self { map }
     }
 
     /// Puts `changes` over the set. `null` stays in the file: the stack then removes its own default too.
@@ -123,16 +121,6 @@ impl Vars {
         };
         self.map.extend(changes);
         self
-    }
-
-    /// Has KV hold `kv` from the beginning: `{"KEYS": {"jwks": "…"}}`.
-    pub fn with_kv(mut self, kv: Value) -> Self {
-        self.kv = kv;
-        self
-    }
-
-    pub fn kv_to_json(&self) -> String {
-        self.kv.to_string()
     }
 
     pub fn to_json(&self) -> String {

@@ -37,23 +37,23 @@ impl World {
     /// The stack all tests of a binary share: the base variables, `verified` mode.
     pub async fn verified() -> &'static World {
         static SHARED: OnceCell<World> = OnceCell::const_new();
-        SHARED.get_or_init(|| World::start(json!({}), json!({}), None, None)).await
+        SHARED.get_or_init(|| World::start(json!({}), None, None)).await
     }
 
     /// The same in `asserted` mode. A test binary uses one of the two.
     pub async fn asserted() -> &'static World {
         static SHARED: OnceCell<World> = OnceCell::const_new();
-        SHARED.get_or_init(|| World::start(json!({"IDENTITY_MODE": "asserted"}), json!({}), None, None)).await
+        SHARED.get_or_init(|| World::start(json!({"IDENTITY_MODE": "asserted"}), None, None)).await
     }
 
     /// A stack of the test's own, with `changes` over the base variables.
     pub async fn private(changes: Value) -> World {
-        World::start(changes, json!({}), None, Some(Self::permit().await)).await
+        World::start(changes, None, Some(Self::permit().await)).await
     }
 
     /// The same with a second Worker beside it, which has `beside` over the first one's variables.
     pub async fn private_pair(changes: Value, beside: Value) -> World {
-        World::start(changes, json!({}), Some(beside), Some(Self::permit().await)).await
+        World::start(changes, Some(beside), Some(Self::permit().await)).await
     }
 
     async fn permit() -> OwnedSemaphorePermit {
@@ -62,23 +62,13 @@ impl World {
         permits.clone().acquire_owned().await.expect("never closed")
     }
 
-    /// The same, with `kv` in the stores.
-    pub async fn private_with_kv(changes: Value, kv: Value) -> World {
-        World::start(changes, kv, None, Some(Self::permit().await)).await
-    }
-
-    async fn start(
-        changes: Value,
-        kv: Value,
-        beside: Option<Value>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> World {
+    async fn start(changes: Value, beside: Option<Value>, permit: Option<OwnedSemaphorePermit>) -> World {
         let groq = Provider::start().await;
         let openai = Provider::start().await;
         let local = Provider::start().await;
         let workers_ai = Provider::start().await;
         let bases = ProviderBases { groq: groq.base(), openai: openai.base(), local: local.base() };
-        let vars = Vars::base(&bases).with(changes).with_kv(kv);
+        let vars = Vars::base(&bases).with(changes);
         let stack = match beside {
             Some(changes) => Stack::start_pair(&vars, &vars.clone().with(changes), &workers_ai.base()),
             None => Stack::start(&vars, &workers_ai.base()),

@@ -33,7 +33,8 @@ const INTRODUCTION: &str = "# The abuse table\n\n\
 async fn every_case_in_both_modes_and_on_all_aliases() {
     let seen = Seen::default();
     for mode in Mode::ALL {
-        let world = World::private_with_kv(json!({"IDENTITY_MODE": mode.name()}), many::stored_keys()).await;
+        let mut world = World::private(json!({"IDENTITY_MODE": mode.name()})).await;
+        world.stack.put_kv("KEYS", "jwks", Some(&many::stored_keys()));
         let stage = Stage::set(&world, mode).await;
         singles(&stage, &seen).await;
         many::run(&stage, &seen).await;

@@ -24,10 +24,10 @@ const GIB: u64 = 1_024 * 1_024 * 1_024;
 const PRIVATE_MEMBER: &str = "private-exponent-canary-1f2e3d4c5b6a";
 
 /// A key set with a private member, as a careless operator stores it.
-pub fn stored_keys() -> Value {
+pub fn stored_keys() -> String {
     let stored =
         with(keys::foreign().public_jwk("stored-k"), json!({"d": PRIVATE_MEMBER, "p": PRIVATE_MEMBER}));
-    json!({"KEYS": {"jwks": json!({"keys": [stored]}).to_string()}})
+    json!({"keys": [stored]}).to_string()
 }
 
 pub async fn run(stage: &Stage<'_>, seen: &Seen) {
