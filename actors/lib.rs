@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod addresses;
 pub mod credits;
 pub mod keys;
 pub mod notices;

@@ -21,7 +21,7 @@ mod providers;
 mod queue;
 mod schedule;
 
-pub use durable::TenantActor;
+pub use durable::{AddressActor, TenantActor};
 /// What takes apart what strangers send, for the fuzz targets (`tests/fuzz`); in no build that ships.
 #[cfg(feature = "parsers")]
 pub use edge::parsers;

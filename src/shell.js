@@ -1,4 +1,4 @@
-// What the runtime finds in the bundle: its handlers, and the class of the actor. Nothing is decided here. Bytes and
+// What the runtime finds in the bundle: its handlers, and the classes of the actors. Nothing is decided here. Bytes and
 // promises are carried between the runtime and Rust with as few crossings as can be; a crossing costs little, but what
 // the bindings' generators wrap around each one costs more than the work itself.
 //
@@ -133,6 +133,7 @@ globalThis.cognomega = {
   },
   // One command to an actor. The bytes are a view of memory that moves: sent is a copy.
   command: (env, name, call) => env.TENANT.getByName(name).command(call.slice()),
+  address: (env, name, call) => env.ADDRESS.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 
@@ -155,15 +156,15 @@ export default {
   scheduled(event, env, context) { enter(); return rust.scheduled(event, env, context); },
 };
 
-// One tenant's actor.
-export class TenantActor extends DurableObject {
+// An actor, of whatever kind: what it decides is in Rust, made by the class's own `made`.
+class Actor extends DurableObject {
   #actor; #instance; #waiting = []; #scheduled = false;
 
   // Made on first use and after a trap. It holds no truth: everything in memory can be lost at any time.
   get #rust() {
     enter();
     if (this.#instance !== state.instanceId) {
-      this.#actor = new rust.TenantActor(this.ctx.storage, this.env);
+      this.#actor = this.constructor.made(this.ctx.storage, this.env);
       this.#instance = state.instanceId;
     }
     return this.#actor;
@@ -213,4 +214,12 @@ export class TenantActor extends DurableObject {
       throw error;
     }
   }
+}
+
+export class TenantActor extends Actor {
+  static made = (storage, env) => new rust.TenantActor(storage, env);
+}
+
+export class AddressActor extends Actor {
+  static made = (storage) => new rust.AddressActor(storage);
 }

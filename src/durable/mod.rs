@@ -1,7 +1,9 @@
 //! The Durable Objects: one thin shell per actor, which decodes, runs one transaction and performs effects.
 
+mod address_actor;
 mod alarm;
 mod tenant;
 mod tenant_actor;
 
+pub use address_actor::AddressActor;
 pub use tenant_actor::TenantActor;

@@ -26,10 +26,13 @@ struct GuestBody {
 /// `POST /auth/guest` `{turnstile_token?, cookie?}` → `{token, exp}`, or with `cookie` the token as one.
 pub async fn guest(context: &Context) -> Result<Reply, ApiError> {
     let config = &context.config;
-    address_limits::guest_token(Address::of(&context.inbound), config.guest_tokens_per_minute, now_ms())?;
+    let (origin, address) = (context.origin(), Address::of(&context.inbound));
+    address_limits::guest_token(origin, address, config.guest_tokens_per_minute, now_ms()).await?;
     let body = guest_body(context).await?;
     let as_cookie = cookie::wanted(context, body.cookie.as_ref())?;
     turnstile::check(context, body.turnstile_token.or(body.widget)).await?;
+    // What is left for all guests is only taken by who would be given a token.
+    address_limits::guest_of_all(origin, config.guest_tokens_per_day, now_ms()).await?;
     let (token, exp) = tokens::mint_guest(&context.config).await?;
     Ok(cookie::hand_over(context, &token, exp, None, as_cookie))
 }

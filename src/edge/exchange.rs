@@ -27,7 +27,8 @@ pub async fn exchange(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::ExchangeUnconfigured);
     }
     let per_minute = context.config.exchanges_per_minute;
-    address_limits::exchange(Address::of(&context.inbound), per_minute, now_ms())?;
+    let address = Address::of(&context.inbound);
+    address_limits::exchange(context.origin(), address, per_minute, now_ms()).await?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let body: ExchangeBody = json_body::parse(&bytes)?;
     let expected = "the ID token, a text";

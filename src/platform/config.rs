@@ -76,6 +76,8 @@ pub struct Config {
     pub turnstile: Option<Turnstile>,
     /// Guest tokens one network address is given in a minute; zero is no limit.
     pub guest_tokens_per_minute: i64,
+    /// Guest tokens that all addresses together are given in a day; zero is no limit.
+    pub guest_tokens_per_day: i64,
     /// ID tokens one network address may exchange in a minute; zero is no limit.
     pub exchanges_per_minute: i64,
     pub kid: String,

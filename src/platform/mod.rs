@@ -1,6 +1,7 @@
 //! What the runtime offers, bound and nothing more: storage, keys, streams, time, logging, configuration.
 
 pub mod abort;
+pub mod address_stub;
 pub mod config;
 pub mod detached;
 pub mod http;

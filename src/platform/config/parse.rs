@@ -36,6 +36,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         trusted_issuers: identity::trusted_issuers(&mut reader, environment),
         turnstile: identity::turnstile(&mut reader, environment, &allowed_origins),
         guest_tokens_per_minute: reader.number("GUEST_TOKENS_PER_MINUTE", 30, 0, 1_000_000),
+        guest_tokens_per_day: reader.number("GUEST_TOKENS_PER_DAY", 20_000, 0, 1_000_000_000),
         allowed_origins,
         exchanges_per_minute: reader.number("EXCHANGES_PER_MINUTE", 30, 0, 1_000_000),
         kid: named.unwrap_or_else(|| reader.text("KID", "k1")),
