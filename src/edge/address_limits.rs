@@ -76,7 +76,7 @@ impl Address {
         inbound.header("cf-connecting-ip").map_or(Self::Unknown, |text| Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         match text.trim().parse() {
             Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
                 Some(mapped) => Self::Known(IpAddr::V4(mapped)),

@@ -121,7 +121,7 @@ impl Context {
         let (claims, holder) = match self.token()? {
             Some(token) if api_key::is_meant(&token) => {
                 let address = Address::of(&self.inbound);
-                (None, Some(known_keys::holder(self.origin(), &token, address, now_ms()).await?))
+                (None, Some(known_keys::holder(self.origin(), &token, address).await?))
             }
             Some(token) => {
                 let verified = tokens::verify(&self.env, &self.config, &token).await;
