@@ -5,14 +5,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::address_limits::{self, Address};
 use super::context::Context;
 use super::error::ApiError;
 use super::issuer_keys::{self, NoKey};
 use super::jwt::{self, Claims, Rejected, Unverified};
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::reply::Reply;
-use super::{cookie, json_body, tokens};
+use super::{address_limits, cookie, json_body, tokens};
 use crate::platform::config::TrustedIssuer;
 use crate::platform::{now_ms, web_crypto};
 
@@ -28,7 +27,7 @@ pub async fn exchange(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::ExchangeUnconfigured);
     }
     let per_minute = context.config.exchanges_per_minute;
-    address_limits::exchange(Address::of(&context.inbound), per_minute, now_ms())?;
+    address_limits::exchange(context.address(), per_minute, now_ms())?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let body: ExchangeBody = json_body::parse(&bytes)?;
     let expected = "the ID token, a text";
@@ -52,7 +51,9 @@ pub async fn exchange(context: &Context) -> Result<Reply, ApiError> {
 /// `TokenInvalid`; `Unavailable` when its issuer cannot be asked for its keys: the token may be good.
 async fn verified<'a>(context: &'a Context, id_token: &str) -> Result<(Claims, &'a TrustedIssuer), ApiError> {
     let (taken, trusted) = promising(context, id_token).map_err(|_| ApiError::TokenInvalid)?;
-    let key = issuer_keys::verifying_key(trusted, &taken.kid, context.config.environment).await;
+    let key =
+        issuer_keys::verifying_key(trusted, &taken.kid, context.config.environment, &context.request_id)
+            .await;
     let key = key.map_err(|missing| match missing {
         NoKey::Unknown => ApiError::TokenInvalid,
         NoKey::Unreachable => ApiError::Unavailable,

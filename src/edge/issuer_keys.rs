@@ -135,6 +135,7 @@ pub async fn verifying_key(
     trusted: &TrustedIssuer,
     kid: &str,
     environment: Environment,
+    request_id: &str,
 ) -> Result<CryptoKey, NoKey> {
     loop {
         match with_known(trusted, |known| known.look(kid, now_ms())) {
@@ -148,7 +149,7 @@ pub async fn verifying_key(
     let keys = fetched(trusted, environment).await;
     let missing = keys.as_ref().err().copied().unwrap_or(NoKey::Unknown);
     if keys.is_err() {
-        log::fault("issuer_keys_unreachable", &trusted.issuer);
+        log::fault_of(request_id, "issuer_keys_unreachable", &trusted.issuer);
     }
     with_known(trusted, |known| {
         known.answered(keys, now_ms());

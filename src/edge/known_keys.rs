@@ -3,14 +3,14 @@
 //! Only identity is remembered. Whether the key is still live is looked up by the actor in the transaction of each
 //! command, so a key that was revoked opens nothing from then on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Command, Reply};
 
 use super::address_limits::{self, Address};
-use super::api_key;
+use super::api_key::{self, Presented};
 use super::error::ApiError;
 use super::identity::Caller;
 use crate::platform::tenant_stub::{self, Origin};
@@ -30,7 +30,11 @@ pub struct Holder {
     pub key: String,
 }
 
+/// Requests of this isolate that may wait for verdicts at one time. Each looks fifty times a second.
+const WAITING_MAX: u32 = 512;
+
 thread_local! {
+    static WAITING: Cell<u32> = const { Cell::new(0) };
     static KNOWN: RefCell<HashMap<String, Holder>> = RefCell::default();
     static ASKED: RefCell<Asked> = RefCell::default();
 }
@@ -96,59 +100,121 @@ impl Drop for Asking {
     }
 }
 
-/// Whose key `token` is.
+/// A request that waits for a verdict; dropped, it waits no more.
+struct Waiting;
+
+impl Waiting {
+    /// `None` when as many wait as may.
+    fn begin() -> Option<Self> {
+        let count = WAITING.get();
+        (count < WAITING_MAX).then(|| {
+            WAITING.set(count.saturating_add(1));
+            Self
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.set(WAITING.get().saturating_sub(1));
+    }
+}
+
+/// Whose key `token` is. Whether it is still live, the actor says with each command that carries it.
 ///
 /// # Errors
 /// `TokenInvalid`; `RateLimited` for an address that tries many that are none; `Unavailable`.
 pub async fn holder(origin: Origin<'_>, token: &str, address: Address) -> Result<Holder, ApiError> {
-    let Some(presented) = api_key::present(token) else {
-        return Err(ApiError::TokenInvalid);
+    let presented = api_key::present(token).ok_or(ApiError::TokenInvalid)?;
+    let _asking = match turn(&presented.digest, address).await? {
+        Turn::Known(holder) => return Ok(holder),
+        Turn::Ask(asking) => asking,
     };
-    // Each guess wakes an actor, so guesses are counted before they are made. Until there is a verdict nobody knows
-    // which were guesses: who comes with the same key waits for it, and so does who finds the address's guesses used
-    // up by looks that are under way.
-    let mut looks_left = VERDICT_LOOKS_MAX;
-    let _asking = loop {
-        if let Some(known) = KNOWN.with_borrow(|known| known.get(&presented.digest).cloned()) {
-            return Ok(known);
+    let found = ask(origin, &presented).await;
+    if found != Err(ApiError::TokenInvalid) {
+        // Right, or without a verdict: no guess.
+        address_limits::key_was_right(address, platform::now_ms());
+    }
+    let holder = found?;
+    remember(presented.digest, holder.clone());
+    Ok(holder)
+}
+
+/// The same for a request whose commands do not carry the key, because an operator acts, or because keys cannot do what
+/// it asks: whether the key is live is asked now, whatever is remembered.
+///
+/// # Errors
+/// As [`holder`].
+pub async fn live_holder(origin: Origin<'_>, token: &str, address: Address) -> Result<Holder, ApiError> {
+    let presented = api_key::present(token).ok_or(ApiError::TokenInvalid)?;
+    if known(&presented.digest).is_none() {
+        return holder(origin, token, address).await;
+    }
+    let found = ask(origin, &presented).await;
+    if found == Err(ApiError::TokenInvalid) {
+        KNOWN.with_borrow_mut(|known| known.remove(&presented.digest));
+    }
+    found
+}
+
+/// What a request with a key does next.
+enum Turn {
+    Known(Holder),
+    /// Ask the key's actor; others wait for what it says.
+    Ask(Asking),
+}
+
+/// Each guess wakes an actor, so guesses are counted before they are made. Until there is a verdict nobody knows which
+/// were guesses: who comes with the same key waits for it, and so does who finds the address's guesses used up by looks
+/// that are under way.
+async fn turn(digest: &str, address: Address) -> Result<Turn, ApiError> {
+    let mut waits = None;
+    for _ in 0..VERDICT_LOOKS_MAX {
+        if let Some(holder) = known(digest) {
+            return Ok(Turn::Known(holder));
         }
-        if let Some(asking) = Asking::begin(&presented.digest, address, platform::now_ms()) {
+        if let Some(asking) = Asking::begin(digest, address, platform::now_ms()) {
             let Err(refused) = address_limits::key_guess(address, platform::now_ms()) else {
-                break asking;
+                return Ok(Turn::Ask(asking));
             };
             drop(asking);
-            if looks_left == 0 || !Asking::any_of(address, platform::now_ms()) {
+            if !Asking::any_of(address, platform::now_ms()) {
                 return Err(refused);
             }
-        } else if looks_left == 0 {
+        }
+        waits = waits.or_else(Waiting::begin);
+        if waits.is_none() {
             return Err(ApiError::Unavailable);
         }
-        looks_left = looks_left.saturating_sub(1);
         timer::sleep(VERDICT_LOOK_MS).await;
-    };
-    let command = Command::Identify { digest: presented.digest.clone() };
-    let (tenant, key) = match tenant_stub::send_to(origin, &presented.actor, command).await {
-        Ok(Reply::Identified { tenant, key }) => (tenant, key),
-        Ok(_) | Err(Refusal::UnknownApiKey) => return Err(ApiError::TokenInvalid),
-        // No verdict, so no guess either.
-        Err(refusal) => {
-            address_limits::key_was_right(address, platform::now_ms());
-            return Err(ApiError::from(refusal));
-        }
-    };
-    // The routing in the key leads to the actor; the actor says who it is, and both must agree.
-    if tenant_stub::name_of(&tenant) != presented.actor {
-        return Err(ApiError::TokenInvalid);
     }
-    address_limits::key_was_right(address, platform::now_ms());
-    let holder = Holder { tenant, key: key.id };
+    Err(ApiError::Unavailable)
+}
+
+/// Asks the actor that the key leads to whose it is.
+async fn ask(origin: Origin<'_>, presented: &Presented) -> Result<Holder, ApiError> {
+    let command = Command::Identify { digest: presented.digest.clone() };
+    match tenant_stub::send_to(origin, &presented.actor, command).await {
+        // The routing in the key leads to the actor; the actor says who it is, and both must agree.
+        Ok(Reply::Identified { tenant, key }) if tenant_stub::name_of(&tenant) == presented.actor => {
+            Ok(Holder { tenant, key: key.id })
+        }
+        Ok(_) | Err(Refusal::UnknownApiKey) => Err(ApiError::TokenInvalid),
+        Err(refusal) => Err(ApiError::from(refusal)),
+    }
+}
+
+fn known(digest: &str) -> Option<Holder> {
+    KNOWN.with_borrow(|known| known.get(digest).cloned())
+}
+
+fn remember(digest: String, holder: Holder) {
     KNOWN.with_borrow_mut(|known| {
         if known.len() >= KEYS_MAX {
             known.clear();
         }
-        known.insert(presented.digest, holder.clone());
+        known.insert(digest, holder);
     });
-    Ok(holder)
 }
 
 /// What a caller is told whose key its actor no longer accepts; the key is forgotten here. `None` for every other
@@ -164,6 +230,14 @@ mod tests {
     use super::*;
 
     const NOW_MS: i64 = 1_000_000;
+
+    #[test]
+    fn so_many_wait_and_who_leaves_makes_room() {
+        let mut waiting: Vec<Waiting> = (0..WAITING_MAX).filter_map(|_| Waiting::begin()).collect();
+        assert_eq!((waiting.len(), Waiting::begin().is_none()), (WAITING_MAX as usize, true));
+        waiting.pop();
+        assert!(Waiting::begin().is_some());
+    }
 
     #[test]
     fn a_key_is_asked_about_once_at_a_time() {
