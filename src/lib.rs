@@ -36,6 +36,12 @@ pub fn serve(task: u32, request: web_sys::Request, env: Env, event: JsValue, hea
     platform::task::begin(task, edge::serve(request, env, event, head).map(JsValue::from))
 }
 
+/// The response to a request whose work was lost with its memory. `started_ms` is when it came, since 1970.
+#[wasm_bindgen]
+pub fn lost(request: web_sys::Request, env: &Env, head: &str, started_ms: f64) -> web_sys::Response {
+    edge::lost(request, env, head, platform::whole_ms(started_ms))
+}
+
 #[event(queue)]
 async fn consume(batch: MessageBatch<String>, _env: Env, _context: Context) -> worker::Result<()> {
     queue::consume(&batch);

@@ -12,7 +12,6 @@ use actors::addresses::{Count, Verdict};
 use actors::rate::{Allowance, Denied, Meter};
 use sha2::{Digest, Sha256};
 
-use super::admin_key::AdminKey;
 use super::error::ApiError;
 use super::inbound::Inbound;
 use crate::platform::address_stub;
@@ -24,9 +23,6 @@ const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 /// Wrong admin keys that one address may try in a minute. A right one is never refused.
 const ADMIN_FAILURES: Allowance = Allowance { limit: 10, window_ms: MINUTE_MS, burst: 10 };
-
-/// The name of that budget.
-pub const ADMIN_FAILURES_POLICY: &str = "admin-failures";
 
 /// API keys that are none of ours which one address may try in a minute.
 const KEY_GUESSES: Allowance = Allowance { limit: 30, window_ms: MINUTE_MS, burst: 15 };
@@ -46,7 +42,7 @@ impl What {
             Self::GuestToken => "guest-tokens",
             Self::GuestOfAll => "guest-tokens-of-all",
             Self::Exchange => "exchanges",
-            Self::AdminFailure => ADMIN_FAILURES_POLICY,
+            Self::AdminFailure => "admin-failures",
             Self::KeyGuess => "api-key-failures",
         }
     }
@@ -88,7 +84,7 @@ impl Address {
         inbound.header("cf-connecting-ip").map_or(Self::Unknown, |text| Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         match text.trim().parse() {
             Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
                 Some(mapped) => Self::Known(IpAddr::V4(mapped)),
@@ -188,15 +184,11 @@ fn refused(what: What, Allowance { limit, window_ms, .. }: Allowance, retry_afte
     ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 }
 }
 
-/// Counts a wrong admin key: what it is from the eleventh within a minute on.
-pub fn admin_failure(address: Address, now_ms: i64) -> AdminKey {
-    let counted =
-        MEMORY.with_borrow_mut(|memory| memory.count(What::AdminFailure, address, ADMIN_FAILURES, now_ms));
-    match counted {
-        Err(ApiError::RateLimited { limit, window_ms, retry_after_ms, .. }) => {
-            AdminKey::TooOften { limit, window_ms, retry_after_ms }
-        }
-        _ => AdminKey::Invalid,
+/// Counts a wrong admin key, and says what it is told: from the eleventh within a minute on, to wait.
+pub async fn admin_failure(origin: Origin<'_>, address: Address, now_ms: i64) -> ApiError {
+    match count(origin, (What::AdminFailure, address), ADMIN_FAILURES, now_ms).await {
+        Err(refusal @ ApiError::RateLimited { .. }) => refusal,
+        _ => ApiError::Unauthorized,
     }
 }
 
