@@ -57,10 +57,10 @@ function lost(request, env, head, startedMs) {
     const id = request.headers.get('cf-ray') ?? crypto.randomUUID();
     console.log(JSON.stringify({ event: 'reply_lost', request_id: id }));
     const message = 'the service could not do this now; with an Idempotency-Key it can safely be sent again';
-    return Response.json({ error: 'unavailable', message, request_id: id }, {
-      status: 503,
-      headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id },
-    });
+    const headers = {
+      'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id,
+    };
+    return Response.json({ error: 'unavailable', message, request_id: id }, { status: 503, headers });
   }
 }
 

@@ -30,10 +30,11 @@ const NAME_EXPECTED: &str = "a text of 1 to 128 bytes without control characters
 
 /// A name is looked at when a key is to be ended: it must not hide, or show another one.
 fn is_name(name: &str) -> bool {
+    // Line and paragraph ends; marks, overrides and isolates of direction; and what has no width.
     let misleads = |letter: char| {
         letter.is_control()
-            // Line and paragraph ends, marks and overrides of direction, isolates, and what has no width.
-            || matches!(letter, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(letter, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     !name.is_empty() && !name.contains(misleads)
 }

@@ -44,7 +44,7 @@ fn the_twins_ask_the_same_under_the_same_names() {
     let (bash, power) = (script("probe.sh"), script("probe.ps1"));
     let bash_names = named(&bash, &["check ", "contains ", "built "]);
     let power_names = named(&power, &["Check ", "Contains ", "Built "]);
-    assert!(bash_names.len() > 25, "{bash_names:?}");
+    assert!(bash_names.len() >= 25, "{bash_names:?}");
     let only = |left: &BTreeSet<String>, right: &BTreeSet<String>| -> Vec<String> {
         left.difference(right).cloned().collect()
     };
