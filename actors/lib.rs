@@ -15,6 +15,7 @@
 )]
 
 pub mod credits;
+pub mod events;
 pub mod keys;
 pub mod notices;
 pub mod planted;
@@ -24,3 +25,4 @@ pub mod sql;
 #[cfg(any(test, feature = "sqlite"))]
 pub mod sqlite;
 pub mod tenant;
+pub mod tickets;

@@ -8,6 +8,7 @@ use crate::notices;
 use crate::rate::Weight;
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
+use crate::tickets;
 
 /// What ringing the alarm gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) ->
     credits::forget_ended(sql, now_ms)?;
     idempotency::forget_expired(sql, now_ms)?;
     notices::forget_old(sql, now_ms)?;
+    tickets::forget_expired(sql, now_ms)?;
     let webhook = limits.settings.webhook.as_ref();
     let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
     let effects = deliveries.into_iter().map(Effect::Deliver).collect();
@@ -89,11 +91,13 @@ pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
     let ended = credits::forget_at_ms(sql)?.map(batched);
     let keys: Option<i64> = row(sql, "SELECT MIN(expires_at_ms) FROM idempotency", &[])?;
     let old = notices::forget_at_ms(sql)?.map(batched);
-    Ok([deadline, expiry, delivery, top_up, ended, keys.map(batched), old].into_iter().flatten().min())
+    let tickets = tickets::forget_at_ms(sql)?.map(batched);
+    let all = [deadline, expiry, delivery, top_up, ended, keys.map(batched), old, tickets];
+    Ok(all.into_iter().flatten().min())
 }
 
 /// What is only forgotten can wait for company: one alarm a minute at most.
-const fn batched(at_ms: i64) -> i64 {
+pub(super) const fn batched(at_ms: i64) -> i64 {
     const MINUTE_MS: i64 = 60_000;
     at_ms.saturating_add(MINUTE_MS).div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS)
 }

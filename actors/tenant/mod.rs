@@ -9,6 +9,7 @@ mod command;
 mod handle;
 mod idempotency;
 mod limits;
+mod live;
 mod policy;
 mod schema;
 mod settings;
@@ -25,6 +26,7 @@ pub use command::{
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
 pub use limits::TOP_UP_AGAIN_MS;
+pub use live::{Opened, Opening};
 pub use policy::Policy;
 pub use schema::{Actor, SCHEMA_VERSION, genesis, open, quarantine, reopen};
 pub use settings::{
