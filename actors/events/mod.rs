@@ -71,8 +71,7 @@ pub fn newest(sql: &mut impl Sql, now_ms: i64) -> Result<Position, Refusal> {
 /// What the database refused.
 pub fn missed(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, Refusal> {
     let newest = newest(sql, now_ms)?;
-    let (changes, told) =
-        (newest.seq.saturating_sub(from.seq), newest.notice.saturating_sub(from.notice));
+    let (changes, told) = (newest.seq.saturating_sub(from.seq), newest.notice.saturating_sub(from.notice));
     // A place that is still to come is of books that were put back from a copy.
     if changes < 0 || told < 0 || changes.saturating_add(told) > REPLAY_EVENTS_MAX {
         return Ok(After::Passed { now: newest });

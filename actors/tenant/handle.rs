@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::command::LimitsReport;
 use super::alarm::batched;
+use super::command::LimitsReport;
 use super::idempotency::{self, KEY_TTL_MS, Seen};
 use super::limits::LimitsRow;
 use super::live;

@@ -131,10 +131,7 @@ fn from_3<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
 /// Version 4 to 5: tickets, and reported usage by its number. Tables made by an older step have both.
 fn from_4<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
     sql.execute(&tickets::SCHEMA.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"), &[])?;
-    sql.execute(
-        "CREATE INDEX IF NOT EXISTS usage_by_client ON usage_events (seq) WHERE by_client = 1",
-        &[],
-    )?;
+    sql.execute("CREATE INDEX IF NOT EXISTS usage_by_client ON usage_events (seq) WHERE by_client = 1", &[])?;
     Ok(())
 }
 

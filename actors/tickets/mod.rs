@@ -66,12 +66,7 @@ pub struct Redeemed {
 ///
 /// # Errors
 /// `TooManyTickets`; `InvalidSetting` for an origin that is too long.
-pub fn mint(
-    sql: &mut impl Sql,
-    new: &NewTicket,
-    api_key: Option<&str>,
-    now_ms: i64,
-) -> Result<i64, Refusal> {
+pub fn mint(sql: &mut impl Sql, new: &NewTicket, api_key: Option<&str>, now_ms: i64) -> Result<i64, Refusal> {
     if new.origin.as_ref().is_some_and(|origin| origin.len() > ORIGIN_BYTES_MAX) {
         let expected = format!("at most {ORIGIN_BYTES_MAX} bytes");
         return Err(Refusal::InvalidSetting { field: "origin".to_owned(), expected });

@@ -40,8 +40,7 @@ fn a_ticket_opens_once() {
     let mut sql = opened();
     let made = NewTicket { credential_ends_at_ms: Some(NOW_MS + 99_000), ..new("a") };
     assert_eq!(mint(&mut sql, &made, Some("key-1"), NOW_MS), Ok(NOW_MS + TICKET_TTL_MS));
-    let behalf =
-        Redeemed { api_key: Some("key-1".to_owned()), credential_ends_at_ms: Some(NOW_MS + 99_000) };
+    let behalf = Redeemed { api_key: Some("key-1".to_owned()), credential_ends_at_ms: Some(NOW_MS + 99_000) };
     assert_eq!(redeemed(&mut sql, &shown("a"), NOW_MS), Ok(behalf));
     assert_eq!(redeemed(&mut sql, &shown("a"), NOW_MS), Err(Refusal::UnknownTicket));
     assert_eq!(redeemed(&mut sql, &shown("never made"), NOW_MS), Err(Refusal::UnknownTicket));
@@ -49,9 +48,11 @@ fn a_ticket_opens_once() {
 
 #[test]
 fn it_opens_until_its_time_and_not_at_it() {
-    for (ends_at_ms, expires_at_ms) in
-        [(None, NOW_MS + TICKET_TTL_MS), (Some(NOW_MS + 7), NOW_MS + 7), (Some(i64::MAX), NOW_MS + TICKET_TTL_MS)]
-    {
+    for (ends_at_ms, expires_at_ms) in [
+        (None, NOW_MS + TICKET_TTL_MS),
+        (Some(NOW_MS + 7), NOW_MS + 7),
+        (Some(i64::MAX), NOW_MS + TICKET_TTL_MS),
+    ] {
         let mut sql = opened();
         let made = NewTicket { credential_ends_at_ms: ends_at_ms, ..new("a") };
         assert_eq!(mint(&mut sql, &made, None, NOW_MS), Ok(expires_at_ms));
@@ -70,7 +71,11 @@ fn from_elsewhere_it_opens_nothing_and_stays() {
         [("a", None), ("a", Some("https://evil.io")), ("a", Some("")), ("b", Some(PAGE)), ("b", Some("null"))]
     {
         let elsewhere = Presented { origin: origin.map(str::to_owned), ..shown(secret) };
-        assert_eq!(redeemed(&mut sql, &elsewhere, NOW_MS), Err(Refusal::UnknownTicket), "{secret} {origin:?}");
+        assert_eq!(
+            redeemed(&mut sql, &elsewhere, NOW_MS),
+            Err(Refusal::UnknownTicket),
+            "{secret} {origin:?}"
+        );
     }
     // Of another purpose, as a later version may have made it.
     sql.execute("UPDATE tickets SET purpose = '{\"voice\":{}}' WHERE origin IS NULL", &[]).unwrap();
@@ -83,7 +88,8 @@ fn from_elsewhere_it_opens_nothing_and_stays() {
 fn nothing_but_digests_is_stored() {
     let mut sql = opened();
     mint(&mut sql, &new("the-secret-itself"), None, NOW_MS).unwrap();
-    let dump = "SELECT json_group_array(json_array(digest, purpose, origin, api_key, expires_at_ms)) FROM tickets";
+    let dump =
+        "SELECT json_group_array(json_array(digest, purpose, origin, api_key, expires_at_ms)) FROM tickets";
     let dump = sql.text(dump, &[]).unwrap().unwrap();
     assert!(dump.contains(&digest("the-secret-itself")) && !dump.contains("the-secret-itself"), "{dump}");
     let plain = NewTicket { digest: "the-secret-itself".to_owned(), ..new("b") };

@@ -30,6 +30,8 @@ pub struct Context {
     admin: OnceCell<AdminKey>,
     asserted: Cell<bool>,
     acting: OnceCell<Acting>,
+    /// When the token ends that said who calls.
+    token_ends_at_ms: Cell<Option<i64>>,
     standing: RefCell<Option<Standing>>,
 }
 
@@ -52,8 +54,20 @@ impl Context {
         event: JsValue,
     ) -> Self {
         let (admin, asserted, acting) = (OnceCell::new(), Cell::new(false), OnceCell::new());
-        let standing = RefCell::default();
-        Self { env, config, inbound, request_id, route, event, admin, asserted, acting, standing }
+        let (standing, token_ends_at_ms) = (RefCell::default(), Cell::default());
+        Self {
+            env,
+            config,
+            inbound,
+            request_id,
+            route,
+            event,
+            admin,
+            asserted,
+            acting,
+            token_ends_at_ms,
+            standing,
+        }
     }
 
     /// This request, for the actors it asks.
@@ -65,6 +79,16 @@ impl Context {
     pub fn acts_for(&self, caller: &Caller) {
         let operator = caller.proof == Proof::Admin;
         self.acting.get_or_init(|| Acting { actor: tenant_stub::name_of(&caller.tenant), operator });
+    }
+
+    /// Notes the actor of a request whose tenant only that actor knows.
+    pub fn acts_for_actor(&self, actor: String) {
+        self.acting.get_or_init(|| Acting { actor, operator: false });
+    }
+
+    /// When the token ends that said who calls; `None` where no token did.
+    pub const fn token_ends_at_ms(&self) -> Option<i64> {
+        self.token_ends_at_ms.get()
     }
 
     /// For whom it acted, once that is known.
@@ -139,6 +163,8 @@ impl Context {
         };
         let found = identity::resolve(&evidence, self.admin_key(), self.config.identity_mode)?;
         let caller = found.ok_or(ApiError::MissingEmail)?;
+        let ends_s = claims.as_ref().and_then(|claims| claims.exp);
+        self.token_ends_at_ms.set(ends_s.map(|ends_s| ends_s.saturating_mul(1_000)));
         self.asserted.set(caller.proof == Proof::Asserted);
         self.acts_for(&caller);
         Ok(caller)
@@ -167,6 +193,18 @@ impl Context {
             Found::Token(token) => Ok(Some(token)),
             Found::None | Found::Ambiguous => Err(ApiError::TokenInvalid),
         }
+    }
+
+    /// The page that sends this; `None` where it is no page's.
+    ///
+    /// # Errors
+    /// `OriginForbidden` for a page that is not of an allowed origin.
+    pub fn page(&self) -> Result<Option<String>, ApiError> {
+        let origin = self.inbound.header("origin");
+        if origin.is_some() {
+            self.require_our_page()?;
+        }
+        Ok(origin)
     }
 
     /// # Errors

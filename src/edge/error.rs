@@ -11,6 +11,8 @@ use super::reply::seconds_up;
 /// When to come back with a new idempotency key after too many, in seconds. Nobody knows when the oldest of them is
 /// forgotten, so this is a hint.
 const TOO_MANY_KEYS_WAIT_S: i64 = 60;
+/// The same after too many sockets: nobody knows when one of them is closed.
+const TOO_MANY_SOCKETS_WAIT_S: i64 = 10;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ApiError {
@@ -44,6 +46,16 @@ pub enum ApiError {
     },
     Unauthorized,
     SigningUnconfigured,
+    // Sockets
+    TicketInvalid,
+    TooManyTickets {
+        limit: u32,
+        retry_after_ms: i64,
+    },
+    TooManySockets {
+        limit: u32,
+    },
+    UpgradeRequired,
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
@@ -148,6 +160,10 @@ impl ApiError {
             Self::TooManyApiKeys { .. } => "too_many_api_keys",
             Self::Unauthorized => "unauthorized",
             Self::SigningUnconfigured => "signing_unconfigured",
+            Self::TicketInvalid => "ticket_invalid",
+            Self::TooManyTickets { .. } => "too_many_tickets",
+            Self::TooManySockets { .. } => "too_many_sockets",
+            Self::UpgradeRequired => "upgrade_required",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
             Self::PayloadTooLarge { .. } => "payload_too_large",
@@ -196,7 +212,7 @@ impl ApiError {
             | Self::UnknownTier
             | Self::InvalidSetting { .. }
             | Self::InvalidAmount => 400,
-            Self::TokenInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
+            Self::TokenInvalid | Self::TicketInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
             Self::InsufficientCredits { .. } => 402,
             Self::IdentityMismatch
             | Self::OriginForbidden
@@ -216,10 +232,13 @@ impl ApiError {
             | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
             Self::UriTooLong => 414,
+            Self::UpgradeRequired => 426,
             Self::HeadersTooLarge { .. } => 431,
             Self::RateLimited { .. }
             | Self::CapReached { .. }
             | Self::TooManyHolds { .. }
+            | Self::TooManyTickets { .. }
+            | Self::TooManySockets { .. }
             | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound => 500,
             Self::NotImplemented => 501,
@@ -250,7 +269,8 @@ impl ApiError {
             Self::IdentityUnproven => "an address alone proves nothing: send a token for it".to_owned(),
             Self::IdentityMismatch => "the identities given contradict each other".to_owned(),
             Self::OriginForbidden => {
-                "a cookie is set, cleared and believed only for pages of an allowed origin".to_owned()
+                "only pages of an allowed origin set, clear and spend with a cookie, or open a socket"
+                    .to_owned()
             }
             Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`".to_owned(),
             Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one".to_owned(),
@@ -269,6 +289,14 @@ impl ApiError {
             Self::SigningUnconfigured => {
                 "the service has no usable signing key; /ready tells which mistake it is".to_owned()
             }
+            Self::TicketInvalid => "the ticket opens nothing here; get a new one".to_owned(),
+            Self::TooManyTickets { limit, .. } => {
+                format!("{limit} tickets wait for their sockets, which is the limit")
+            }
+            Self::TooManySockets { limit } => {
+                format!("{limit} sockets are open, which is the limit; close one")
+            }
+            Self::UpgradeRequired => "open this address as a WebSocket".to_owned(),
             Self::InvalidJson => "the body is not JSON this service accepts".to_owned(),
             Self::UnsupportedContentType => "send Content-Type: application/json".to_owned(),
             Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
@@ -323,9 +351,10 @@ impl ApiError {
     /// Seconds a client should wait, rounded up so that waiting them is enough.
     pub fn retry_after_s(&self) -> Option<i64> {
         match self {
-            Self::RateLimited { retry_after_ms, .. } | Self::CapReached { retry_after_ms, .. } => {
-                Some(seconds_up(*retry_after_ms))
-            }
+            Self::RateLimited { retry_after_ms, .. }
+            | Self::CapReached { retry_after_ms, .. }
+            | Self::TooManyTickets { retry_after_ms, .. } => Some(seconds_up(*retry_after_ms)),
+            Self::TooManySockets { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
             Self::TooManyKeys { .. } => Some(TOO_MANY_KEYS_WAIT_S),
             _ => None,
@@ -414,6 +443,11 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidSetting { field, expected } => Self::InvalidSetting { field, expected },
             Refusal::TooManyGrants { limit } => Self::TooManyGrants { limit },
             Refusal::UnknownEntry | Refusal::UnknownApiKey => Self::NotFound,
+            Refusal::UnknownTicket => Self::TicketInvalid,
+            Refusal::TooManyTickets { limit, retry_after_ms } => {
+                Self::TooManyTickets { limit, retry_after_ms }
+            }
+            Refusal::TooManySockets { limit } => Self::TooManySockets { limit },
             Refusal::TooManyApiKeys { limit } => Self::TooManyApiKeys { limit },
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },

@@ -19,6 +19,7 @@ mod dispatch;
 mod error;
 #[cfg(test)]
 mod error_page;
+mod events;
 mod exchange;
 mod health;
 mod idempotency_key;
@@ -44,8 +45,10 @@ mod query;
 mod question;
 mod refusals;
 mod reply;
+mod routed_secret;
 mod routes;
 mod tenant_limits;
+mod tickets;
 mod tokens;
 mod turnstile;
 mod usage;

@@ -18,12 +18,18 @@ extern "C" {
 
     #[wasm_bindgen(js_namespace = cognomega, js_name = response)]
     fn streamed_response(init: &str, body: &ReadableStream) -> Response;
+
+    /// The same with the socket of `opened`, whose status it has.
+    #[wasm_bindgen(js_namespace = cognomega)]
+    fn upgraded(init: &str, opened: &Response) -> Response;
 }
 
 pub enum Body {
     Empty,
     Text(String),
     Stream(ReadableStream),
+    /// The client's end of a socket, in the response that opened it.
+    Socket(Response),
 }
 
 /// The sender of the one reply a request gets.
@@ -80,6 +86,11 @@ impl Reply {
         }
     }
 
+    /// A socket that was opened.
+    pub fn socket(opened: Response) -> Self {
+        Self { body: Body::Socket(opened), ..Self::empty(101) }
+    }
+
     pub fn error(error: &ApiError, request_id: &str, form: ErrorForm) -> Self {
         let body = match form {
             ErrorForm::Flat => error.body(request_id),
@@ -89,6 +100,9 @@ impl Reply {
         reply.error = Some(error.code());
         if let ApiError::MethodNotAllowed { allow } = error {
             reply.headers.push(("allow", allow.clone()));
+        }
+        if *error == ApiError::UpgradeRequired {
+            reply.headers.push(("upgrade", "websocket".to_owned()));
         }
         if let Some(seconds) = error.retry_after_s() {
             reply.headers.push(("retry-after", seconds.to_string()));
@@ -162,6 +176,7 @@ impl Reply {
             Body::Empty => response(&init, None),
             Body::Text(text) => response(&init, Some(text)),
             Body::Stream(stream) => streamed_response(&init, stream),
+            Body::Socket(opened) => upgraded(&init, opened),
         }
     }
 }

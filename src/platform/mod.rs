@@ -5,6 +5,7 @@ pub mod config;
 pub mod detached;
 pub mod http;
 pub mod log;
+pub mod sockets;
 pub mod sql;
 pub mod streams;
 pub mod task;
