@@ -24,7 +24,7 @@ test: test-native test-shell test-fuzz test-sim test-http test-openapi test-brow
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
 
-test-shell: setup-node ## the few lines of JavaScript between the runtime and Rust
+test-shell: build ## the few lines of JavaScript between the runtime and Rust
 	$(NODE) --test --test-reporter=spec "tests/shell/*.test.mjs"
 
 test-fuzz: setup-rust ## the kept inputs of every fuzz target, then 30 s of new ones on two cores

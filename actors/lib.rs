@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod addresses;
 pub mod credits;
 pub mod events;
 pub mod keys;

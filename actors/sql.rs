@@ -1,7 +1,7 @@
 //! The one door between the rules and a database.
 //!
 //! Rows come back as one text cell (`json_object`, `json_group_array`): crossing from the platform costs per
-//! cell, so a query returns one. Statements that write and read at once use `RETURNING json_object(...)`.
+//! cell, so a query returns one.
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -46,6 +46,9 @@ pub enum SqlError {
     /// A `CHECK` of the schema failed: the rules would have broken an invariant.
     #[error("check failed: {0}")]
     Check(String),
+    /// There is a row of that key. Nothing was written.
+    #[error("{0}")]
+    Taken(String),
     #[error("{0}")]
     Other(String),
 }
@@ -54,7 +57,13 @@ impl SqlError {
     /// Sorts a database's message; both SQLite builds use the same words.
     #[must_use]
     pub fn from_message(message: String) -> Self {
-        if message.contains("CHECK constraint failed") { Self::Check(message) } else { Self::Other(message) }
+        if message.contains("CHECK constraint failed") {
+            Self::Check(message)
+        } else if message.contains("UNIQUE constraint failed") {
+            Self::Taken(message)
+        } else {
+            Self::Other(message)
+        }
     }
 }
 
@@ -62,7 +71,7 @@ impl From<SqlError> for Refusal {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::Check(detail) => Self::Broken { detail },
-            SqlError::Other(detail) => Self::Storage { detail },
+            SqlError::Taken(detail) | SqlError::Other(detail) => Self::Storage { detail },
         }
     }
 }

@@ -1,8 +1,8 @@
 //! [`Sql`] over SQLite in memory or a file: what native tests and the simulator run the shipped SQL on.
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, Row};
 
 use crate::planted::{self, Bug};
 use crate::shared::Refusal;
@@ -40,6 +40,22 @@ impl Sqlite {
         let end = if outcome.is_ok() || planted::on(Bug::RefusalCommitted) { "COMMIT" } else { "ROLLBACK" };
         self.execute(end, &[])?;
         outcome
+    }
+}
+
+impl Sqlite {
+    /// What `read` makes of the first row of a query without parameters, as cells of their own types: for whoever
+    /// looks often, and is not the rules.
+    ///
+    /// # Errors
+    /// What SQLite refused, or a cell of another type.
+    pub fn first_row<T>(
+        &mut self,
+        query: &str,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, SqlError> {
+        let mut statement = self.connection.prepare_cached(query).map_err(refused)?;
+        statement.query_row([], read).map_err(refused)
     }
 }
 

@@ -22,7 +22,7 @@ mod queue;
 mod schedule;
 mod shown;
 
-pub use durable::TenantActor;
+pub use durable::{AddressActor, TenantActor};
 /// What takes apart what strangers send, for the fuzz targets (`tests/fuzz`); in no build that ships.
 #[cfg(feature = "parsers")]
 pub use edge::parsers;
@@ -35,6 +35,12 @@ use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event}
 pub fn serve(task: u32, request: web_sys::Request, env: Env, event: JsValue, head: String) -> JsValue {
     use futures::FutureExt;
     platform::task::begin(task, edge::serve(request, env, event, head).map(JsValue::from))
+}
+
+/// The response to a request whose work was lost with its memory. `started_ms` is when it came, since 1970.
+#[wasm_bindgen]
+pub fn lost(request: web_sys::Request, env: &Env, head: &str, started_ms: f64) -> web_sys::Response {
+    edge::lost(request, env, head, platform::whole_ms(started_ms))
 }
 
 #[event(queue)]

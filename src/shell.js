@@ -1,4 +1,4 @@
-// What the runtime finds in the bundle: its handlers, and the class of the actor. Nothing is decided here. Bytes and
+// What the runtime finds in the bundle: its handlers, and the classes of the actors. Nothing is decided here. Bytes and
 // promises are carried between the runtime and Rust with as few crossings as can be; a crossing costs little, but what
 // the bindings' generators wrap around each one costs more than the work itself.
 //
@@ -51,19 +51,22 @@ function broke(error) {
   reading.clear();
 }
 
-// The reply of a request whose memory broke, in the form that its path has: see src/edge/openai_error.rs.
-function lost(request) {
-  const id = crypto.randomUUID();
-  const message = 'a fault ended this request; with its Idempotency-Key it can safely be sent again';
-  const path = new URL(request.url).pathname.toLowerCase().replace(/\/$/, '');
-  const openai = (path === '/v1' || path.startsWith('/v1/')) && path !== '/v1/files/upload';
-  const body = openai
-    ? { error: { message, type: 'server_error', code: 'unavailable', param: null } }
-    : { error: 'unavailable', message, request_id: id };
-  const headers = {
-    'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id,
-  };
-  return Response.json(body, { status: 503, headers });
+// The reply of a request whose work was lost: made by Rust, in a new memory when the old one broke, with all that every
+// reply and every line of the log has. Where that breaks too there is no more than this.
+function lost(request, env, head, startedMs) {
+  try {
+    enter();
+    return rust.lost(request, env, head, startedMs);
+  } catch (error) {
+    broke(error);
+    const id = request.headers.get('cf-ray') ?? crypto.randomUUID();
+    console.log(JSON.stringify({ event: 'reply_lost', request_id: id }));
+    const message = 'the service could not do this now; with an Idempotency-Key it can safely be sent again';
+    return Response.json({ error: 'unavailable', message, request_id: id }, {
+      status: 503,
+      headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', 'retry-after': '1', 'x-request-id': id },
+    });
+  }
 }
 
 function step(instance, slot, kept, value) {
@@ -150,6 +153,7 @@ globalThis.cognomega = {
     return { server, response: new Response(null, { status: 101, webSocket: client }) };
   },
   upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
+  address: (env, name, call) => env.ADDRESS.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 
@@ -159,21 +163,22 @@ export default {
   fetch(request, env, context) {
     enter();
     const task = nextTask();
+    const startedMs = Date.now();
     const head = `${request.method}\n${request.url}\n${JSON.stringify(Object.fromEntries(request.headers))}`;
     try {
       const reply = rust.serve(task, request, env, context, head);
-      return reply ?? waiting(task).catch(() => lost(request));
+      return reply ?? waiting(task).catch(() => lost(request, env, head, startedMs));
     } catch (error) {
       broke(error);
-      return lost(request);
+      return lost(request, env, head, startedMs);
     }
   },
   queue(batch, env, context) { enter(); return rust.queue(batch, env, context); },
   scheduled(event, env, context) { enter(); return rust.scheduled(event, env, context); },
 };
 
-// One tenant's actor.
-export class TenantActor extends DurableObject {
+// An actor, of whatever kind: what it decides is in Rust, made by the class's own `made`.
+class Actor extends DurableObject {
   #actor; #instance; #waiting = []; #scheduled = false;
   // Whether sockets are open; null when the runtime has to be asked.
   #listened = null;
@@ -182,7 +187,7 @@ export class TenantActor extends DurableObject {
   get #rust() {
     enter();
     if (this.#instance !== state.instanceId) {
-      this.#actor = new rust.TenantActor(this.ctx, this.env);
+      this.#actor = this.constructor.made(this.ctx, this.env);
       this.#instance = state.instanceId;
     }
     return this.#actor;
@@ -262,4 +267,12 @@ export class TenantActor extends DurableObject {
       throw error;
     }
   }
+}
+
+export class TenantActor extends Actor {
+  static made = (ctx, env) => new rust.TenantActor(ctx, env);
+}
+
+export class AddressActor extends Actor {
+  static made = (ctx) => new rust.AddressActor(ctx.storage);
 }

@@ -8,7 +8,7 @@ use super::account::broken;
 use super::grant::{Part, total};
 use crate::rate::Weight;
 use crate::shared::{Cursor, Micro, Refusal, TenantId};
-use crate::sql::{Sql, row};
+use crate::sql::{Sql, SqlError, row};
 
 /// Open holds of one tenant: at 60 s of work each, more than a tenant's share of one actor can use.
 pub const HOLDS_OPEN_MAX: u32 = 1_000;
@@ -167,9 +167,9 @@ pub(super) fn insert(
     deadline_ms: i64,
     now_ms: i64,
 ) -> Result<(), Refusal> {
-    let made = sql.text(
+    let made = sql.execute(
         "INSERT INTO holds (id, state, amount_micro, parts, owner, api_key, created_at_ms, deadline_ms)
-         VALUES (?1, 'open', ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING RETURNING id",
+         VALUES (?1, 'open', ?2, ?3, ?4, ?5, ?6, ?7)",
         &[
             id.into(),
             amount.0.into(),
@@ -179,8 +179,11 @@ pub(super) fn insert(
             now_ms.into(),
             deadline_ms.into(),
         ],
-    )?;
-    made.map(|_| ()).ok_or(Refusal::DuplicateOperation)
+    );
+    made.map_err(|error| match error {
+        SqlError::Taken(_) => Refusal::DuplicateOperation,
+        other => other.into(),
+    })
 }
 
 /// Writes what a command did to an open hold that stays open.

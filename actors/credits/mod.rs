@@ -31,7 +31,8 @@ pub use hold::{
     ListedHold, OpenAmounts, Owner, is_open, list as list_holds, open_amounts, open_of_key,
 };
 pub use settle::{
-    Progress, Progressed, admit, due_at_ms, expire_due, forget_at_ms, forget_ended, progress, release, settle,
+    HOLD_DUE_AT_MS, HOLD_FORGOTTEN_AT_MS, Progress, Progressed, admit, expire_due, forget_ended, progress,
+    release, settle,
 };
 pub use usage::{Usage, UsageEvent, UsageFilter, UsagePage, list as list_usage, record_client, spent_since};
 pub use verify::{VERIFY_ENTRIES_MAX, Verified, verify};

@@ -1,3 +1,4 @@
+-- Checks of words are spelled with OR: for a list after IN, of more than two, SQLite builds a table of it for each row.
 -- The account: one row. Its checks are the invariants that cost nothing to keep.
 CREATE TABLE account (
   id               INTEGER PRIMARY KEY CHECK (id = 1),
@@ -19,7 +20,8 @@ CREATE TABLE account (
 CREATE TABLE entries (
   seq              INTEGER PRIMARY KEY,
   at_ms            INTEGER NOT NULL,
-  kind             TEXT NOT NULL CHECK (kind IN ('grant', 'set', 'delta', 'charge', 'expire')),
+  kind             TEXT NOT NULL CHECK
+    (kind = 'charge' OR kind = 'grant' OR kind = 'set' OR kind = 'delta' OR kind = 'expire'),
   owned_micro      INTEGER NOT NULL,
   issued_micro     INTEGER NOT NULL,
   charged_micro    INTEGER NOT NULL,
@@ -42,7 +44,8 @@ CREATE TABLE entries (
 -- expired, so that somebody can look.
 CREATE TABLE holds (
   id               TEXT PRIMARY KEY,
-  state            TEXT NOT NULL CHECK (state IN ('open', 'settled', 'released', 'expired')),
+  state            TEXT NOT NULL CHECK
+    (state = 'open' OR state = 'settled' OR state = 'released' OR state = 'expired'),
   -- All that was set aside, all that was charged of the hold and beside it, and what could not be.
   amount_micro     INTEGER NOT NULL CHECK (amount_micro >= 0),
   charged_micro    INTEGER NOT NULL DEFAULT 0 CHECK (charged_micro >= 0),

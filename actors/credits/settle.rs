@@ -335,17 +335,7 @@ pub fn forget_ended(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
 }
 
 /// When the next hold expires.
-///
-/// # Errors
-/// What the database refused.
-pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT MIN(deadline_ms) FROM holds WHERE state = 'open'", &[])
-}
+pub const HOLD_DUE_AT_MS: &str = "SELECT MIN(deadline_ms) FROM holds WHERE state = 'open'";
 
 /// When the next ended hold may be forgotten.
-///
-/// # Errors
-/// What the database refused.
-pub fn forget_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT MIN(forget_at_ms) FROM holds WHERE state <> 'open'", &[])
-}
+pub const HOLD_FORGOTTEN_AT_MS: &str = "SELECT MIN(forget_at_ms) FROM holds WHERE state <> 'open'";

@@ -278,20 +278,10 @@ fn wait_ms(seq: i64, attempt: u32) -> i64 {
 }
 
 /// When the next attempt is due.
-///
-/// # Errors
-/// What the database refused.
-pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT MIN(next_at_ms) FROM notices WHERE state = 'pending'", &[])
-}
+pub const DUE_AT_MS: &str = "SELECT MIN(next_at_ms) FROM notices WHERE state = 'pending'";
 
-/// When the oldest notice may be forgotten.
-///
-/// # Errors
-/// What the database refused.
-pub fn forget_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT at_ms + ?1 FROM notices ORDER BY seq LIMIT 1", &[HISTORY_MS.into()])
-}
+/// When the oldest notice was told, which is kept for [`HISTORY_MS`].
+pub const OLDEST_AT_MS: &str = "SELECT at_ms FROM notices ORDER BY seq LIMIT 1";
 
 /// Forgets notices that are old, whatever became of them.
 ///

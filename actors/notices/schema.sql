@@ -5,7 +5,8 @@ CREATE TABLE notices (
   at_ms            INTEGER NOT NULL,
   kind             TEXT NOT NULL,
   body             TEXT NOT NULL,
-  state            TEXT NOT NULL CHECK (state IN ('recorded', 'pending', 'delivered', 'failed')),
+  state            TEXT NOT NULL CHECK
+    (state = 'recorded' OR state = 'pending' OR state = 'delivered' OR state = 'failed'),
   attempts         INTEGER NOT NULL DEFAULT 0,
   -- When the next attempt is due; set while pending.
   next_at_ms       INTEGER,

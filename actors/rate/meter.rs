@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::planted::{self, Bug};
 
 /// What a budget allows: at most `limit` units in any sliding window, `burst` of them at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowance {
     pub limit: i64,
     pub window_ms: i64,

@@ -178,6 +178,7 @@ fn zero_and_absent_switch_a_budget_off() {
     for _ in 0..100 {
         assert_eq!(admit(&mut meters, &off, None, weight(1, 9_999, 9_999), 500, 1), Ok(Vec::new()));
     }
+    assert_eq!(left(&meters, &off, None, 500, 1), Vec::new(), "nor are they shown");
 }
 
 #[test]
@@ -366,4 +367,32 @@ fn a_refusal_tells_what_is_left_for_lighter_requests() {
     let older = r#"{"rate_limited":{"policy":"tokens","limit":5,"window_ms":60000,"retry_after_ms":7}}"#;
     let Refusal::RateLimited { remaining, .. } = serde_json::from_str(older).unwrap() else { panic!() };
     assert_eq!(remaining, 0);
+}
+
+#[test]
+fn growth_is_held_to_the_burst_of_credits_that_was_set() {
+    let limits = Limits { credits_burst: Some(Micro(300)), ..plan() };
+    let grown = admit_more(&mut Meters::new(), &limits, None, Micro(301), NOW_MS);
+    assert_eq!(grown, Err(Refusal::ExceedsBudget { policy: "credits-per-day".to_owned(), limit: 300 }));
+    assert!(admit_more(&mut Meters::new(), &limits, None, Micro(300), NOW_MS).is_ok());
+}
+
+#[test]
+fn of_two_budgets_the_longer_wait_is_told_and_before_any_wait_what_never_fits() {
+    let waits = |policy: &str, retry_after_ms| {
+        let policy = policy.to_owned();
+        Err(Refusal::RateLimited { policy, limit: 1, window_ms: 1, retry_after_ms, remaining: 0 })
+    };
+    let never = Err(Refusal::ExceedsBudget { policy: "tokens".to_owned(), limit: 1 });
+    for (own, of_key, told) in [
+        (waits("own", 9), waits("key", 5), waits("own", 9)),
+        (waits("own", 5), waits("key", 9), waits("key", 9)),
+        (waits("own", 5), waits("key", 5), waits("own", 5)),
+        (never.clone(), waits("key", i64::MAX - 1), never.clone()),
+        (waits("own", i64::MAX - 1), never.clone(), never.clone()),
+        (Ok(Vec::new()), waits("key", 5), waits("key", 5)),
+        (waits("own", 5), Ok(Vec::new()), waits("own", 5)),
+    ] {
+        assert_eq!(both(own, of_key), told);
+    }
 }

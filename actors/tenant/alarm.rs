@@ -1,13 +1,14 @@
 //! The one alarm of an actor: ends what is past its deadline, forgets what is past its keeping, and hands out the
 //! deliveries that are due. Safe early, late or twice.
 
-use super::limits::{self, LimitsRow};
+use super::due::{Due, due_at_ms};
+use super::limits::LimitsRow;
 use super::{Actor, Effect, Policy, idempotency};
 use crate::credits::{self, Account};
 use crate::notices;
 use crate::rate::Weight;
 use crate::shared::{Micro, Refusal};
-use crate::sql::{Sql, row};
+use crate::sql::Sql;
 use crate::tickets;
 
 /// What ringing the alarm gave.
@@ -28,10 +29,18 @@ pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) ->
     limits.watch_balance(sql, &account, now_ms)?;
     account.store(sql)?;
     limits.store(sql)?;
-    credits::forget_ended(sql, now_ms)?;
-    idempotency::forget_expired(sql, now_ms)?;
+    let due = Due::load(sql)?;
+    if due.forgets_holds(now_ms) {
+        credits::forget_ended(sql, now_ms)?;
+    }
+    if due.forgets_keys(now_ms) {
+        idempotency::forget_expired(sql, now_ms)?;
+    }
+    // The oldest is not always the one that was told first: a clock may have been set back.
     notices::forget_old(sql, now_ms)?;
-    tickets::forget_expired(sql, now_ms)?;
+    if due.forgets_tickets(now_ms) {
+        tickets::forget_expired(sql, now_ms)?;
+    }
     let webhook = limits.settings.webhook.as_ref();
     let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
     let effects = deliveries.into_iter().map(Effect::Deliver).collect();
@@ -77,27 +86,4 @@ pub fn note_attempt(
     }
     notices::note_attempt(sql, seq, attempt, delivered, outcome, now_ms)?;
     due_at_ms(sql)
-}
-
-/// When the next thing is due, read from the database.
-///
-/// # Errors
-/// What the database refused.
-pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    let deadline = credits::due_at_ms(sql)?;
-    let expiry = Account::load(sql)?.grants.next_expiry_ms();
-    let delivery = notices::due_at_ms(sql)?;
-    let top_up = limits::top_up_at_ms(sql)?;
-    let ended = credits::forget_at_ms(sql)?.map(batched);
-    let keys: Option<i64> = row(sql, "SELECT MIN(expires_at_ms) FROM idempotency", &[])?;
-    let old = notices::forget_at_ms(sql)?.map(batched);
-    let tickets = tickets::forget_at_ms(sql)?.map(batched);
-    let all = [deadline, expiry, delivery, top_up, ended, keys.map(batched), old, tickets];
-    Ok(all.into_iter().flatten().min())
-}
-
-/// What is only forgotten can wait for company: one alarm a minute at most.
-pub(super) const fn batched(at_ms: i64) -> i64 {
-    const MINUTE_MS: i64 = 60_000;
-    at_ms.saturating_add(MINUTE_MS).div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS)
 }

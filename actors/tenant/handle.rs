@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::alarm::batched;
 use super::command::LimitsReport;
+use super::due::batched;
 use super::idempotency::{self, KEY_TTL_MS, Seen};
 use super::limits::LimitsRow;
 use super::live;
@@ -13,7 +13,7 @@ use super::{
     Actor, Call, Command, Effect, Idempotency, KeyCap, Outcome, Policy, Reply, Stored, admission, genesis,
 };
 use crate::credits::caps::CapTerms;
-use crate::credits::{self, Account, Cause, HOLD_HISTORY_MS, HoldChange, Progress, Usage};
+use crate::credits::{self, Account, Adjustment, Cause, HOLD_HISTORY_MS, HoldChange, Progress, Usage};
 use crate::keys::{self, NewKey};
 use crate::notices;
 use crate::planted::{self, Bug};
@@ -78,32 +78,12 @@ pub fn handle(
         Command::Settle { hold, charge, usage, reply } => at.settle(sql, &hold, charge, &usage, reply),
         Command::Release { hold } => at.release(sql, &hold),
         Command::Adjust { operation, adjustment, reason, reference, idempotency } => {
-            let (operation, reason, reference) =
-                (operation.as_str(), reason.as_deref(), reference.as_deref());
-            let mut noticed_ms = i64::MAX;
-            let run = |sql: &mut _| {
-                let cause = Cause { operation, reason, reference };
-                let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
-                let mut limits = LimitsRow::load(sql)?;
-                limits.watch_balance(sql, &adjusted.account, now_ms)?;
-                limits.store(sql)?;
-                noticed_ms = limits.due_ms;
-                Ok(adjusted)
-            };
-            let (adjusted, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
-            let expiry_ms = adjusted.account.next_expiry_ms();
-            let due_ms = key_due(idempotency.as_ref(), now_ms).min(expiry_ms).min(noticed_ms);
-            woken(Reply::Adjusted { adjusted, replayed }, due_ms)
+            let cause =
+                Cause { operation: &operation, reason: reason.as_deref(), reference: reference.as_deref() };
+            at.adjust(sql, adjustment, cause, idempotency.as_ref())
         }
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
-            let at_ms = created_at_ms.unwrap_or(now_ms);
-            // Free of charge, so the budget is what slows a client down. A replay costs nothing here either.
-            let run = |sql: &mut _| {
-                at.count_one(sql)?;
-                credits::record_client(sql, &id, &usage, cost, at_ms)
-            };
-            let (event, replayed) = once(sql, idempotency.as_ref(), now_ms, run)?;
-            woken(Reply::Recorded { event, replayed }, key_due(idempotency.as_ref(), now_ms))
+            at.record_usage(sql, &id, &usage, cost, created_at_ms, idempotency.as_ref())
         }
         Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
         Command::CreateKey { key, cap } => at.create_key(sql, &key, cap),
@@ -169,6 +149,47 @@ struct At<'a> {
 }
 
 impl At<'_> {
+    fn adjust(
+        self,
+        sql: &mut impl Sql,
+        adjustment: Adjustment,
+        cause: Cause<'_>,
+        key: Option<&Idempotency>,
+    ) -> Result<Outcome, Refusal> {
+        let now_ms = self.now_ms;
+        let mut noticed_ms = i64::MAX;
+        let run = |sql: &mut _| {
+            let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
+            let mut limits = LimitsRow::load(sql)?;
+            limits.watch_balance(sql, &adjusted.account, now_ms)?;
+            limits.store(sql)?;
+            noticed_ms = limits.due_ms;
+            Ok(adjusted)
+        };
+        let (adjusted, replayed) = once(sql, key, now_ms, run)?;
+        let expiry_ms = adjusted.account.next_expiry_ms();
+        let due_ms = key_due(key, now_ms).min(expiry_ms).min(noticed_ms);
+        woken(Reply::Adjusted { adjusted, replayed }, due_ms)
+    }
+
+    /// Free of charge, so the budget is what slows a client down. A replay costs nothing here either.
+    fn record_usage(
+        self,
+        sql: &mut impl Sql,
+        id: &str,
+        usage: &Usage,
+        cost: Option<Micro>,
+        created_at_ms: Option<i64>,
+        key: Option<&Idempotency>,
+    ) -> Result<Outcome, Refusal> {
+        let run = |sql: &mut _| {
+            self.count_one(sql)?;
+            credits::record_client(sql, id, usage, cost, created_at_ms.unwrap_or(self.now_ms))
+        };
+        let (event, replayed) = once(sql, key, self.now_ms, run)?;
+        woken(Reply::Recorded { event, replayed }, key_due(key, self.now_ms))
+    }
+
     fn progress(
         self,
         sql: &mut impl Sql,

@@ -312,11 +312,3 @@ impl LimitsRow {
         notices::record(sql, kind, body, deliver, now_ms)
     }
 }
-
-/// When a top-up is asked for again.
-///
-/// # Errors
-/// What the database refused.
-pub(super) fn top_up_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT (counters ->> '$.top_up.at_ms') + ?1 FROM limits", &[TOP_UP_AGAIN_MS.into()])
-}

@@ -6,6 +6,7 @@
 mod admission;
 mod alarm;
 mod command;
+mod due;
 mod handle;
 mod idempotency;
 mod limits;
@@ -19,10 +20,11 @@ mod unopened;
 #[cfg(test)]
 mod tests;
 
-pub use alarm::{Rung, alarm, due_at_ms, note_attempt};
+pub use alarm::{Rung, alarm, note_attempt};
 pub use command::{
     Admission, Admitted, Call, Command, Effect, Idempotency, KeyCap, LimitsReport, Outcome, Reply, Stored,
 };
+pub use due::due_at_ms;
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
 pub use limits::TOP_UP_AGAIN_MS;

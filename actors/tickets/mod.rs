@@ -115,13 +115,8 @@ pub fn redeem(sql: &mut impl Sql, shown: &Presented, now_ms: i64) -> Result<Rede
     found.ok_or(Refusal::UnknownTicket)
 }
 
-/// When the last ticket of now may be forgotten, should nobody redeem it.
-///
-/// # Errors
-/// What the database refused.
-pub fn forget_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
-    row(sql, "SELECT MIN(expires_at_ms) FROM tickets", &[])
-}
+/// When the first of those that wait may be forgotten, should nobody redeem it; a query.
+pub const FORGOTTEN_AT_MS: &str = "SELECT MIN(expires_at_ms) FROM tickets";
 
 /// Forgets tickets that open nothing any more.
 ///

@@ -107,9 +107,9 @@ fn tickets_are_bounded_and_those_that_are_over_make_room() {
     let full = Err(Refusal::TooManyTickets { limit: TICKETS_MAX, retry_after_ms });
     assert_eq!(mint(&mut sql, &new("more"), None, late_ms), full);
     assert!(mint(&mut sql, &new("more"), None, late_ms + retry_after_ms).is_ok(), "so long is enough");
-    assert_eq!(forget_at_ms(&mut sql), Ok(Some(NOW_MS + TICKET_TTL_MS + 1)));
+    assert_eq!(row(&mut sql, FORGOTTEN_AT_MS, &[]), Ok(Some(NOW_MS + TICKET_TTL_MS + 1)));
     forget_expired(&mut sql, NOW_MS + 10 * TICKET_TTL_MS).unwrap();
-    assert_eq!(forget_at_ms(&mut sql), Ok(None));
+    assert_eq!(row::<i64>(&mut sql, FORGOTTEN_AT_MS, &[]), Ok(None));
 }
 
 #[test]

@@ -39,6 +39,7 @@ export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}
     DEFAULT_MAX_TOKENS: '512',
     GUEST_GRANT_CREDITS: '0',
     GUEST_TOKENS_PER_MINUTE: '0',
+    GUEST_TOKENS_PER_DAY: '0',
     REQUESTS_PER_MINUTE: String(requestsPerMinute),
     // The whole budget may be used at once, so that one who did is refused for most of a minute.
     PLANS: JSON.stringify({

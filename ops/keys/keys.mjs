@@ -41,13 +41,19 @@ function safeFolder(out) {
   return folder;
 }
 
+// Anything but 200 is no key set, whatever its body says: a set that lacks a key would end that key.
+async function served(url) {
+  const reply = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), redirect: 'error' });
+  const text = await reply.text();
+  if (reply.status !== 200) throw new Error(`it answers with status ${reply.status}`);
+  return text;
+}
+
 async function published(source) {
   if (!source) return [];
   let text;
   try {
-    text = /^https?:\/\//.test(source)
-      ? await (await fetch(source, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), redirect: 'error' })).text()
-      : readFileSync(source, 'utf8');
+    text = /^https?:\/\//.test(source) ? await served(source) : readFileSync(source, 'utf8');
   } catch (error) {
     stop(`${source} cannot be read: ${error.message}`, 'give the file, or https://<your API>/.well-known/jwks.json');
   }

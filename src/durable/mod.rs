@@ -1,9 +1,11 @@
 //! The Durable Objects: one thin shell per actor, which decodes, runs one transaction and performs effects.
 
+mod address_actor;
 mod alarm;
 mod event_frames;
 mod listening;
 mod tenant;
 mod tenant_actor;
 
+pub use address_actor::AddressActor;
 pub use tenant_actor::TenantActor;

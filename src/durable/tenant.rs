@@ -55,7 +55,7 @@ impl Tenant {
         let is_metered = call.command.is_metered();
         let answer = self.run(call);
         if let Some((actor, command)) = noted {
-            log::command(&actor, command, answer.is_err());
+            log::command(self.config.log_names.name(&actor).as_deref(), command, answer.is_err());
         }
         let standing = tenant::wants_standing(is_metered, &answer);
         let standing = standing.then(|| self.standing(&tenant, api_key.as_deref()).ok()).flatten();
@@ -233,7 +233,9 @@ impl Tenant {
             Ok(status) => (true, status.to_string()),
             Err(failure) => (false, failure.outcome()),
         };
-        log::delivery(delivery.attempt, &outcome);
+        let actor = self.actor.borrow().as_ref().map(|actor| name_of(&actor.tenant));
+        let actor = actor.and_then(|actor| self.config.log_names.name(&actor));
+        log::delivery(actor.as_deref(), delivery.seq, delivery.attempt, &outcome);
         let Ok(mut storage) = self.storage.try_borrow_mut() else { return };
         let (now_ms, Delivery { seq, attempt, .. }) = (now_ms(), delivery);
         let noted =

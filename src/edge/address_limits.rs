@@ -1,26 +1,28 @@
 //! What one network address may do: guest tokens it is given, ID tokens it exchanges, and wrong keys it may try.
 //!
-//! Counted in this isolate's memory, by the same meters that an actor uses. No storage is written for a flood of
-//! strangers and no hop is made; an address that reaches several isolates has as many budgets.
+//! The address's own actor counts, in one place for all isolates. What it refused is remembered here until the wait is
+//! over: a flood makes no hop and writes nothing. Guesses at API keys are counted in this isolate alone: the key's own
+//! actor judges each of them, and which ones were guesses is known afterwards.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use actors::addresses::{Count, Verdict};
 use actors::rate::{Allowance, Denied, Meter};
+use sha2::{Digest, Sha256};
 
-use super::admin_key::AdminKey;
 use super::error::ApiError;
 use super::inbound::Inbound;
+use crate::platform::address_stub;
+use crate::platform::tenant_stub::Origin;
 
 /// Addresses remembered at one time, some hundred and fifty bytes each: three megabytes.
 const ADDRESSES_MAX: usize = 16_384;
 const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 86_400_000;
 /// Wrong admin keys that one address may try in a minute. A right one is never refused.
 const ADMIN_FAILURES: Allowance = Allowance { limit: 10, window_ms: MINUTE_MS, burst: 10 };
-
-/// The name of that budget.
-pub const ADMIN_FAILURES_POLICY: &str = "admin-failures";
 
 /// API keys that are none of ours which one address may try in a minute.
 const KEY_GUESSES: Allowance = Allowance { limit: 30, window_ms: MINUTE_MS, burst: 15 };
@@ -28,6 +30,7 @@ const KEY_GUESSES: Allowance = Allowance { limit: 30, window_ms: MINUTE_MS, burs
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum What {
     GuestToken,
+    GuestOfAll,
     Exchange,
     AdminFailure,
     KeyGuess,
@@ -37,14 +40,15 @@ impl What {
     const fn policy(self) -> &'static str {
         match self {
             Self::GuestToken => "guest-tokens",
+            Self::GuestOfAll => "guest-tokens-of-all",
             Self::Exchange => "exchanges",
-            Self::AdminFailure => ADMIN_FAILURES_POLICY,
+            Self::AdminFailure => "admin-failures",
             Self::KeyGuess => "api-key-failures",
         }
     }
 }
 
-/// Meters, and the order in which they were last used.
+/// What is remembered of addresses, and the order in which it was last used.
 #[derive(Default)]
 struct Memory {
     meters: HashMap<(What, Address), Counted>,
@@ -55,6 +59,8 @@ struct Memory {
 #[derive(Default)]
 struct Counted {
     meter: Meter,
+    /// Until then the address's actor refuses; zero when it did not.
+    refused_until_ms: i64,
     turn: u64,
 }
 
@@ -68,6 +74,8 @@ thread_local! {
 pub enum Address {
     Known(IpAddr),
     Unknown,
+    /// All addresses together.
+    Any,
 }
 
 impl Address {
@@ -76,7 +84,7 @@ impl Address {
         inbound.header("cf-connecting-ip").map_or(Self::Unknown, |text| Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         match text.trim().parse() {
             Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
                 Some(mapped) => Self::Known(IpAddr::V4(mapped)),
@@ -89,43 +97,98 @@ impl Address {
             Err(_) => Self::Unknown,
         }
     }
+
+    /// The name of the actor that counts for it: a digest.
+    fn actor_name(self) -> String {
+        let name = match self {
+            Self::Known(address) => format!("address:{address}"),
+            Self::Unknown => "unknown".to_owned(),
+            Self::Any => "any".to_owned(),
+        };
+        format!("v1-{:x}", Sha256::digest(name))
+    }
 }
 
 /// Counts a guest token; `per_minute` of zero is no limit.
 ///
 /// # Errors
-/// `RateLimited`.
-pub fn guest_token(address: Address, per_minute: i64, now_ms: i64) -> Result<(), ApiError> {
-    up_to(What::GuestToken, address, per_minute, now_ms)
+/// `RateLimited`; `Unavailable` when nobody could count.
+pub async fn guest_token(
+    origin: Origin<'_>,
+    address: Address,
+    per_minute: i64,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    up_to(origin, (What::GuestToken, address), per_minute, MINUTE_MS, now_ms).await
+}
+
+/// Counts a guest token among those of all addresses: each is worth a grant. `per_day` of zero is no limit.
+///
+/// # Errors
+/// As [`guest_token`].
+pub async fn guest_of_all(origin: Origin<'_>, per_day: i64, now_ms: i64) -> Result<(), ApiError> {
+    up_to(origin, (What::GuestOfAll, Address::Any), per_day, DAY_MS, now_ms).await
 }
 
 /// Counts an exchange of an ID token, good or not: each may cost a look at its issuer's keys, two signatures, or both.
 ///
 /// # Errors
-/// `RateLimited`.
-pub fn exchange(address: Address, per_minute: i64, now_ms: i64) -> Result<(), ApiError> {
-    up_to(What::Exchange, address, per_minute, now_ms)
+/// As [`guest_token`].
+pub async fn exchange(
+    origin: Origin<'_>,
+    address: Address,
+    per_minute: i64,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    up_to(origin, (What::Exchange, address), per_minute, MINUTE_MS, now_ms).await
 }
 
-/// Half of them at once, the rest over the minute; zero is no limit.
-fn up_to(what: What, address: Address, per_minute: i64, now_ms: i64) -> Result<(), ApiError> {
-    if per_minute == 0 {
+/// Half of them at once, the rest over the window; zero is no limit.
+async fn up_to(
+    origin: Origin<'_>,
+    key: (What, Address),
+    limit: i64,
+    window_ms: i64,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    if limit == 0 {
         return Ok(());
     }
-    let burst = per_minute.div_euclid(2).max(1);
-    let allowance = Allowance { limit: per_minute, window_ms: MINUTE_MS, burst };
-    MEMORY.with_borrow_mut(|memory| memory.count(what, address, allowance, now_ms))
+    count(origin, key, Allowance { limit, window_ms, burst: limit.div_euclid(2).max(1) }, now_ms).await
 }
 
-/// Counts a wrong admin key: what it is from the eleventh within a minute on.
-pub fn admin_failure(address: Address, now_ms: i64) -> AdminKey {
-    let counted =
-        MEMORY.with_borrow_mut(|memory| memory.count(What::AdminFailure, address, ADMIN_FAILURES, now_ms));
-    match counted {
-        Err(ApiError::RateLimited { limit, window_ms, retry_after_ms, .. }) => {
-            AdminKey::TooOften { limit, window_ms, retry_after_ms }
+/// Has the address's actor count, unless it is known to refuse.
+async fn count(
+    origin: Origin<'_>,
+    (what, address): (What, Address),
+    allowance: Allowance,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    if let Some(wait_ms) = MEMORY.with_borrow(|memory| memory.wait_ms((what, address), now_ms)) {
+        return Err(refused(what, allowance, wait_ms));
+    }
+    let asked = Count { what: what.policy().to_owned(), allowance };
+    match address_stub::count(origin, &address.actor_name(), &asked).await {
+        Ok(Verdict::Counted) => Ok(()),
+        Ok(Verdict::Refused { retry_after_ms }) => {
+            let until_ms = now_ms.saturating_add(retry_after_ms);
+            MEMORY.with_borrow_mut(|memory| memory.used((what, address)).refused_until_ms = until_ms);
+            Err(refused(what, allowance, retry_after_ms))
         }
-        _ => AdminKey::Invalid,
+        Err(_logged) => Err(ApiError::Unavailable),
+    }
+}
+
+fn refused(what: What, Allowance { limit, window_ms, .. }: Allowance, retry_after_ms: i64) -> ApiError {
+    let policy = what.policy().to_owned();
+    ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 }
+}
+
+/// Counts a wrong admin key, and says what it is told: from the eleventh within a minute on, to wait.
+pub async fn admin_failure(origin: Origin<'_>, address: Address, now_ms: i64) -> ApiError {
+    match count(origin, (What::AdminFailure, address), ADMIN_FAILURES, now_ms).await {
+        Err(refusal @ ApiError::RateLimited { .. }) => refusal,
+        _ => ApiError::Unauthorized,
     }
 }
 
@@ -160,9 +223,13 @@ impl Memory {
             Err(Denied::After(wait_ms)) => wait_ms,
             Err(Denied::Never) => allowance.window_ms,
         };
-        let Allowance { limit, window_ms, .. } = allowance;
-        let policy = what.policy().to_owned();
-        Err(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 })
+        Err(refused(what, allowance, retry_after_ms))
+    }
+
+    /// How long the address's actor goes on refusing, as it said.
+    fn wait_ms(&self, key: (What, Address), now_ms: i64) -> Option<i64> {
+        let until_ms = self.meters.get(&key)?.refused_until_ms;
+        Some(until_ms.saturating_sub(now_ms)).filter(|wait_ms| *wait_ms > 0)
     }
 
     /// The meter of that key, from now on the one used last. A flood from ever new addresses must not grow this, so
@@ -188,7 +255,7 @@ mod tests {
 
     const NOW_MS: i64 = 1_000_000;
 
-    fn refused(result: Result<(), ApiError>) -> Option<i64> {
+    fn wait_of(result: Result<(), ApiError>) -> Option<i64> {
         match result {
             Ok(()) => None,
             Err(ApiError::RateLimited { retry_after_ms, .. }) => Some(retry_after_ms),
@@ -202,13 +269,13 @@ mod tests {
         let mut memory = Memory::default();
         let mut try_it = |what, address, at_ms| memory.count(what, address, ADMIN_FAILURES, at_ms);
         for _ in 0..10 {
-            assert_eq!(refused(try_it(What::AdminFailure, one, NOW_MS)), None);
+            assert_eq!(wait_of(try_it(What::AdminFailure, one, NOW_MS)), None);
         }
-        let wait_ms = refused(try_it(What::AdminFailure, one, NOW_MS)).unwrap();
+        let wait_ms = wait_of(try_it(What::AdminFailure, one, NOW_MS)).unwrap();
         assert!(wait_ms > 0 && wait_ms <= MINUTE_MS, "{wait_ms}");
-        assert_eq!(refused(try_it(What::AdminFailure, two, NOW_MS)), None);
-        assert_eq!(refused(try_it(What::GuestToken, one, NOW_MS)), None);
-        assert_eq!(refused(try_it(What::AdminFailure, one, NOW_MS + wait_ms)), None, "the wait was true");
+        assert_eq!(wait_of(try_it(What::AdminFailure, two, NOW_MS)), None);
+        assert_eq!(wait_of(try_it(What::GuestToken, one, NOW_MS)), None);
+        assert_eq!(wait_of(try_it(What::AdminFailure, one, NOW_MS + wait_ms)), None, "the wait was true");
     }
 
     #[test]
@@ -219,6 +286,27 @@ mod tests {
         assert_eq!(Address::parse("not an address"), Address::Unknown);
     }
 
+    #[test]
+    fn what_an_actor_refused_is_remembered_until_its_wait_is_over() {
+        let (one, two) = (Address::parse("192.0.2.1"), Address::parse("192.0.2.2"));
+        let mut memory = Memory::default();
+        memory.used((What::GuestToken, one)).refused_until_ms = NOW_MS + 5_000;
+        assert_eq!(memory.wait_ms((What::GuestToken, one), NOW_MS + 1_000), Some(4_000));
+        assert_eq!(memory.wait_ms((What::GuestToken, one), NOW_MS + 5_000), None);
+        assert_eq!(memory.wait_ms((What::Exchange, one), NOW_MS), None);
+        assert_eq!(memory.wait_ms((What::GuestToken, two), NOW_MS), None);
+        assert_eq!(memory.meters.len(), 1, "to look is not to remember");
+    }
+
+    #[test]
+    fn every_address_has_an_actor_of_its_own() {
+        let names =
+            ["192.0.2.1", "192.0.2.2", "2001:db8::1", "?"].map(|text| Address::parse(text).actor_name());
+        let names: std::collections::HashSet<_> =
+            names.into_iter().chain([Address::Any.actor_name()]).collect();
+        assert_eq!(names.len(), 5);
+    }
+
     fn nth(n: usize) -> Address {
         Address::Known(IpAddr::V4(u32::try_from(n).unwrap().into()))
     }
@@ -226,7 +314,7 @@ mod tests {
     #[test]
     fn the_memory_is_bounded_and_forgets_the_quietest_alone() {
         let mut memory = Memory::default();
-        let mut count = |address| refused(memory.count(What::GuestToken, address, ADMIN_FAILURES, NOW_MS));
+        let mut count = |address| wait_of(memory.count(What::GuestToken, address, ADMIN_FAILURES, NOW_MS));
         for _ in 0..10 {
             assert_eq!(count(nth(0)), None);
             assert_eq!(count(nth(1)), None);

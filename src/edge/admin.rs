@@ -27,6 +27,7 @@ const VARS: &[&str] = &[
     "CREDIT_PER_1K",
     "MODEL_PRICES",
     "GUEST_TOKENS_PER_MINUTE",
+    "GUEST_TOKENS_PER_DAY",
     "EXCHANGES_PER_MINUTE",
     "TRUSTED_ISSUERS",
     "TURNSTILE_HOSTNAMES",
@@ -57,7 +58,7 @@ const SECRETS: &[&str] = &[
     "LOCAL_API_KEY",
     "CARTESIA_API_KEY",
 ];
-const BINDINGS: &[&str] = &["TENANT", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
+const BINDINGS: &[&str] = &["TENANT", "ADDRESS", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
 
 /// `/api/admin/ping`.
 pub fn ping(context: &Context) -> Result<Reply, ApiError> {

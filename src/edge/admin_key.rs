@@ -3,48 +3,68 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::address_limits;
-use super::error::ApiError;
+/// Which of the two keys that may live at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// `ADMIN_API_KEY`.
+    First,
+    /// `ADMIN_API_KEY_NEXT`.
+    Second,
+}
+
+impl Slot {
+    /// As log lines have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Second => "second",
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdminKey {
     /// No admin header was sent.
     Absent,
-    Valid,
+    Valid(Slot),
     /// Wrong, blank, or two headers that disagree.
     Invalid,
-    /// The same, from an address that tried too often.
-    TooOften {
-        limit: i64,
-        window_ms: i64,
-        retry_after_ms: i64,
-    },
 }
 
 impl AdminKey {
-    /// What a request with such a key is told, whatever else it asks; `None` where nothing speaks against it.
-    pub fn refusal(self) -> Option<ApiError> {
+    /// Which key it is, of one that is good.
+    pub const fn slot(self) -> Option<Slot> {
         match self {
-            Self::Absent | Self::Valid => None,
-            Self::Invalid => Some(ApiError::Unauthorized),
-            Self::TooOften { limit, window_ms, retry_after_ms } => {
-                let policy = address_limits::ADMIN_FAILURES_POLICY.to_owned();
-                Some(ApiError::RateLimited { policy, limit, window_ms, retry_after_ms, remaining: 0 })
-            }
+            Self::Valid(slot) => Some(slot),
+            _ => None,
         }
+    }
+
+    pub const fn is_valid(self) -> bool {
+        self.slot().is_some()
     }
 }
 
-/// Judges `X-Admin-Key` and `X-Admin-Token`, which mean the same.
-pub fn judge(key: Option<&str>, token: Option<&str>, live: &[[u8; 32]]) -> AdminKey {
+/// Judges `X-Admin-Key` and `X-Admin-Token`, which mean the same, by the digests of the keys that are set.
+pub fn judge(
+    key: Option<&str>,
+    token: Option<&str>,
+    first: Option<&[u8; 32]>,
+    second: Option<&[u8; 32]>,
+) -> AdminKey {
     let given = match (key, token) {
         (None, None) => return AdminKey::Absent,
         (Some(key), Some(token)) if key != token => return AdminKey::Invalid,
         (Some(given), _) | (None, Some(given)) => given,
     };
     let digest: [u8; 32] = Sha256::digest(given.trim()).into();
-    let matched = live.iter().fold(subtle::Choice::from(0), |matched, known| matched | known.ct_eq(&digest));
-    if bool::from(matched) { AdminKey::Valid } else { AdminKey::Invalid }
+    let is = |known: Option<&[u8; 32]>| known.is_some_and(|known| bool::from(known.ct_eq(&digest)));
+    // Both are compared, whatever the first comparison says.
+    match (is(first), is(second)) {
+        (true, _) => AdminKey::Valid(Slot::First),
+        (false, true) => AdminKey::Valid(Slot::Second),
+        (false, false) => AdminKey::Invalid,
+    }
 }
 
 #[cfg(test)]
@@ -54,13 +74,16 @@ mod tests {
     #[test]
     fn only_a_live_key_opens() {
         let (one, two) = ("a".repeat(32), "b".repeat(32));
-        let live = [Sha256::digest(&one).into(), Sha256::digest(&two).into()];
-        assert_eq!(judge(None, None, &live), AdminKey::Absent);
-        assert_eq!(judge(Some(&one), None, &live), AdminKey::Valid);
-        assert_eq!(judge(None, Some(&two), &live), AdminKey::Valid);
-        assert_eq!(judge(Some(&one), Some(&one), &live), AdminKey::Valid);
-        assert_eq!(judge(Some(&one), Some(&two), &live), AdminKey::Invalid, "the two disagree");
-        assert_eq!(judge(Some(""), None, &live), AdminKey::Invalid);
-        assert_eq!(judge(Some(""), None, &[]), AdminKey::Invalid, "no key configured opens nothing");
+        let digest = |key: &str| -> [u8; 32] { Sha256::digest(key).into() };
+        let (first, second) = (digest(&one), digest(&two));
+        let judged = |key, token| judge(key, token, Some(&first), Some(&second));
+        assert_eq!(judged(None, None), AdminKey::Absent);
+        assert_eq!(judged(Some(&one), None), AdminKey::Valid(Slot::First));
+        assert_eq!(judged(None, Some(&two)), AdminKey::Valid(Slot::Second));
+        assert_eq!(judge(Some(&two), None, None, Some(&second)), AdminKey::Valid(Slot::Second));
+        assert_eq!(judged(Some(&one), Some(&one)), AdminKey::Valid(Slot::First));
+        assert_eq!(judged(Some(&one), Some(&two)), AdminKey::Invalid, "the two disagree");
+        assert_eq!(judged(Some(""), None), AdminKey::Invalid);
+        assert_eq!(judge(Some(""), None, None, None), AdminKey::Invalid, "no key configured opens nothing");
     }
 }

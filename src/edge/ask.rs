@@ -23,7 +23,7 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     // Before the body is read: a flood that is refused anyway should cost as little as it can.
     meter::refused_before(context, &caller)?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
-    let mut idempotency = context.idempotency(&bytes)?;
+    let mut idempotency = context.idempotency(&caller, &bytes)?;
     let mut question = question::parse(context, &bytes)?;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
@@ -31,7 +31,7 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let asked = idempotency.as_ref().map_or_else(|| context.digest(&bytes), |key| key.body_hash.clone());
     // The tier is a header, and no part of the body; but another tier is another question.
     let asked = offer.tier.as_ref().map_or_else(|| asked.clone(), |tier| format!("{asked}/{tier}"));
-    let fingerprint = idempotency.is_none().then(|| asked.clone());
+    let fingerprint = idempotency.is_none().then(|| format!("{}:{asked}", caller.scope()));
     if let Some(key) = &mut idempotency {
         key.body_hash = asked;
     }

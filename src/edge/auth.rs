@@ -3,11 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::address_limits::Address;
-use super::admin_key::AdminKey;
 use super::context::Context;
 use super::error::ApiError;
-use super::identity::{self, Caller};
 use super::limits::{JSON_BODY_BYTES_MAX, USER_TOKEN_TTL_S_MAX};
 use super::reply::Reply;
 use super::{address_limits, cookie, json_body, jwks, tokens, turnstile};
@@ -26,10 +23,13 @@ struct GuestBody {
 /// `POST /auth/guest` `{turnstile_token?, cookie?}` → `{token, exp}`, or with `cookie` the token as one.
 pub async fn guest(context: &Context) -> Result<Reply, ApiError> {
     let config = &context.config;
-    address_limits::guest_token(Address::of(&context.inbound), config.guest_tokens_per_minute, now_ms())?;
+    let origin = context.origin();
+    address_limits::guest_token(origin, context.address(), config.guest_tokens_per_minute, now_ms()).await?;
     let body = guest_body(context).await?;
     let as_cookie = cookie::wanted(context, body.cookie.as_ref())?;
     turnstile::check(context, body.turnstile_token.or(body.widget)).await?;
+    // What is left for all guests is only taken by who would be given a token.
+    address_limits::guest_of_all(origin, config.guest_tokens_per_day, now_ms()).await?;
     let (token, exp) = tokens::mint_guest(&context.config).await?;
     Ok(cookie::hand_over(context, &token, exp, None, as_cookie))
 }
@@ -62,13 +62,11 @@ pub async fn user_token(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let body: TokenBody = json_body::parse(&bytes)?;
-    let email = match body.email.as_ref() {
-        None | Some(Value::Null) => return Err(ApiError::MissingEmail),
-        Some(Value::String(email)) if email.trim().is_empty() => return Err(ApiError::MissingEmail),
-        // A guest is nobody whom a backend could have signed in.
-        Some(Value::String(email)) => identity::named(email, AdminKey::Absent)?,
-        Some(_) => return Err(ApiError::InvalidEmail),
-    };
+    let user = context.named_by_operator(body.email.as_ref())?;
+    if user.tenant.is_guest() {
+        // Nobody whom a backend could have signed in.
+        return Err(ApiError::InvalidEmail);
+    }
     let expected = "whole seconds from 60 to 604800";
     let ttl_s = match body.ttl_s.filter(|ttl| !ttl.is_null()) {
         None => context.config.token_ttl_s,
@@ -77,16 +75,17 @@ pub async fn user_token(context: &Context) -> Result<Reply, ApiError> {
             .filter(|ttl| (TOKEN_TTL_S_MIN..=USER_TOKEN_TTL_S_MAX).contains(ttl))
             .ok_or(ApiError::InvalidField { field: "ttl_s", expected })?,
     };
-    let user = Caller::named_by_operator(email);
-    context.acts_for(&user);
     let email = user.tenant.label();
     let (token, exp) = tokens::mint_user(&context.config, email, ttl_s).await?;
     Ok(Reply::json(200, &json!({ "token": token, "exp": exp, "email": email })))
 }
 
 /// `GET /.well-known/jwks.json`: public members only. The one JSON reply that may be cached.
+///
+/// # Errors
+/// `Unavailable` when it is not known which keys are published beside our own.
 pub async fn jwks(context: &Context) -> Result<Reply, ApiError> {
-    let keys = jwks::served(&context.env, &context.config).await;
+    let keys = jwks::served(&context.env, &context.config, &context.request_id).await?;
     let mut reply = Reply::json(200, &keys);
     reply.headers.retain(|(name, _)| *name != "cache-control");
     Ok(reply.with("cache-control", "public, max-age=300"))

@@ -4,19 +4,23 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use actors::tenant::{Command, Idempotency, Reply as ActorReply, Standing};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-use super::address_limits::{self, Address};
-use super::admin_key::{self, AdminKey};
+use super::address_limits::Address;
+use super::admin_key::{self, AdminKey, Slot};
 use super::cookie::{self, Found};
+use super::credentials::{self, Liveness};
 use super::error::ApiError;
 use super::identity::{self, Caller, Evidence, Proof};
 use super::inbound::Inbound;
+use super::jwt::Claims;
+use super::known_keys::Holder;
 use super::{api_key, cors, idempotency_key, jwt, known_keys, tokens};
 use crate::platform::config::Config;
-use crate::platform::{log, now_ms, tenant_stub};
+use crate::platform::{log, tenant_stub};
 
 pub struct Context {
     pub env: Env,
@@ -28,20 +32,46 @@ pub struct Context {
     /// The runtime's handle on this event, for work that outlives the reply.
     pub event: JsValue,
     admin: OnceCell<AdminKey>,
+    presented: OnceCell<Presented>,
     asserted: Cell<bool>,
-    acting: OnceCell<Acting>,
-    /// When the token ends that said who calls.
-    token_ends_at_ms: Cell<Option<i64>>,
+    operates: Cell<bool>,
+    /// The name of the tenant's actor.
+    acts_for: OnceCell<String>,
     standing: RefCell<Option<Standing>>,
 }
 
-/// For whom a request acted, as its log line says it.
-#[derive(Debug, Clone)]
+/// Who acted in a request, and for whom, as its log line says it.
+#[derive(Debug, Clone, Default)]
 pub struct Acting {
-    /// The name of the tenant's actor, a digest.
-    pub actor: String,
-    /// An operator acted for the tenant.
+    /// What the log calls the tenant.
+    pub tenant: Option<String>,
+    /// An operator acted, for a tenant or for none.
     pub operator: bool,
+    /// Which operator's key came along.
+    pub admin_key: Option<&'static str>,
+}
+
+/// The token or API key that a request presents, found good.
+pub enum Presented {
+    Nothing,
+    Token(Claims),
+    Key(Holder),
+}
+
+impl Presented {
+    const fn claims(&self) -> Option<&Claims> {
+        match self {
+            Self::Token(claims) => Some(claims),
+            _ => None,
+        }
+    }
+
+    const fn holder(&self) -> Option<&Holder> {
+        match self {
+            Self::Key(holder) => Some(holder),
+            _ => None,
+        }
+    }
 }
 
 impl Context {
@@ -53,8 +83,6 @@ impl Context {
         route: &'static str,
         event: JsValue,
     ) -> Self {
-        let (admin, asserted, acting) = (OnceCell::new(), Cell::new(false), OnceCell::new());
-        let (standing, token_ends_at_ms) = (RefCell::default(), Cell::default());
         Self {
             env,
             config,
@@ -62,11 +90,12 @@ impl Context {
             request_id,
             route,
             event,
-            admin,
-            asserted,
-            acting,
-            token_ends_at_ms,
-            standing,
+            admin: OnceCell::new(),
+            presented: OnceCell::new(),
+            asserted: Cell::new(false),
+            operates: Cell::new(false),
+            acts_for: OnceCell::new(),
+            standing: RefCell::default(),
         }
     }
 
@@ -75,25 +104,38 @@ impl Context {
         tenant_stub::Origin { env: &self.env, request_id: &self.request_id }
     }
 
+    /// Where the request comes from.
+    pub fn address(&self) -> Address {
+        Address::of(&self.inbound)
+    }
+
     /// Notes for whom the request acts, for its log line.
-    pub fn acts_for(&self, caller: &Caller) {
-        let operator = caller.proof == Proof::Admin;
-        self.acting.get_or_init(|| Acting { actor: tenant_stub::name_of(&caller.tenant), operator });
+    fn acts_for(&self, caller: &Caller) {
+        if caller.proof == Proof::Admin {
+            self.operates.set(true);
+        }
+        self.acts_for.get_or_init(|| tenant_stub::name_of(&caller.tenant));
     }
 
     /// Notes the actor of a request whose tenant only that actor knows.
     pub fn acts_for_actor(&self, actor: String) {
-        self.acting.get_or_init(|| Acting { actor, operator: false });
+        self.acts_for.get_or_init(|| actor);
     }
 
-    /// When the token ends that said who calls; `None` where no token did.
-    pub const fn token_ends_at_ms(&self) -> Option<i64> {
-        self.token_ends_at_ms.get()
+    /// When the token ends that the caller was found by; `None` where no token did that.
+    pub fn token_ends_at_ms(&self) -> Option<i64> {
+        let claims = self.presented.get().and_then(Presented::claims);
+        claims.and_then(|claims| claims.exp).map(|ends_s| ends_s.saturating_mul(1_000))
     }
 
-    /// For whom it acted, once that is known.
-    pub fn acting(&self) -> Option<Acting> {
-        self.acting.get().cloned()
+    /// Who acted, and for whom, as far as that is known.
+    pub fn acting(&self) -> Acting {
+        Acting {
+            tenant: self.acts_for.get().and_then(|actor| self.config.log_names.name(actor)),
+            operator: self.operates.get(),
+            // Where it was not judged, it was not read.
+            admin_key: self.admin.get().and_then(|judged| judged.slot()).map(Slot::name),
+        }
     }
 
     /// Sends a metered command, and remembers where the tenant stands for the reply's headers.
@@ -120,54 +162,81 @@ impl Context {
         *self.admin.get_or_init(|| {
             let key = self.inbound.header("x-admin-key");
             let token = self.inbound.header("x-admin-token");
-            let judged = admin_key::judge(key.as_deref(), token.as_deref(), &self.config.admin_key_digests);
-            if judged != AdminKey::Invalid {
-                return judged;
-            }
-            address_limits::admin_failure(Address::of(&self.inbound), now_ms())
+            let (first, second) = (self.config.admin_key.as_ref(), self.config.admin_key_next.as_ref());
+            admin_key::judge(key.as_deref(), token.as_deref(), first, second)
         })
     }
 
     /// # Errors
     /// `Unauthorized` unless the operator's key is there and valid.
     pub fn require_admin(&self) -> Result<(), ApiError> {
-        match self.admin_key() {
-            AdminKey::Valid => Ok(()),
-            other => Err(other.refusal().unwrap_or(ApiError::Unauthorized)),
+        if !self.admin_key().is_valid() {
+            return Err(ApiError::Unauthorized);
         }
+        self.operates.set(true);
+        Ok(())
     }
 
-    /// Who is calling.
+    /// The token or API key that came along, found good; judged once.
+    ///
+    /// # Errors
+    /// `TokenInvalid`, `OriginForbidden`, `RateLimited`, `Unavailable`.
+    pub async fn presented(&self, liveness: Liveness) -> Result<&Presented, ApiError> {
+        if let Some(presented) = self.presented.get() {
+            return Ok(presented);
+        }
+        let presented = match self.token()? {
+            Some(token) if api_key::is_meant(&token) => {
+                Presented::Key(credentials::holder(self, &token, liveness).await?)
+            }
+            Some(token) => {
+                let verified = tokens::verify(&self.env, &self.config, &token).await;
+                Presented::Token(verified.map_err(|_| ApiError::TokenInvalid)?)
+            }
+            None => Presented::Nothing,
+        };
+        Ok(self.presented.get_or_init(|| presented))
+    }
+
+    /// Who is calling, by credentials that [`credentials::judge`] found good.
     ///
     /// # Errors
     /// `MissingEmail` when nothing is said at all; otherwise as [`identity::resolve`].
     pub async fn caller(&self) -> Result<Caller, ApiError> {
-        let (claims, holder) = match self.token()? {
-            Some(token) if api_key::is_meant(&token) => {
-                let address = Address::of(&self.inbound);
-                (None, Some(known_keys::holder(self.origin(), &token, address, now_ms()).await?))
-            }
-            Some(token) => {
-                let verified = tokens::verify(&self.env, &self.config, &token).await;
-                (Some(verified.map_err(|_| ApiError::TokenInvalid)?), None)
-            }
-            None => (None, None),
-        };
-        let query_email = self.inbound.query.get("email");
-        let header_email = self.inbound.header_filled("x-user-email");
+        let presented = self.presented(Liveness::Now).await?;
+        let (query_email, header_email) = self.named();
         let evidence = Evidence {
             query_email: query_email.as_deref(),
             header_email: header_email.as_deref(),
-            claims: claims.as_ref(),
-            holder: holder.as_ref(),
+            claims: presented.claims(),
+            holder: presented.holder(),
         };
         let found = identity::resolve(&evidence, self.admin_key(), self.config.identity_mode)?;
         let caller = found.ok_or(ApiError::MissingEmail)?;
-        let ends_s = claims.as_ref().and_then(|claims| claims.exp);
-        self.token_ends_at_ms.set(ends_s.map(|ends_s| ends_s.saturating_mul(1_000)));
         self.asserted.set(caller.proof == Proof::Asserted);
         self.acts_for(&caller);
         Ok(caller)
+    }
+
+    /// The tenant that an operator names in a body. A query or a header beside it must name the same one.
+    ///
+    /// # Errors
+    /// `MissingEmail`, `InvalidEmail`, `IdentityMismatch`.
+    pub fn named_by_operator(&self, email: Option<&Value>) -> Result<Caller, ApiError> {
+        let (query_email, header_email) = self.named();
+        let beside = identity::claimed(query_email.as_deref(), header_email.as_deref(), self.admin_key())?;
+        let tenant = identity::named_in_body(email, self.admin_key())?;
+        if beside.is_some_and(|beside| beside != tenant) {
+            return Err(ApiError::IdentityMismatch);
+        }
+        let caller = Caller::named_by_operator(tenant);
+        self.acts_for(&caller);
+        Ok(caller)
+    }
+
+    /// The addresses in the query and in the header.
+    fn named(&self) -> (Option<String>, Option<String>) {
+        (self.inbound.query.get("email"), self.inbound.header_filled("x-user-email"))
     }
 
     /// The token or API key that came along; one that is not good is never passed over.
@@ -190,8 +259,9 @@ impl Context {
             self.require_our_page()?;
         }
         match found {
-            Found::Token(token) => Ok(Some(token)),
-            Found::None | Found::Ambiguous => Err(ApiError::TokenInvalid),
+            // A key for programs has no business in a browser.
+            Found::Token(token) if !api_key::is_meant(&token) => Ok(Some(token)),
+            Found::Token(_) | Found::None | Found::Ambiguous => Err(ApiError::TokenInvalid),
         }
     }
 
@@ -215,27 +285,16 @@ impl Context {
         if ours { Ok(()) } else { Err(ApiError::OriginForbidden) }
     }
 
-    /// The key a client gave this request, with the digest of what it asked.
+    /// The key that the request was given, with the digest of what it asks. What an operator does for a tenant has a
+    /// scope of its own: its keys and the tenant's never meet.
     ///
     /// # Errors
     /// `InvalidIdempotencyKey`.
-    pub fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
-        self.scoped_idempotency("tenant", body)
-    }
-
-    /// The same for what an operator does to a tenant: its keys and the tenant's own never meet.
-    ///
-    /// # Errors
-    /// `InvalidIdempotencyKey`.
-    pub fn operator_idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
-        self.scoped_idempotency("operator", body)
-    }
-
-    fn scoped_idempotency(&self, scope: &str, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
+    pub fn idempotency(&self, caller: &Caller, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
         let Some(key) = self.inbound.header("idempotency-key") else {
             return Ok(None);
         };
-        let key = idempotency_key::read(&key)?;
+        let (scope, key) = (caller.scope(), idempotency_key::read(&key)?);
         Ok(Some(Idempotency { key: format!("{scope}:{key}"), body_hash: self.digest(body) }))
     }
 

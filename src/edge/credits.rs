@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{Context, unexpected};
 use super::error::{ApiError, balance_fields};
-use super::identity::{self, Caller};
+use super::identity::Caller;
 use super::json_body;
 use super::limits::{JSON_BODY_BYTES_MAX, REASON_BYTES_MAX};
 use super::moment::{iso_time, moment_ms};
@@ -85,11 +85,9 @@ struct AdjustBody<'a> {
 pub async fn adjust(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
-    let idempotency = context.operator_idempotency(&bytes)?;
     let body: AdjustBody<'_> = json_body::parse(&bytes)?;
-    let tenant = identity::named_in_body(body.email.as_ref(), context.admin_key())?;
-    let caller = Caller::named_by_operator(tenant);
-    context.acts_for(&caller);
+    let caller = context.named_by_operator(body.email.as_ref())?;
+    let idempotency = context.idempotency(&caller, &bytes)?;
     let adjustment = match (amount(body.set)?, amount(body.delta)?) {
         (Some(_), Some(_)) => return Err(ApiError::SetAndDeltaConflict),
         (None, None) => return Err(ApiError::NothingToDo),

@@ -12,8 +12,8 @@ use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, cookie, cors, credits, events, exchange, health, keys, ledger, openapi,
-    tenant_limits, tickets, usage,
+    admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
+    openapi, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -29,20 +29,51 @@ pub async fn serve(request: Request, env: Env, event: JsValue, head: String) -> 
     } else {
         route(inbound, env, Rc::clone(&config), event, &request_id).await
     };
+    let served = Served { reply, route, acting };
+    finish(served, &Asked { method: &method, origin: origin.as_deref(), request_id, started_ms }, &config)
+}
+
+/// Answers a request whose work was lost with the memory it was in: as every other, with its CORS headers, its id and
+/// its line in the log. It began at `started_ms`.
+pub fn lost(request: Request, env: &Env, head: &str, started_ms: i64) -> Response {
+    let inbound = Inbound::new(request, head);
+    let request_id = request_id(&inbound);
+    let route = match routes::find(&inbound.method, &inbound.path) {
+        Match::Found(_, name) | Match::WrongMethod { route: name, .. } => name,
+        Match::Unknown => "unknown",
+    };
+    let reply = Reply::error(&ApiError::Unavailable, &request_id, ErrorForm::of(&inbound.path));
+    let origin = inbound.header("origin");
+    let asked = Asked { method: &inbound.method, origin: origin.as_deref(), request_id, started_ms };
+    finish(Served::unknown(reply, route), &asked, &config::get(env))
+}
+
+/// What of a request its reply and its log line need.
+struct Asked<'a> {
+    method: &'a str,
+    origin: Option<&'a str>,
+    request_id: String,
+    started_ms: i64,
+}
+
+/// The line in the log, and what every response carries.
+fn finish(served: Served, asked: &Asked<'_>, config: &config::Config) -> Response {
+    let Served { reply, route, acting } = served;
     log::request(&log::RequestLine {
         event: "request",
-        request_id: &request_id,
-        method: known_method(&method),
+        request_id: &asked.request_id,
+        method: known_method(asked.method),
         route,
         status: reply.status,
-        duration_ms: now_ms().saturating_sub(started_ms),
-        actor: acting.as_ref().map(|acting| acting.actor.as_str()),
-        operator: acting.as_ref().is_some_and(|acting| acting.operator),
+        duration_ms: now_ms().saturating_sub(asked.started_ms),
+        actor: acting.tenant.as_deref(),
+        operator: acting.operator,
+        admin_key: acting.admin_key,
         error: reply.error,
     });
-    let reply = cors::finish(reply, origin.as_deref(), &config.allowed_origins);
-    let mut reply = reply.with("x-request-id", request_id);
-    if method == "HEAD" {
+    let reply = cors::finish(reply, asked.origin, &config.allowed_origins);
+    let mut reply = reply.with("x-request-id", asked.request_id.clone());
+    if asked.method == "HEAD" {
         reply.body = Body::Empty;
     }
     reply.into_response()
@@ -52,13 +83,13 @@ pub async fn serve(request: Request, env: Env, event: JsValue, head: String) -> 
 struct Served {
     reply: Reply,
     route: &'static str,
-    acting: Option<Acting>,
+    acting: Acting,
 }
 
 impl Served {
     /// For no tenant that is known.
-    const fn unknown(reply: Reply, route: &'static str) -> Self {
-        Self { reply, route, acting: None }
+    fn unknown(reply: Reply, route: &'static str) -> Self {
+        Self { reply, route, acting: Acting::default() }
     }
 }
 
@@ -101,6 +132,7 @@ async fn route(
 }
 
 async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
+    credentials::judge(context, action).await?;
     match action {
         Action::GuestToken => auth::guest(context).await,
         Action::KeyCreate => keys::create(context).await,

@@ -1,6 +1,5 @@
 //! Every error a client can get: its stable code, its status, and the fields beside it. One enum, one place.
 
-use actors::rate::shown_limit;
 use actors::shared::{Micro, Period, Refusal};
 use serde_json::{Map, Value, json};
 
@@ -244,107 +243,6 @@ impl ApiError {
             Self::NotImplemented => 501,
             Self::AskFailed { .. } => 502,
             Self::Misconfigured | Self::Unavailable | Self::ActorQuarantined => 503,
-        }
-    }
-
-    /// A sentence for a person. The code is what programs read.
-    pub fn message(&self) -> String {
-        match self {
-            Self::NotFound => "there is nothing at this address".to_owned(),
-            Self::MethodNotAllowed { allow } => format!("this address takes {allow}"),
-            Self::NotImplemented => "this part of the API is not built yet".to_owned(),
-            Self::UriTooLong => "the address is too long".to_owned(),
-            Self::HeadersTooLarge { max_headers, max_bytes } => {
-                format!("there are more than {max_headers} headers, or they have more than {max_bytes} bytes")
-            }
-            Self::Misconfigured => {
-                "the service is misconfigured; /ready tells the operator what is wrong".to_owned()
-            }
-            Self::Unavailable => "the service could not do this now; nothing was lost, try again".to_owned(),
-            Self::MissingEmail => {
-                "no identity was given: send a token, or X-User-Email beside one".to_owned()
-            }
-            Self::InvalidEmail => "the e-mail address is not one this service accepts".to_owned(),
-            Self::TokenInvalid => "the token is not valid here".to_owned(),
-            Self::IdentityUnproven => "an address alone proves nothing: send a token for it".to_owned(),
-            Self::IdentityMismatch => "the identities given contradict each other".to_owned(),
-            Self::OriginForbidden => {
-                "only pages of an allowed origin set, clear and spend with a cookie, or open a socket"
-                    .to_owned()
-            }
-            Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`".to_owned(),
-            Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one".to_owned(),
-            Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens".to_owned(),
-            Self::EmailUnverified => "the issuer did not verify the token's e-mail address".to_owned(),
-            Self::EmailDomainForbidden => {
-                "this issuer is not trusted with addresses of that domain".to_owned()
-            }
-            Self::KeysForbidden => {
-                "guests have no API keys, and a key cannot keep keys: send a token of the tenant".to_owned()
-            }
-            Self::TooManyApiKeys { limit } => {
-                format!("{limit} API keys are live, which is the limit; revoke one")
-            }
-            Self::Unauthorized => "a valid X-Admin-Key is needed".to_owned(),
-            Self::SigningUnconfigured => {
-                "the service has no usable signing key; /ready tells which mistake it is".to_owned()
-            }
-            Self::TicketInvalid => "the ticket opens nothing here; get a new one".to_owned(),
-            Self::TooManyTickets { limit, .. } => {
-                format!("{limit} tickets wait for their sockets, which is the limit")
-            }
-            Self::TooManySockets { limit } => {
-                format!("{limit} sockets are open, which is the limit; close one")
-            }
-            Self::UpgradeRequired => "open this address as a WebSocket".to_owned(),
-            Self::InvalidJson => "the body is not JSON this service accepts".to_owned(),
-            Self::UnsupportedContentType => "send Content-Type: application/json".to_owned(),
-            Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
-            Self::InvalidField { field, expected } => format!("`{field}` must be {expected}"),
-            Self::MissingInput => "`input` is missing or empty".to_owned(),
-            Self::InvalidCursor => "the cursor was not made by this list".to_owned(),
-            Self::InvalidTime { parameter } => format!("`{parameter}` is not a time this service reads"),
-            Self::InvalidIdempotencyKey => "Idempotency-Key is 1 to 255 visible ASCII characters".to_owned(),
-            Self::SetAndDeltaConflict => "give `set` or `delta`, not both".to_owned(),
-            Self::NothingToDo => "give `set` or `delta`".to_owned(),
-            Self::InvalidAmount => "the amount is no number, too large, or makes the balance so".to_owned(),
-            Self::InsufficientCredits { .. } => "the balance does not cover this request".to_owned(),
-            Self::RateLimited { policy, limit, window_ms: 0, .. } => {
-                format!("the budget `{policy}` allows {limit} at one time")
-            }
-            Self::RateLimited { policy, limit, window_ms, .. } => {
-                let limit = shown_limit(policy, *limit);
-                format!("the budget `{policy}` allows {limit} in {} s", window_ms / 1_000)
-            }
-            Self::ExceedsBudget { policy, limit } => {
-                let limit = shown_limit(policy, *limit);
-                format!("this request alone is larger than `{policy}` ever allows at once, which is {limit}")
-            }
-            Self::CapReached { cap, limit, .. } => {
-                format!("the spending cap `{cap}` of {limit} credits does not cover this request")
-            }
-            Self::UnknownTier => "there is no such tier".to_owned(),
-            Self::TierNotAllowed { tier } => format!("the plan does not have the tier `{tier}`"),
-            Self::InvalidSetting { field, expected } => format!("`{field}`: {expected}"),
-            Self::TooManyGrants { limit } => {
-                format!("{limit} grants are live, which is the limit; let some be spent or expire")
-            }
-            Self::TooManyHolds { limit } => format!("{limit} requests are under way, which is the limit"),
-            Self::TooManyKeys { limit } => {
-                format!("{limit} idempotency keys were used in a day, which is the limit")
-            }
-            Self::IdempotencyConflict => "this Idempotency-Key was used with another request".to_owned(),
-            Self::IdempotencyInProgress => {
-                "the first request with this Idempotency-Key is still under way".to_owned()
-            }
-            Self::ChargedWithoutReply { charged, .. } => format!(
-                "the request with this Idempotency-Key was charged {charged} credits and no answer of it was kept; \
-                 ask again with another key"
-            ),
-            Self::ActorQuarantined => "this account is held for inspection; nothing is lost".to_owned(),
-            Self::AskFailed { .. } => "no provider answered; nothing was charged".to_owned(),
-            Self::AiRunFailed { .. } => "the AI binding did not answer".to_owned(),
-            Self::AiNotBound => "the binding AI is absent".to_owned(),
         }
     }
 

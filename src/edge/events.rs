@@ -5,9 +5,10 @@ use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Command, Opening};
 use actors::tickets::{self as rules, Purpose};
 
-use super::address_limits::{self, Address};
+use super::address_limits;
 use super::admin_key::AdminKey;
 use super::context::{Context, unexpected};
+use super::credentials::Liveness;
 use super::error::ApiError;
 use super::identity;
 use super::reply::Reply;
@@ -50,15 +51,20 @@ async fn by_ticket(
     origin: Option<String>,
     after: Option<String>,
 ) -> Result<web_sys::Response, ApiError> {
+    // What a program sends must be good too.
+    if context.inbound.header_filled("authorization").is_some() {
+        context.presented(Liveness::Now).await?;
+    }
     let Presented { actor, digest } = ticket;
     let claimed = claimed(context)?;
     let shown = rules::Presented { digest, purpose: Purpose::Events, origin };
     let opening = Opening { ticket: Some(shown), claimed, credential_ends_at_ms: None, after };
     // Each guess wakes an actor, so guesses are counted before they are made.
-    let address = Address::of(&context.inbound);
+    let address = context.address();
     address_limits::key_guess(address, now_ms())?;
     let command = Command::OpenSocket(Box::new(opening));
     let opened = tenant_stub::open_socket(context.origin(), &actor, (None, None), command).await;
+    // Right, or without a verdict: no guess.
     if !matches!(opened, Err(Refusal::UnknownTicket)) {
         address_limits::key_was_right(address, now_ms());
     }
@@ -82,6 +88,8 @@ fn claimed(context: &Context) -> Result<Option<TenantId>, ApiError> {
 }
 
 async fn by_credential(context: &Context, after: Option<String>) -> Result<web_sys::Response, ApiError> {
+    // The command carries the key that came along, so its actor says whether it is still live.
+    context.presented(Liveness::InCommands).await?;
     let caller = context.caller().await?;
     let credential_ends_at_ms = context.token_ends_at_ms();
     let opening = Opening { ticket: None, claimed: None, credential_ends_at_ms, after };

@@ -5,13 +5,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::address_limits::{self, Address};
 use super::context::Context;
 use super::error::ApiError;
+use super::issuer_keys::{self, NoKey};
 use super::jwt::{self, Claims, Rejected, Unverified};
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::reply::Reply;
-use super::{cookie, issuer_keys, json_body, tokens};
+use super::{address_limits, cookie, json_body, tokens};
 use crate::platform::config::TrustedIssuer;
 use crate::platform::{now_ms, web_crypto};
 
@@ -27,14 +27,14 @@ pub async fn exchange(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::ExchangeUnconfigured);
     }
     let per_minute = context.config.exchanges_per_minute;
-    address_limits::exchange(Address::of(&context.inbound), per_minute, now_ms())?;
+    address_limits::exchange(context.origin(), context.address(), per_minute, now_ms()).await?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let body: ExchangeBody = json_body::parse(&bytes)?;
     let expected = "the ID token, a text";
     let id_token = body.id_token.as_ref().and_then(Value::as_str);
     let id_token = id_token.ok_or(ApiError::InvalidField { field: "id_token", expected })?;
     let as_cookie = cookie::wanted(context, body.cookie.as_ref())?;
-    let (claims, trusted) = verified(context, id_token.trim()).await.map_err(|_| ApiError::TokenInvalid)?;
+    let (claims, trusted) = verified(context, id_token.trim()).await?;
     let address = claims.email.as_deref().filter(|_| is_true(claims.email_verified.as_ref()));
     let tenant = address.and_then(|address| actors::shared::TenantId::from_email(address).ok());
     let tenant = tenant.ok_or(ApiError::EmailUnverified)?;
@@ -46,15 +46,30 @@ pub async fn exchange(context: &Context) -> Result<Reply, ApiError> {
 }
 
 /// What a good token says, and who says it.
-async fn verified<'a>(context: &'a Context, id_token: &str) -> Result<(Claims, &'a TrustedIssuer), Rejected> {
+///
+/// # Errors
+/// `TokenInvalid`; `Unavailable` when its issuer cannot be asked for its keys: the token may be good.
+async fn verified<'a>(context: &'a Context, id_token: &str) -> Result<(Claims, &'a TrustedIssuer), ApiError> {
+    let (taken, trusted) = promising(context, id_token).map_err(|_| ApiError::TokenInvalid)?;
+    let key =
+        issuer_keys::verifying_key(trusted, &taken.kid, context.config.environment, &context.request_id)
+            .await;
+    let key = key.map_err(|missing| match missing {
+        NoKey::Unknown => ApiError::TokenInvalid,
+        NoKey::Unreachable => ApiError::Unavailable,
+    })?;
+    let good = web_crypto::verify(&key, taken.signed.as_bytes(), &taken.signature).await;
+    if good == Ok(true) { Ok((taken.claims, trusted)) } else { Err(ApiError::TokenInvalid) }
+}
+
+/// A token that is good if its signature is, and the issuer it names.
+fn promising<'a>(context: &'a Context, id_token: &str) -> Result<(Unverified, &'a TrustedIssuer), Rejected> {
     let taken = jwt::take_apart(id_token)?;
     let says = taken.claims.iss.as_deref().ok_or(Rejected)?;
     let trusted = context.config.trusted_issuers.iter().find(|trusted| trusted.issuer == says);
     let trusted = trusted.ok_or(Rejected)?;
     judge(&taken, trusted, now_ms() / 1_000)?;
-    let key = issuer_keys::verifying_key(trusted, &taken.kid, context.config.environment).await?;
-    let good = web_crypto::verify(&key, taken.signed.as_bytes(), &taken.signature).await;
-    if good == Ok(true) { Ok((taken.claims, trusted)) } else { Err(Rejected) }
+    Ok((taken, trusted))
 }
 
 /// Good now, and for one of our client ids. A token for several must name us as the party it was given to.

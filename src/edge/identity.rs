@@ -33,6 +33,14 @@ impl Caller {
     pub const fn named_by_operator(tenant: TenantId) -> Self {
         Self { tenant, proof: Proof::Admin, api_key: None }
     }
+
+    /// Within what its idempotency keys, and its questions, are told from others of the tenant.
+    pub const fn scope(&self) -> &'static str {
+        match self.proof {
+            Proof::Admin => "operator",
+            Proof::Token | Proof::Asserted => "tenant",
+        }
+    }
 }
 
 /// What a request says of its caller. A token that was present and not good never gets here.
@@ -54,22 +62,21 @@ pub fn resolve(
     admin: AdminKey,
     mode: IdentityMode,
 ) -> Result<Option<Caller>, ApiError> {
-    if let Some(refusal) = admin.refusal() {
-        return Err(refusal);
+    if admin == AdminKey::Invalid {
+        return Err(ApiError::Unauthorized);
     }
     let api_key = evidence.holder.map(|holder| holder.key.clone());
     let proven = match evidence.holder {
         Some(holder) => Some(holder.tenant.clone()),
         None => evidence.claims.map(tenant_of).transpose()?,
     };
-    let Some(claimed) = claimed(evidence, admin)? else {
+    let Some(claimed) = claimed(evidence.query_email, evidence.header_email, admin)? else {
         return Ok(proven.map(|tenant| Caller { tenant, proof: Proof::Token, api_key }));
     };
     let proof = match (&proven, admin, mode) {
-        (_, AdminKey::Valid, _) => Proof::Admin,
+        (_, AdminKey::Valid(_), _) => Proof::Admin,
         (Some(tenant), _, _) if *tenant == claimed => Proof::Token,
-        // A guest's token names no address, so in this mode it does not contradict one.
-        (None | Some(TenantId::Guest(_)), _, IdentityMode::Asserted) => Proof::Asserted,
+        (None, _, IdentityMode::Asserted) => Proof::Asserted,
         (Some(_), _, _) => return Err(ApiError::IdentityMismatch),
         (None, _, IdentityMode::Verified) => return Err(ApiError::IdentityUnproven),
     };
@@ -79,10 +86,17 @@ pub fn resolve(
 }
 
 /// The address that query and header agree on.
-fn claimed(evidence: &Evidence<'_>, admin: AdminKey) -> Result<Option<TenantId>, ApiError> {
+///
+/// # Errors
+/// `InvalidEmail`; `IdentityMismatch` when they do not.
+pub fn claimed(
+    query: Option<&str>,
+    header: Option<&str>,
+    admin: AdminKey,
+) -> Result<Option<TenantId>, ApiError> {
     let parse = |raw: &str| named(raw, admin);
-    let query = evidence.query_email.map(parse).transpose()?;
-    let header = evidence.header_email.map(parse).transpose()?;
+    let query = query.map(parse).transpose()?;
+    let header = header.map(parse).transpose()?;
     match (query, header) {
         (Some(query), Some(header)) if query != header => Err(ApiError::IdentityMismatch),
         (query, header) => Ok(query.or(header)),
@@ -94,7 +108,7 @@ const UUID_CHARS: usize = 36;
 
 /// A tenant by name. An operator may also name a guest, by the subject of its token.
 pub fn named(raw: &str, admin: AdminKey) -> Result<TenantId, ApiError> {
-    let guest = raw.trim().strip_prefix("guest:").filter(|_| admin == AdminKey::Valid);
+    let guest = raw.trim().strip_prefix("guest:").filter(|_| admin.is_valid());
     if let Some(id) = guest.filter(|id| id.len() == UUID_CHARS && uuid::Uuid::try_parse(id).is_ok()) {
         return Ok(TenantId::Guest(format!("guest:{}", id.to_ascii_lowercase())));
     }
@@ -127,6 +141,7 @@ fn tenant_of(claims: &Claims) -> Result<TenantId, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::admin_key::Slot;
     use super::*;
 
     fn user(email: &str) -> Claims {
@@ -211,12 +226,12 @@ mod tests {
         let asserted = Case { header: Some("dev@x.io"), mode: IdentityMode::Asserted, ..BARE };
         assert_eq!(run(&asserted), is("dev@x.io", Proof::Asserted));
         let beside_guest = Case { claims: Some(guest("guest:1")), ..asserted };
-        assert_eq!(run(&beside_guest), is("dev@x.io", Proof::Asserted));
+        assert_eq!(run(&beside_guest), Err(ApiError::IdentityMismatch), "a guest is somebody, too");
     }
 
     #[test]
     fn an_operator_acts_for_anybody_and_a_wrong_key_for_nobody() {
-        let operator = Case { header: Some("v@x.io"), admin: AdminKey::Valid, ..BARE };
+        let operator = Case { header: Some("v@x.io"), admin: AdminKey::Valid(Slot::First), ..BARE };
         assert_eq!(run(&operator), is("v@x.io", Proof::Admin));
         let named = "guest:7f0c1e0a-0000-4000-8000-000000000000";
         assert_eq!(run(&Case { header: Some(named), ..operator }), is(named, Proof::Admin));

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::jwks;
-use super::jwt::Rejected;
 use super::limits::{
-    ISSUER_KEYS_ASK_MS_MAX, ISSUER_KEYS_REFRESH_MS, ISSUER_KEYS_STALE_MS_MAX, ISSUER_KEYS_TTL_MS,
+    ISSUER_KEYS_ASK_MS_MAX, ISSUER_KEYS_REFRESH_MS, ISSUER_KEYS_RETRY_MS, ISSUER_KEYS_STALE_MS_MAX,
+    ISSUER_KEYS_TTL_MS,
 };
 use crate::platform::config::{Environment, TrustedIssuer, safe_url};
 use crate::platform::web_crypto::{self, CryptoKey};
@@ -30,6 +30,17 @@ struct Known<K> {
     missed_at: Option<i64>,
     /// Since when a request has been asking.
     asking_since: Option<i64>,
+    /// When it was last asked for nothing, and why.
+    failed: Option<(i64, NoKey)>,
+}
+
+/// Why there is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoKey {
+    /// The issuer has none of that id, or is not who it should be.
+    Unknown,
+    /// Nobody can tell: the issuer does not answer.
+    Unreachable,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -41,11 +52,20 @@ enum Look<K> {
     Ask,
     /// Somebody is asking.
     Wait,
+    /// It was asked for nothing a moment ago.
+    Failed(NoKey),
 }
 
 impl<K> Default for Known<K> {
     fn default() -> Self {
-        Self { keys: Vec::new(), asked_at: None, good_at: 0, missed_at: None, asking_since: None }
+        Self {
+            keys: Vec::new(),
+            asked_at: None,
+            good_at: 0,
+            missed_at: None,
+            asking_since: None,
+            failed: None,
+        }
     }
 }
 
@@ -57,6 +77,11 @@ impl<K: Clone> Known<K> {
         let found = found.filter(|_| usable);
         let asking = within(self.asking_since, ISSUER_KEYS_ASK_MS_MAX);
         let fresh = within(self.asked_at, ISSUER_KEYS_TTL_MS);
+        if let (None, Some((at, why)), false) = (&found, self.failed, asking)
+            && within(Some(at), ISSUER_KEYS_RETRY_MS)
+        {
+            return Look::Failed(why);
+        }
         match found {
             // The keys of before are good while newer ones are on their way, or cannot be had.
             Some(key) if fresh || asking => return Look::Found(key),
@@ -70,12 +95,20 @@ impl<K: Clone> Known<K> {
         Look::Ask
     }
 
-    /// What the issuer answered; `None` when it did not.
-    fn answered(&mut self, keys: Option<Vec<(String, K)>>, now: i64) {
+    /// What came of asking.
+    fn answered(&mut self, keys: Result<Vec<(String, K)>, NoKey>, now: i64) {
         self.asking_since = None;
-        if let Some(keys) = keys {
-            self.keys = keys;
-            self.good_at = now;
+        match keys {
+            Ok(keys) => {
+                self.keys = keys;
+                self.good_at = now;
+                self.failed = None;
+            }
+            // What was not answered was not looked at: it is asked again soon, for an id that is not known.
+            Err(why) => {
+                self.failed = Some((now, why));
+                self.missed_at = None;
+            }
         }
     }
 
@@ -97,46 +130,52 @@ fn with_known<T>(trusted: &TrustedIssuer, work: impl FnOnce(&mut Known<CryptoKey
 /// The issuer's key of that id.
 ///
 /// # Errors
-/// [`Rejected`] when it has none, or cannot be asked.
+/// [`NoKey`].
 pub async fn verifying_key(
     trusted: &TrustedIssuer,
     kid: &str,
     environment: Environment,
-) -> Result<CryptoKey, Rejected> {
+    request_id: &str,
+) -> Result<CryptoKey, NoKey> {
     loop {
         match with_known(trusted, |known| known.look(kid, now_ms())) {
             Look::Found(key) => return Ok(key),
-            Look::Rejected => return Err(Rejected),
+            Look::Rejected => return Err(NoKey::Unknown),
+            Look::Failed(why) => return Err(why),
             Look::Wait => timer::sleep(LOOK_INTERVAL_MS).await,
             Look::Ask => break,
         }
     }
     let keys = fetched(trusted, environment).await;
-    if keys.is_none() {
-        log::fault("issuer_keys_unreachable", &trusted.issuer);
+    let missing = keys.as_ref().err().copied().unwrap_or(NoKey::Unknown);
+    if keys.is_err() {
+        log::fault_of(request_id, "issuer_keys_unreachable", &trusted.issuer);
     }
     with_known(trusted, |known| {
         known.answered(keys, now_ms());
-        known.any(kid, now_ms()).ok_or(Rejected)
+        known.any(kid, now_ms()).ok_or(missing)
     })
 }
 
-async fn fetched(trusted: &TrustedIssuer, environment: Environment) -> Option<Vec<(String, CryptoKey)>> {
-    let document = http::get_json(&trusted.discovery).await.ok()?;
+async fn fetched(
+    trusted: &TrustedIssuer,
+    environment: Environment,
+) -> Result<Vec<(String, CryptoKey)>, NoKey> {
+    let document = http::get_json(&trusted.discovery).await.map_err(|_| NoKey::Unreachable)?;
     let says = |name: &str| document.get(name).and_then(Value::as_str);
     // A document of another issuer is a mistake of theirs, or somebody between.
     if says("issuer") != Some(trusted.issuer.as_str()) {
-        return None;
+        return Err(NoKey::Unknown);
     }
-    let address = safe_url(says("jwks_uri")?, environment)?;
-    let set = http::get_json(&address).await.ok()?;
+    let address = says("jwks_uri").and_then(|uri| safe_url(uri, environment)).ok_or(NoKey::Unknown)?;
+    let set = http::get_json(&address).await.map_err(|_| NoKey::Unreachable)?;
     let mut keys = Vec::new();
     for (kid, modulus, exponent) in jwks::rsa_keys(&set) {
         if let Ok(key) = web_crypto::import_public(&modulus, &exponent).await {
             keys.push((kid, key));
         }
     }
-    Some(keys)
+    Ok(keys)
 }
 
 #[cfg(test)]
@@ -148,7 +187,7 @@ mod tests {
     fn answered(kids: &[&str], now: i64) -> Known<String> {
         let mut known = Known::default();
         assert_eq!(known.look("any", now), Look::Ask);
-        known.answered(Some(keys(kids)), now);
+        known.answered(Ok(keys(kids)), now);
         known
     }
 
@@ -165,7 +204,7 @@ mod tests {
         let mut known = Known::default();
         assert_eq!(known.look("a", NOW), Look::Ask);
         assert_eq!(known.look("a", NOW + 1), Look::Wait);
-        known.answered(Some(keys(&["a"])), NOW + 2);
+        known.answered(Ok(keys(&["a"])), NOW + 2);
         assert_eq!(known.look("a", NOW + 3), found("a"));
         // Whoever asked may have gone away in the middle of it.
         assert_eq!(known.look("b", NOW + 4), Look::Ask);
@@ -177,7 +216,7 @@ mod tests {
     fn a_new_key_is_looked_for_at_once_and_forged_ids_only_now_and_then() {
         let mut known = answered(&["a"], NOW);
         assert_eq!(known.look("b", NOW + 1), Look::Ask, "the issuer may have changed its keys just now");
-        known.answered(Some(keys(&["a", "b"])), NOW + 2);
+        known.answered(Ok(keys(&["a", "b"])), NOW + 2);
         assert_eq!(known.look("b", NOW + 3), found("b"));
         for n in 0..20 {
             assert_eq!(known.look("forged", NOW + 3 + n), Look::Rejected);
@@ -191,20 +230,22 @@ mod tests {
         let later = NOW + ISSUER_KEYS_TTL_MS;
         assert_eq!(known.look("a", later), Look::Ask);
         assert_eq!(known.look("a", later + 1), found("a"), "others need not wait for newer ones");
-        known.answered(None, later + 2);
+        known.answered(Err(NoKey::Unreachable), later + 2);
         assert_eq!(known.any("a", later + 2), Some("a".to_owned()));
         assert_eq!(known.look("a", later + 3), found("a"));
         let stale = NOW + ISSUER_KEYS_STALE_MS_MAX;
         assert_eq!(known.look("a", stale), Look::Ask);
-        known.answered(None, stale + 1);
+        known.answered(Err(NoKey::Unreachable), stale + 1);
         assert_eq!(known.any("a", stale + 1), None);
         assert_eq!(
             known.look("a", stale + 2),
-            Look::Ask,
-            "a key that is not believed any more is looked for"
+            Look::Failed(NoKey::Unreachable),
+            "nobody can tell, and not for long"
         );
-        known.answered(None, stale + 3);
-        assert_eq!(known.look("a", stale + 4), Look::Rejected);
+        let again = stale + 1 + ISSUER_KEYS_RETRY_MS;
+        assert_eq!(known.look("a", again), Look::Ask, "a key that is not believed any more is looked for");
+        known.answered(Ok(keys(&["a"])), again + 1);
+        assert_eq!(known.look("a", again + 2), found("a"), "an outage leaves nothing behind");
     }
 
     #[test]
@@ -212,7 +253,7 @@ mod tests {
         let mut known = answered(&["a"], NOW);
         let later = NOW + ISSUER_KEYS_TTL_MS;
         assert_eq!(known.look("a", later), Look::Ask);
-        known.answered(Some(keys(&["b"])), later);
+        known.answered(Ok(keys(&["b"])), later);
         assert_eq!(known.any("a", later), None);
     }
 }

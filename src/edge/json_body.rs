@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::error::ApiError;
 use super::limits::JSON_DEPTH_MAX;
 
-/// Parses a body, which must be an object, into `T`. Unknown fields are ignored; known ones are checked by the caller, so `T` should
-/// hold them as raw values where a wrong type deserves its own message.
+/// Parses a body, which must be an object, into `T`. Unknown fields are ignored; known ones are checked by the caller,
+/// so `T` should hold them as raw values where a wrong type deserves its own message.
 pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ApiError::InvalidJson)?;
     // A list would be read as an object's fields in their order.

@@ -7,28 +7,41 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 use worker::Env;
 
+use super::error::ApiError;
 use super::jwt::Rejected;
 use super::limits::{PUBLIC_KEYS_MAX, PUBLIC_KEYS_REFRESH_MS, PUBLIC_KEYS_TTL_MS};
-use crate::platform::config::Config;
-use crate::platform::now_ms;
+use crate::platform::config::{self, Config};
 use crate::platform::web_crypto::{self, CryptoKey};
+use crate::platform::{log, now_ms};
 
 const KV_BINDING: &str = "KEYS";
 const KV_KEY: &str = "jwks";
 /// The members of an RSA JWK that are public. Everything else stays where it is.
 const PUBLIC_MEMBERS: &[&str] = &["kty", "n", "e", "kid", "alg", "use"];
 
-/// The key set to serve.
-pub async fn served(env: &Env, config: &Config) -> Value {
-    let stored = stored(env).await.unwrap_or(Value::Null);
-    json!({ "keys": union(&stored, config) })
+/// The key set to serve. All of it or nothing: who publishes the next set makes it of this one, and a key that were
+/// missing here would be gone from then on.
+///
+/// # Errors
+/// `Unavailable` when KV cannot be read.
+pub async fn served(env: &Env, config: &Config, request_id: &str) -> Result<Value, ApiError> {
+    match stored(env).await {
+        Ok(stored) => Ok(json!({ "keys": union(&stored, config) })),
+        Err(Unread) => {
+            log::fault_of(request_id, "public_keys_unread", "KV could not be read");
+            Err(ApiError::Unavailable)
+        }
+    }
 }
 
 /// KV could not be read: nothing is known of what it holds.
 struct Unread;
 
-/// What KV holds; null when it holds nothing, or nothing that is JSON.
+/// What KV holds; null when it holds nothing, or nothing that is JSON, or when there is none.
 async fn stored(env: &Env) -> Result<Value, Unread> {
+    if !config::has_binding(env, KV_BINDING) {
+        return Ok(Value::Null);
+    }
     let store = env.kv(KV_BINDING).map_err(|_| Unread)?;
     let text = store.get(KV_KEY).text().await.map_err(|_| Unread)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null))

@@ -26,6 +26,18 @@ struct KeyBody {
 /// What a key is called when nothing is said.
 const NAME: &str = "API key";
 
+const NAME_EXPECTED: &str = "a text of 1 to 128 bytes without control characters or changes of its direction";
+
+/// A name is looked at when a key is to be ended: it must not hide, or show another one.
+fn is_name(name: &str) -> bool {
+    let misleads = |letter: char| {
+        letter.is_control()
+            // Line and paragraph ends, marks and overrides of direction, isolates, and what has no width.
+            || matches!(letter, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    !name.is_empty() && !name.contains(misleads)
+}
+
 /// Who may keep keys: a tenant with an address, with a token or by its operator. A key cannot make or end keys, or one
 /// that leaked could not be got rid of.
 async fn keeper(context: &Context) -> Result<Caller, ApiError> {
@@ -43,10 +55,8 @@ pub async fn create(context: &Context) -> Result<Reply, ApiError> {
     let body: KeyBody = if bytes.is_empty() { empty() } else { json_body::parse(&bytes)? };
     let name = match said(body.name) {
         None => NAME.to_owned(),
-        Some(Value::String(name)) if !name.trim().is_empty() => name.trim().to_owned(),
-        Some(_) => {
-            return Err(ApiError::InvalidField { field: "name", expected: "a text of 1 to 128 bytes" });
-        }
+        Some(Value::String(name)) if is_name(name.trim()) => name.trim().to_owned(),
+        Some(_) => return Err(ApiError::InvalidField { field: "name", expected: NAME_EXPECTED }),
     };
     let expires_at_ms = said(body.expires_at).map(|at| {
         let text = at.as_str().map_or_else(|| at.to_string(), str::to_owned);
@@ -123,4 +133,29 @@ fn shown(key: &ApiKey) -> Map<String, Value> {
         object.insert(name.to_owned(), value);
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_shows_what_it_is() {
+        for good in ["ci", "Бухгалтерия 2", "日本 🗝", "e\u{301}"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a\nb",
+            "a\u{0}",
+            "a\u{7f}",
+            "\u{202e}nigol",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "\u{feff}a",
+            "a\u{85}b",
+        ] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+    }
 }

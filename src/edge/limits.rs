@@ -28,6 +28,8 @@ pub const PUBLIC_KEYS_REFRESH_MS: i64 = 10_000;
 /// another read.
 pub const ISSUER_KEYS_TTL_MS: i64 = 600_000;
 pub const ISSUER_KEYS_REFRESH_MS: i64 = 30_000;
+/// After an issuer did not answer it is left alone for so long.
+pub const ISSUER_KEYS_RETRY_MS: i64 = 1_000;
 /// How long it may take to have them, two answers of five seconds each and some. Who asked may have gone away.
 pub const ISSUER_KEYS_ASK_MS_MAX: i64 = 11_000;
 /// How long they are used while the issuer cannot be reached: a day. A key that it withdrew must end.

@@ -14,9 +14,11 @@ mod auth;
 mod context;
 mod cookie;
 mod cors;
+mod credentials;
 mod credits;
 mod dispatch;
 mod error;
+mod error_message;
 #[cfg(test)]
 mod error_page;
 mod events;
@@ -54,4 +56,4 @@ mod turnstile;
 mod usage;
 mod waiters;
 
-pub use dispatch::serve;
+pub use dispatch::{lost, serve};

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
-use super::identity::{self, Caller, Proof};
+use super::identity::{Caller, Proof};
 use super::json_body;
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::moment::iso_time;
@@ -83,9 +83,7 @@ pub async fn set(context: &Context) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let value: Value = json_body::parse(&bytes)?;
     let body = Body::deserialize(&value).map_err(|_| invalid("settings", SETTINGS))?;
-    let tenant = identity::named_in_body(body.email.as_ref(), context.admin_key())?;
-    let caller = Caller::named_by_operator(tenant);
-    context.acts_for(&caller);
+    let caller = context.named_by_operator(body.email.as_ref())?;
     let settings = settings(context, body)?;
     let fresh_secret = webhook::secret(random_bytes());
     let command = Command::SetLimits { settings: Box::new(settings), fresh_secret: fresh_secret.clone() };

@@ -6,7 +6,7 @@ use super::address_limits::Address;
 use super::context::Context;
 use super::error::ApiError;
 use crate::platform::config::Turnstile;
-use crate::platform::http;
+use crate::platform::{http, log};
 
 /// The longest answer a challenge gives, in bytes, by its documentation.
 const ANSWER_BYTES_MAX: usize = 2_048;
@@ -17,7 +17,8 @@ pub const ANSWER_HEADER: &str = "x-turnstile-token";
 /// Has the request's challenge verified, when one is configured; `in_body` is its answer as the body has it.
 ///
 /// # Errors
-/// `MissingTurnstile`, `TurnstileFailed`.
+/// `MissingTurnstile`; `TurnstileFailed`; `Unavailable` when the service gives no verdict, which is no fault of the
+/// visitor's: nobody passes, and nobody is told to solve another challenge.
 pub async fn check(context: &Context, in_body: Option<Value>) -> Result<(), ApiError> {
     let Some(turnstile) = &context.config.turnstile else {
         return Ok(());
@@ -26,17 +27,22 @@ pub async fn check(context: &Context, in_body: Option<Value>) -> Result<(), ApiE
     if answer.len() > ANSWER_BYTES_MAX {
         return Err(ApiError::TurnstileFailed);
     }
-    let address = context
-        .inbound
-        .header("cf-connecting-ip")
-        .filter(|_| matches!(Address::of(&context.inbound), Address::Known(_)));
+    let address =
+        context.inbound.header("cf-connecting-ip").filter(|_| matches!(context.address(), Address::Known(_)));
     let mut fields = vec![("secret", turnstile.secret.as_str()), ("response", answer.as_str())];
     if let Some(address) = &address {
         fields.push(("remoteip", address));
     }
-    let verdict = http::post_form(&turnstile.verify_url, &fields).await;
-    let verdict = verdict.map_err(|_| ApiError::TurnstileFailed)?;
-    if passes(&verdict, turnstile) { Ok(()) } else { Err(ApiError::TurnstileFailed) }
+    let said = http::post_form(&turnstile.verify_url, &fields).await;
+    let verdict = said.map_err(|unanswered| unanswered.words()).and_then(|said| judge(&said, turnstile));
+    match verdict {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ApiError::TurnstileFailed),
+        Err(why) => {
+            log::fault_of(&context.request_id, "turnstile_unavailable", &why);
+            Err(ApiError::Unavailable)
+        }
+    }
 }
 
 fn answer(context: &Context, in_body: Option<Value>) -> Result<Option<String>, ApiError> {
@@ -48,11 +54,28 @@ fn answer(context: &Context, in_body: Option<Value>) -> Result<Option<String>, A
     Ok(text.transpose()?.filter(|text| !text.trim().is_empty()))
 }
 
-/// A good verdict is of a page of ours: an answer taken from another site's challenge is none.
-fn passes(verdict: &Value, turnstile: &Turnstile) -> bool {
-    let good = verdict.get("success").and_then(Value::as_bool) == Some(true);
-    let host = verdict.get("hostname").and_then(Value::as_str).unwrap_or_default();
-    good && turnstile.hostnames.iter().any(|known| known.eq_ignore_ascii_case(host))
+/// Codes of failures that are not the visitor's, as the service's documentation has them.
+const NOT_THE_VISITORS: &[&str] =
+    &["internal-error", "missing-input-secret", "invalid-input-secret", "bad-request"];
+
+/// Whether the challenge was passed. A good verdict is of a page of ours: an answer taken from another site's challenge
+/// is none.
+///
+/// # Errors
+/// Why what the service said is no verdict, in words for the log.
+fn judge(said: &Value, turnstile: &Turnstile) -> Result<bool, String> {
+    let Some(success) = said.get("success").and_then(Value::as_bool) else {
+        return Err("its answer has no verdict".to_owned());
+    };
+    let codes = said.get("error-codes").and_then(Value::as_array).into_iter().flatten();
+    let ours = codes
+        .filter_map(Value::as_str)
+        .find_map(|code| NOT_THE_VISITORS.iter().find(|known| **known == code));
+    if let (false, Some(code)) = (success, ours) {
+        return Err(format!("it says {code}"));
+    }
+    let host = said.get("hostname").and_then(Value::as_str).unwrap_or_default();
+    Ok(success && turnstile.hostnames.iter().any(|known| known.eq_ignore_ascii_case(host)))
 }
 
 #[cfg(test)]
@@ -68,18 +91,26 @@ mod tests {
             verify_url: "https://challenges.cloudflare.com/x".parse().unwrap(),
             hostnames: vec!["app.cognomega.com".to_owned()],
         };
-        let verdict = |success: Value, hostname: &str| json!({ "success": success, "hostname": hostname });
-        assert!(passes(&verdict(json!(true), "APP.cognomega.com"), &turnstile));
-        for bad in [
-            verdict(json!(false), "app.cognomega.com"),
-            verdict(json!("true"), "app.cognomega.com"),
-            verdict(json!(true), "evil.io"),
-            verdict(json!(true), "app.cognomega.com.evil.io"),
+        let verdict = |success: bool, hostname: &str| json!({ "success": success, "hostname": hostname });
+        assert_eq!(judge(&verdict(true, "APP.cognomega.com"), &turnstile), Ok(true));
+        for failed in [
+            verdict(false, "app.cognomega.com"),
+            verdict(true, "evil.io"),
+            verdict(true, "app.cognomega.com.evil.io"),
             json!({ "success": true }),
+            json!({ "success": false, "error-codes": ["timeout-or-duplicate"] }),
+        ] {
+            assert_eq!(judge(&failed, &turnstile), Ok(false), "{failed}");
+        }
+        for none in [
+            json!({ "success": "true", "hostname": "app.cognomega.com" }),
             json!({ "hostname": "app.cognomega.com" }),
             json!([]),
+            Value::Null,
+            json!({ "success": false, "error-codes": ["internal-error"] }),
+            json!({ "success": false, "error-codes": ["invalid-input-secret"] }),
         ] {
-            assert!(!passes(&bad, &turnstile), "{bad}");
+            assert!(judge(&none, &turnstile).is_err(), "{none}");
         }
     }
 }

@@ -51,7 +51,7 @@ struct UsageBody {
 pub async fn record(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
-    let idempotency = context.idempotency(&bytes)?;
+    let idempotency = context.idempotency(&caller, &bytes)?;
     let body: UsageBody = json_body::parse(&bytes)?;
     let created_at_ms = match &body.created_at {
         None | Some(Value::Null) => None,

@@ -11,6 +11,7 @@ use wasm_bindgen::JsValue;
 use worker::Env;
 
 mod identity;
+mod log_names;
 mod parse;
 mod plans;
 mod providers;
@@ -22,6 +23,7 @@ mod tiers;
 mod tests;
 
 pub use identity::{TrustedIssuer, Turnstile};
+pub use log_names::LogNames;
 pub use plans::{limits_from_json, limits_to_json};
 pub use providers::{Provider, ProviderKind, safe_url};
 pub use signing::{SigningKey, SigningProblem};
@@ -76,12 +78,17 @@ pub struct Config {
     pub turnstile: Option<Turnstile>,
     /// Guest tokens one network address is given in a minute; zero is no limit.
     pub guest_tokens_per_minute: i64,
+    /// Guest tokens that all addresses together are given in a day; zero is no limit.
+    pub guest_tokens_per_day: i64,
     /// ID tokens one network address may exchange in a minute; zero is no limit.
     pub exchanges_per_minute: i64,
     pub kid: String,
     pub signing: Result<SigningKey, SigningProblem>,
     /// SHA-256 digests of the live admin keys, so that comparing takes the same time for every guess.
-    pub admin_key_digests: Vec<[u8; 32]>,
+    pub admin_key: Option<[u8; 32]>,
+    pub admin_key_next: Option<[u8; 32]>,
+    /// How tenants are called in the log.
+    pub log_names: LogNames,
     /// In order of preference; only those that can be called.
     pub providers: Vec<Provider>,
     /// Listed providers that cannot be called, and why.

@@ -18,7 +18,25 @@ const BODY_BYTES_MAX: usize = 131_072;
 
 /// No answer, or none that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unanswered;
+pub enum Unanswered {
+    Unreachable,
+    Timeout,
+    Status(u16),
+    /// The body broke off, is too long, or is no JSON.
+    Unreadable,
+}
+
+impl Unanswered {
+    /// For the log.
+    pub fn words(self) -> String {
+        match self {
+            Self::Unreachable => "it cannot be reached".to_owned(),
+            Self::Timeout => format!("no answer within {TIMEOUT_MS} ms"),
+            Self::Status(status) => format!("it answers with status {status}"),
+            Self::Unreadable => "its answer cannot be read".to_owned(),
+        }
+    }
+}
 
 /// `GET` of a JSON document. Redirects are not followed.
 ///
@@ -28,7 +46,7 @@ pub async fn get_json(url: &Url) -> Result<Value, Unanswered> {
     ask(url, None).await
 }
 
-/// `POST` of a form, answered with JSON, whatever the status.
+/// `POST` of a form, answered with JSON: also with a status of 400 to 499, but for 429.
 ///
 /// # Errors
 /// [`Unanswered`].
@@ -40,16 +58,23 @@ pub async fn post_form(url: &Url, fields: &[(&str, &str)]) -> Result<Value, Unan
 async fn ask(url: &Url, form: Option<String>) -> Result<Value, Unanswered> {
     let guard = AbortGuard::new();
     let asked = async {
-        let fetch = send(url, form.as_deref(), &guard).map_err(|_| Unanswered)?;
-        let response: Response = settled(&fetch).await.map_err(|_| Unanswered)?.unchecked_into();
-        if form.is_none() && !(200..=299).contains(&response.status()) {
-            return Err(Unanswered);
+        let fetch = send(url, form.as_deref(), &guard).map_err(|_| Unanswered::Unreachable)?;
+        let response: Response = settled(&fetch).await.map_err(|_| Unanswered::Unreachable)?.unchecked_into();
+        let status = response.status();
+        let speaks = match status {
+            200..=299 => true,
+            429 => false,
+            400..=499 => form.is_some(),
+            _ => false,
+        };
+        if !speaks {
+            return Err(Unanswered::Status(status));
         }
-        let stream = response.body().ok_or(Unanswered)?;
-        let body = streams::read_all(&stream, BODY_BYTES_MAX).await.map_err(|_| Unanswered)?;
-        serde_json::from_slice(&body.ok_or(Unanswered)?).map_err(|_| Unanswered)
+        let stream = response.body().ok_or(Unanswered::Unreadable)?;
+        let body = streams::read_all(&stream, BODY_BYTES_MAX).await.map_err(|_| Unanswered::Unreadable)?;
+        serde_json::from_slice(&body.ok_or(Unanswered::Unreadable)?).map_err(|_| Unanswered::Unreadable)
     };
-    let answer = timer::within(TIMEOUT_MS, asked).await.map_err(|_| Unanswered)??;
+    let answer = timer::within(TIMEOUT_MS, asked).await.map_err(|_| Unanswered::Timeout)??;
     guard.let_go();
     Ok(answer)
 }

@@ -16,12 +16,15 @@ pub struct RequestLine<'a> {
     pub route: &'a str,
     pub status: u16,
     pub duration_ms: i64,
-    /// The name of the tenant's actor, when the tenant is known: a digest, so the line holds no address.
+    /// What the log calls the tenant's actor (`config::LogNames`), when the tenant is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<&'a str>,
-    /// An operator acted for the tenant.
+    /// An operator acted, for the tenant or for none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub operator: bool,
+    /// Which operator's key came along: `first` is `ADMIN_API_KEY`, `second` `ADMIN_API_KEY_NEXT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_key: Option<&'a str>,
     /// The stable code of an error response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
@@ -42,8 +45,9 @@ pub struct AttemptLine<'a> {
 struct CommandLine<'a> {
     event: &'a str,
     request_id: Option<&'a str>,
-    /// The actor's name: a digest of its tenant.
-    actor: &'a str,
+    /// What the log calls the actor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
     command: &'a str,
     refused: bool,
 }
@@ -64,17 +68,24 @@ struct SelfCheckLine<'a> {
     providers: &'a [&'a str],
 }
 
+/// No request makes a delivery: an alarm does, up to a day after the request that there is something to tell of. So the
+/// line names its notice instead.
 #[derive(Serialize)]
 struct DeliveryLine<'a> {
     event: &'a str,
+    /// What the log calls the actor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+    /// The notice's number, in which `webhook-id` ends. That id itself has a part of a plain digest of the address.
+    notice: i64,
     attempt: u32,
     /// A status code, or a word of ours.
     outcome: &'a str,
 }
 
 /// An attempt to deliver a notice.
-pub fn delivery(attempt: u32, outcome: &str) {
-    print(&DeliveryLine { event: "notice_delivery", attempt, outcome });
+pub fn delivery(actor: Option<&str>, notice: i64, attempt: u32, outcome: &str) {
+    print(&DeliveryLine { event: "notice_delivery", actor, notice, attempt, outcome });
 }
 
 /// What the cron trigger found.
@@ -90,8 +101,8 @@ pub fn attempt(line: &AttemptLine<'_>) {
     print(line);
 }
 
-/// A command that the actor of that name ran, as part of the request of [`within`].
-pub fn command(actor: &str, command: &str, refused: bool) {
+/// A command that an actor ran, as part of the request of [`within`].
+pub fn command(actor: Option<&str>, command: &str, refused: bool) {
     REQUEST_ID.with_borrow(|request_id| {
         let request_id = request_id.as_deref();
         print(&CommandLine { event: "command", request_id, actor, command, refused });

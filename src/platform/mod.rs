@@ -1,6 +1,7 @@
 //! What the runtime offers, bound and nothing more: storage, keys, streams, time, logging, configuration.
 
 pub mod abort;
+pub mod address_stub;
 pub mod config;
 pub mod detached;
 pub mod http;
@@ -18,9 +19,14 @@ use sha2::Digest;
 
 /// Milliseconds since 1970 by the runtime's clock. It stands still while code runs, by design.
 pub fn now_ms() -> i64 {
+    whole_ms(js_sys::Date::now())
+}
+
+/// A time as the runtime has it, in whole milliseconds.
+pub fn whole_ms(at_ms: f64) -> i64 {
     #[allow(clippy::cast_possible_truncation)]
-    let now = js_sys::Date::now() as i64;
-    now
+    let whole = at_ms as i64;
+    whole
 }
 
 /// A random id, by the runtime's own source of randomness.

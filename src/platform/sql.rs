@@ -24,6 +24,9 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     fn set_alarm(this: &JsStorage, at_ms: f64) -> Result<js_sys::Promise, JsValue>;
 
+    #[wasm_bindgen(method, catch, js_name = deleteAll)]
+    fn delete_all(this: &JsStorage) -> Result<js_sys::Promise, JsValue>;
+
     type JsSql;
 
     #[wasm_bindgen(method, catch, variadic)]
@@ -86,6 +89,15 @@ impl Storage {
         let at_ms = at_ms as f64;
         let set = self.storage.set_alarm(at_ms);
         set.map(|_promise| ()).map_err(|error| Refusal::from(refused(&error)))
+    }
+
+    /// Deletes everything that the object stores, its alarm too; without storage it ends.
+    ///
+    /// # Errors
+    /// `Storage` when the runtime refuses.
+    pub fn delete_all(&self) -> Result<(), Refusal> {
+        let deleted = self.storage.delete_all();
+        deleted.map(|_promise| ()).map_err(|error| Refusal::from(refused(&error)))
     }
 
     fn run(&self, sql: &str, args: &[SqlValue]) -> Result<JsCursor, SqlError> {

@@ -11,6 +11,7 @@ globalThis.standIn = {
   __worker_init_state: () => state,
   __wbg_reset_state() { rust.made += 1; },
   serve: (...args) => rust.serve(...args),
+  lost: (...args) => rust.lost(...args),
   resume: (...args) => rust.resume(...args),
   run() {},
   prepare() {},
@@ -40,6 +41,7 @@ const { default: handlers, TenantActor } = await import('../../src/shell.js');
 const quiet = { storage: {}, getWebSockets: () => [] };
 
 const trap = () => { throw new WebAssembly.RuntimeError('unreachable'); };
+const unavailable = () => Response.json({ error: 'unavailable' }, { status: 503 });
 const request = () => new Request('http://shell.test/path?x=1', { headers: { 'X-One': '1' } });
 const bytes = (text) => new TextEncoder().encode(text);
 
@@ -51,7 +53,9 @@ function turnsOf(context) {
 }
 
 beforeEach(() => {
-  Object.assign(rust, { made: 0, forgotten: [], resume() {}, serve: () => undefined, answer: (call) => call });
+  Object.assign(rust, {
+    made: 0, forgotten: [], resume() {}, serve: () => undefined, answer: (call) => call, lost: unavailable,
+  });
   state.criticalError = false;
 });
 
@@ -72,7 +76,7 @@ test('a trap answers everybody who waits in that memory, and the next request ha
     assert.equal(reply.status, 503);
     assert.equal((await reply.json()).error, 'unavailable');
   }
-  assert.equal(rust.made, 0, 'not made anew before it is needed');
+  assert.equal(rust.made, 1, 'one new memory tells them all');
   rust.serve = (task) => { lastTask = task; };
   const next = handlers.fetch(request(), {}, {});
   assert.equal(rust.made, 1);
@@ -80,22 +84,33 @@ test('a trap answers everybody who waits in that memory, and the next request ha
   assert.equal(await (await next).text(), 'well');
 });
 
-test('who is told of a trap gets the form of error that its path has, with the id that the header has', async () => {
-  const upload = '/v1/files/upload';
-  for (const path of ['/v1/chat/completions', '/V1/models/', '/v1', upload, `${upload}/`, '/api/v1/credits', '/v1x']) {
-    rust.serve = trap;
-    const reply = handlers.fetch(new Request(`http://shell.test${path}`), {}, {});
+test('a reply for a lost request is made by Rust in its new memory, of the same request', async (context) => {
+  context.mock.timers.enable({ apis: ['Date'], now: 1_000 });
+  const env = {};
+  rust.serve = trap;
+  rust.lost = (...args) => { rust.told = [state.criticalError, rust.made, ...args]; return unavailable(); };
+  const asked = request();
+  assert.equal(handlers.fetch(asked, env, {}).status, 503);
+  assert.deepEqual(rust.told, [false, 1, asked, env, 'GET\nhttp://shell.test/path?x=1\n{"x-one":"1"}', 1_000]);
+});
+
+test('where that traps too, the client is told so all the same, and the log by the same id', async (context) => {
+  const log = context.mock.method(console, 'log', () => {});
+  rust.serve = trap;
+  rust.lost = trap;
+  for (const ray of ['8f1c2d3e4f5a6b7c-FRA', null]) {
+    const headers = ray ? { 'cf-ray': ray } : {};
+    const reply = handlers.fetch(new Request('http://shell.test/api/credits', { headers }), {}, {});
     const { error, message, request_id: id } = await reply.json();
-    if (/^\/v1(\/|$)/i.test(path) && !path.startsWith(upload)) {
-      assert.deepEqual(Object.keys(error), ['message', 'type', 'code', 'param'], path);
-      assert.deepEqual([error.code, error.type, error.param], ['unavailable', 'server_error', null], path);
-    } else {
-      assert.deepEqual([error, id], ['unavailable', reply.headers.get('x-request-id')], path);
-      assert.ok(message, path);
-    }
-    assert.equal(reply.headers.get('content-type'), 'application/json; charset=utf-8');
-    assert.match(reply.headers.get('x-request-id'), /^[0-9a-f-]{36}$/);
+    assert.deepEqual([reply.status, error, reply.headers.get('retry-after')], [503, 'unavailable', '1']);
+    assert.ok(message);
+    assert.equal(id, reply.headers.get('x-request-id'));
+    if (ray) assert.equal(id, ray);
+    const lines = log.mock.calls.map(({ arguments: [line] }) => JSON.parse(line));
+    assert.ok(lines.some((line) => line.event === 'reply_lost' && line.request_id === id));
   }
+  rust.serve = () => new Response('well');
+  assert.equal(await handlers.fetch(request(), {}, {}).text(), 'well');
 });
 
 test('a promise of a lost memory resumes nothing in the new one', async () => {

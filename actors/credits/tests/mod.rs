@@ -11,7 +11,7 @@ mod verify;
 
 use super::*;
 use crate::shared::{Micro, Refusal, TenantId};
-use crate::sql::Sql;
+use crate::sql::{Sql, row};
 use crate::sqlite::Sqlite;
 
 const NOW_MS: i64 = 1_000_000;
@@ -19,6 +19,14 @@ const TTL_MS: i64 = 1_000;
 const GENESIS: &str = "genesis";
 /// Sequence numbers that come to be before a test's own: the opening grant has one.
 const OPENING_SEQ: i64 = 1;
+
+fn due_at_ms(sql: &mut Sqlite) -> Result<Option<i64>, Refusal> {
+    row(sql, HOLD_DUE_AT_MS, &[])
+}
+
+fn forget_at_ms(sql: &mut Sqlite) -> Result<Option<i64>, Refusal> {
+    row(sql, HOLD_FORGOTTEN_AT_MS, &[])
+}
 
 fn me() -> TenantId {
     TenantId::Email("me@x.io".to_owned())

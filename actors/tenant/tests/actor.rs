@@ -252,3 +252,30 @@ fn each_tenants_chain_begins_elsewhere() {
         assert!(!beginnings[..at].contains(genesis), "{genesis}");
     }
 }
+
+#[test]
+fn a_log_line_calls_a_command_what_its_bytes_call_it() {
+    let id = || "x".to_owned();
+    let commands = [
+        Command::Balance,
+        Command::BalanceAt { entry: 1 },
+        set(1),
+        Command::Admit(Box::new(request("h", 1))),
+        progress("h", 1, 1, Usage::default()),
+        settle("h", 1),
+        Command::Release { hold: id() },
+        Command::ListEntries { limit: 1, cursor: None },
+        Command::ListNotices { limit: 1, cursor: None },
+        Command::Verify { from: 0, limit: 1 },
+        Command::Limits,
+        Command::Identify { digest: id() },
+        Command::ListKeys,
+        Command::RevokeKey { id: id() },
+        Command::SetLimits { settings: Box::default(), fresh_secret: id() },
+    ];
+    for command in commands {
+        let bytes = serde_json::to_value(&command).unwrap();
+        let tag = bytes.as_str().or_else(|| bytes.as_object()?.keys().next().map(String::as_str)).unwrap();
+        assert_eq!(command.name(), tag);
+    }
+}

@@ -271,3 +271,10 @@ fn meters_of_keys_without_limits_of_their_own_are_dropped() {
     assert!(matches!(kept, Err(Refusal::RateLimited { policy, .. }) if policy == "requests@k@2"));
     assert_eq!(shell.remaining("requests", NOW_MS), 10, "the tenant's own go on");
 }
+
+#[test]
+fn a_refusal_that_nobody_is_told_of_undoes_everything() {
+    let mut shell = Shell::with_balance(1_000);
+    let refused = shell.run(Command::Admit(Box::new(request("h", 2_000))), NOW_MS);
+    assert!(matches!(refused, Err(Refusal::InsufficientCredits { .. })), "{refused:?}");
+}

@@ -1,6 +1,7 @@
 //! API keys in an actor's life: who is meant, what a key may spend, and that the end of a key is at once.
 
 use super::*;
+use crate::credits::caps::CapTerms;
 use crate::keys::{ApiKey, NewKey};
 use crate::shared::Period;
 use crate::tenant::KeyCap;
@@ -96,4 +97,38 @@ fn a_key_whose_use_is_noted_costs_a_write_a_minute() {
     by_key(&mut shell, "a", Command::Balance, NOW_MS + 10).unwrap();
     let Reply::Keys(keys) = shell.run(Command::ListKeys, NOW_MS).unwrap().reply else { panic!() };
     assert_eq!(keys[0].last_used_ms, Some(NOW_MS + 5));
+}
+
+#[test]
+fn a_cap_of_a_key_is_replaced_only_by_one_of_its_own_id() {
+    let mut shell = Shell::with_balance(10_000);
+    create(&mut shell, "a", Some(500));
+    create(&mut shell, "b", Some(600));
+    let caps = |shell: &mut Shell| -> Vec<(String, i64)> {
+        let caps = shell.limits(NOW_MS).settings.caps.into_iter();
+        caps.map(|cap| (cap.id, cap.limit.0)).collect()
+    };
+    let other =
+        CapTerms { id: "key:a".to_owned(), limit: Micro(50), ..shell.limits(NOW_MS).settings.caps.remove(0) };
+    let of_all = CapTerms { id: "all".to_owned(), api_key: None, limit: Micro(9), ..other.clone() };
+    shell.set_limits(Settings { caps: vec![of_all, other], ..Settings::default() }, NOW_MS).unwrap();
+    let expected = [("all", 9), ("key:a", 50), ("key:b", 600)].map(|(id, limit)| (id.to_owned(), limit));
+    assert_eq!(caps(&mut shell), expected);
+}
+
+/// What a hold was estimated to use stands when settings came after it: also by a clock that has stepped back since.
+#[test]
+fn a_keys_settings_are_no_older_than_the_account() {
+    let later_ms = NOW_MS + 60_000;
+    let mut shell = Shell::with_balance(10_000);
+    let set_at = |shell: &mut Shell| {
+        let at_ms = shell.sql.text("SELECT counters ->> '$.set_at_ms' FROM limits", &[]).unwrap().unwrap();
+        at_ms.parse::<i64>().unwrap()
+    };
+    shell.run(delta(5), later_ms).unwrap();
+    create(&mut shell, "a", Some(500));
+    assert_eq!(set_at(&mut shell), later_ms);
+    shell.run(delta(5), later_ms + 7).unwrap();
+    revoke(&mut shell, "a");
+    assert_eq!(set_at(&mut shell), later_ms + 7);
 }

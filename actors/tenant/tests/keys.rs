@@ -249,7 +249,7 @@ fn a_reported_event_is_recorded_once_for_its_key() {
 
 #[test]
 fn reports_are_slowed_down_by_the_budget_of_requests_but_not_by_holds() {
-    let limits = Limits { in_flight: Some(1), ..Limits::default() };
+    let limits = Limits { in_flight: Some(1), requests_burst: Some(8), ..Limits::default() };
     let mut shell = Shell::with_settings(1_000, Settings { limits, ..Settings::default() });
     shell.admit(request("h", 1), NOW_MS).unwrap();
     let mut report = |n: i32| {
@@ -262,10 +262,10 @@ fn reports_are_slowed_down_by_the_budget_of_requests_but_not_by_holds() {
         };
         shell.run(command, NOW_MS).map(|_| ())
     };
-    for n in 0..12 {
+    for n in 0..7 {
         report(n).unwrap();
     }
-    assert!(matches!(report(12), Err(Refusal::RateLimited { policy, .. }) if policy == "requests"));
+    assert!(matches!(report(7), Err(Refusal::RateLimited { policy, .. }) if policy == "requests"));
 }
 
 #[test]

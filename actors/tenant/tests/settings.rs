@@ -173,3 +173,21 @@ fn a_row_that_cannot_be_read_is_no_broken_invariant() {
         assert!(matches!(refused, Err(Refusal::Storage { .. })), "{column}: {refused:?}");
     }
 }
+
+/// Budgets that are set may not have counted what was estimated before: they give nothing of it back.
+#[test]
+fn a_hold_of_the_moment_of_new_settings_gives_nothing_back_and_a_later_one_does() {
+    for (at_ms, left) in [(NOW_MS, 40), (NOW_MS + 1, 90)] {
+        let limits = Limits { tokens_per_minute: Some(100), tokens_burst: Some(100), ..Limits::default() };
+        let mut shell = Shell::with_balance(1_000);
+        shell.set_limits(Settings { limits, ..Settings::default() }, NOW_MS).unwrap();
+        let mut asked = request("h", 10);
+        asked.owner.weight.tokens = 60;
+        shell.admit(asked, at_ms).unwrap();
+        let usage = Usage { tokens_in: Some(10), ..Usage::default() };
+        shell.run(settle_with("h", 1, usage), at_ms).unwrap();
+        let budgets = shell.limits(at_ms).budgets;
+        let tokens = budgets.iter().find(|budget| budget.policy == "tokens").unwrap();
+        assert_eq!(tokens.remaining, left, "made at {at_ms}");
+    }
+}

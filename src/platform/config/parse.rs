@@ -4,7 +4,9 @@ use actors::shared::Price;
 use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader};
-use super::{Config, Deadlines, Environment, IdentityMode, identity, plans, providers, signing, tiers};
+use super::{
+    Config, Deadlines, Environment, IdentityMode, LogNames, identity, plans, providers, signing, tiers,
+};
 
 /// The shortest admin key that is accepted, in characters.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
@@ -25,6 +27,9 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     let tiers = tiers::read(&mut reader, &providers);
     let allowed_origins = origins(&mut reader);
     let signing = signing::read(look_up("PRIVATE_KEY_PEM").as_deref());
+    let admin_key = admin_key_of(&mut reader, "ADMIN_API_KEY");
+    let admin_key_next = admin_key_of(&mut reader, "ADMIN_API_KEY_NEXT");
+    let log_names = LogNames::new(signing.as_ref().ok(), admin_key.or(admin_key_next).as_ref());
     let named = signing.as_ref().ok().and_then(|key| key.kid.clone());
     Config {
         environment,
@@ -36,11 +41,14 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         trusted_issuers: identity::trusted_issuers(&mut reader, environment),
         turnstile: identity::turnstile(&mut reader, environment, &allowed_origins),
         guest_tokens_per_minute: reader.number("GUEST_TOKENS_PER_MINUTE", 30, 0, 1_000_000),
+        guest_tokens_per_day: reader.number("GUEST_TOKENS_PER_DAY", 20_000, 0, 1_000_000_000),
         allowed_origins,
         exchanges_per_minute: reader.number("EXCHANGES_PER_MINUTE", 30, 0, 1_000_000),
         kid: named.unwrap_or_else(|| reader.text("KID", "k1")),
         signing,
-        admin_key_digests: admin_keys(&mut reader),
+        admin_key,
+        admin_key_next,
+        log_names,
         providers,
         skipped_providers,
         price,
@@ -121,23 +129,15 @@ fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
     Deadlines { first_byte_ms, answer_ms, idle_ms, total_ms, hold_ttl_ms }
 }
 
-/// Both live keys. Too short a key is refused rather than trusted.
-fn admin_keys(reader: &mut Reader<'_>) -> Vec<[u8; 32]> {
-    let mut digests = Vec::new();
-    for name in ["ADMIN_API_KEY", "ADMIN_API_KEY_NEXT"] {
-        let Some(key) = (reader.look_up)(name) else {
-            continue;
-        };
-        if key.trim().chars().count() < ADMIN_KEY_CHARS_MIN {
-            reader.problem(
-                name,
-                format!("give at least {ADMIN_KEY_CHARS_MIN} characters: openssl rand -hex 32"),
-            );
-            continue;
-        }
-        digests.push(Sha256::digest(key.trim()).into());
+/// The digest of a live key. Too short a key is refused rather than trusted.
+fn admin_key_of(reader: &mut Reader<'_>, name: &'static str) -> Option<[u8; 32]> {
+    let key = (reader.look_up)(name)?;
+    if key.trim().chars().count() < ADMIN_KEY_CHARS_MIN {
+        let cure = format!("give at least {ADMIN_KEY_CHARS_MIN} characters: openssl rand -hex 32");
+        reader.problem(name, cure);
+        return None;
     }
-    digests
+    Some(Sha256::digest(key.trim()).into())
 }
 
 fn model_prices(reader: &mut Reader<'_>) -> Vec<(String, Price)> {

@@ -23,7 +23,7 @@ fn nothing_set_is_production_with_verified_identity_and_no_free_credit() {
     assert_eq!(config.policy.guest_grant, Micro::ZERO);
     let free = config.policy.plans.get("free").unwrap();
     assert_eq!(free.requests_per_minute, Some(600));
-    assert!(config.admin_key_digests.is_empty());
+    assert_eq!((config.admin_key, config.admin_key_next), (None, None));
     assert_eq!(config.signing.err(), Some(SigningProblem::Missing));
     let names: Vec<_> = config.providers.iter().map(|provider| provider.name).collect();
     assert_eq!(names, ["cfai"], "the others have no key");

@@ -72,6 +72,13 @@ impl Client {
         Self { http, target, address: format!("10.{a}.{b}.{c}") }
     }
 
+    /// The same caller at another server: its address is what servers know it by.
+    #[must_use]
+    pub fn from_where(mut self, other: &Client) -> Self {
+        self.address.clone_from(&other.address);
+        self
+    }
+
     pub fn url(&self) -> &str {
         &self.target.url
     }

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
+/// No status: there is no answer.
+const HANGS: u16 = 0;
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct ServiceCall {
@@ -50,6 +53,11 @@ impl JsonService {
         self.shared.answers.lock().expect("the answers").insert(path.to_owned(), (status, body));
     }
 
+    /// From now on `path` is not answered at all.
+    pub fn hangs(&self, path: &str) {
+        self.answers(path, HANGS, Value::Null);
+    }
+
     pub fn calls(&self) -> Vec<ServiceCall> {
         self.shared.calls.lock().expect("the calls").clone()
     }
@@ -66,6 +74,9 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, body: By
     let found = shared.answers.lock().expect("the answers").get(&path).cloned();
     shared.calls.lock().expect("the calls").push(ServiceCall { method, path, body });
     let (status, body) = found.unwrap_or((404, Value::Null));
+    if status == HANGS {
+        std::future::pending::<()>().await;
+    }
     let response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
     response.body(Body::from(body.to_string())).expect("a response")
 }

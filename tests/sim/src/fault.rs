@@ -41,7 +41,8 @@ impl<'a, S: Sql> Faulty<'a, S> {
             Some(fault) if fault.nth == self.statements => {
                 self.hit = true;
                 if fault.landed {
-                    statement(self.inner)?;
+                    // Landed or refused, what is heard of it is the failure.
+                    let _unheard = statement(self.inner);
                 }
                 Err(SqlError::Other(INJECTED.to_owned()))
             }

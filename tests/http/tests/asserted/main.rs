@@ -4,7 +4,7 @@
 use http_tests::client::unique_email;
 use http_tests::keys;
 use http_tests::tokens::{self, user_token};
-use http_tests::world::{World, assert_credits, number, text};
+use http_tests::world::{World, assert_credits, text};
 use serde_json::{Value, json};
 
 const READS: [&str; 11] = [
@@ -83,16 +83,21 @@ async fn a_token_is_still_verified_and_may_not_be_contradicted() {
     }
 }
 
+/// A guest is somebody: its token may not be contradicted either.
 #[tokio::test]
-async fn an_address_beside_a_guests_token_is_the_address() {
+async fn an_address_beside_a_guests_token_is_a_contradiction() {
     let world = World::asserted().await;
     let tenant = world.tenant("beside-guest", 2.0).await;
     let guest = world.client().post("/auth/guest").send().await.expect(200).json();
-    let call = tenant.client.get("/api/credits").bearer(text(&guest, "token")).claim(&tenant.email);
-    let reply = call.send().await.expect(200);
-    assert_eq!(text(&reply.json(), "email"), tenant.email);
-    assert_credits(number(&reply.json(), "balance"), 2.0, "the tenant's balance");
-    assert_eq!(reply.must_header(SOURCE), "asserted");
+    for path in READS {
+        let call = || tenant.client.get(path).bearer(text(&guest, "token"));
+        call().claim(&tenant.email).send().await.expect_error(403, "identity_mismatch");
+        call().query("email", &tenant.email).send().await.expect_error(403, "identity_mismatch");
+        assert_eq!(call().send().await.expect(200).header(SOURCE), None, "{path}");
+    }
+    let call = tenant.client.post("/api/si/ask").bearer(text(&guest, "token")).claim(&tenant.email);
+    call.json(&json!({"input": "hi"})).send().await.expect_error(403, "identity_mismatch");
+    assert_credits(tenant.balance().await, 2.0, "nothing of it is spent");
 }
 
 #[tokio::test]

@@ -112,8 +112,8 @@ async fn log_line(world: &World, request_id: &str) -> Value {
 
 fn assert_actor(line: &Value, email: &str) {
     let actor = text(line, "actor");
-    let digits = actor.strip_prefix("v1-").unwrap_or_default();
-    assert!(digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+    let digits = actor.strip_prefix("t1-").unwrap_or_default();
+    assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
     assert!(!line.to_string().contains(email), "the log holds an address: {line}");
 }
 

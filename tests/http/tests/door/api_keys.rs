@@ -211,3 +211,23 @@ async fn wrong_requests_are_told_apart() {
     let none = tenant.client.get(PATH).user(&unseen).send().await.expect(200).json();
     assert_eq!(none.get("items"), Some(&json!([])));
 }
+
+/// Each is a look that might have been a guess, until its actor has said yes.
+#[tokio::test]
+async fn a_crowd_of_good_keys_is_let_in_by_an_isolate_that_knows_none() {
+    const CROWD: usize = 60;
+    let mut world = World::private(json!({})).await;
+    let tenant = world.tenant("crowd-of-keys", 1.0).await;
+    let (one, _) = made(&tenant, &json!({"name": "one"})).await;
+    let mut keys = vec![one; CROWD / 2];
+    for n in 0..CROWD / 2 {
+        keys.push(made(&tenant, &json!({"name": format!("key {n}")})).await.0);
+    }
+    world.stack.restart();
+    let client = world.client();
+    let calls = keys.iter().map(|key| client.get("/api/credits").bearer(key).send());
+    let replies = futures::future::join_all(calls).await;
+    let refused: Vec<u16> =
+        replies.iter().map(|reply| reply.status).filter(|status| *status != 200).collect();
+    assert!(refused.is_empty(), "{refused:?} of {CROWD}");
+}

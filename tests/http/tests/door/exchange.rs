@@ -3,10 +3,12 @@
 
 use http_tests::json_service::JsonService;
 use http_tests::keys::{self, KeyPair};
+use http_tests::poll::eventually;
 use http_tests::tokens::{now_s, signed};
 use http_tests::vars::APP_ORIGIN;
 use http_tests::world::{World, text};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PATH: &str = "/auth/exchange";
 const CLIENT_ID: &str = "our-app";
@@ -222,4 +224,25 @@ async fn without_trusted_issuers_there_is_no_exchange() {
     let world = World::verified().await;
     let body = json!({"id_token": "a.b.c"});
     world.client().post(PATH).json(&body).send().await.expect_error(501, "exchange_unconfigured");
+}
+
+/// Nobody can tell whether the token is good, so it is not called bad; and nothing is left of the outage.
+#[tokio::test]
+async fn an_issuer_that_is_down_makes_no_token_bad_and_is_believed_as_soon_as_it_is_back() {
+    let issuer = Issuer::start().await;
+    issuer.service.answers(DISCOVERY, 500, json!({}));
+    let world = issuer.world().await;
+    let body = json!({"id_token": issuer.token(json!({}))});
+    for _ in 0..3 {
+        let reply = world.client().post(PATH).json(&body).send().await.expect_error(503, "unavailable");
+        assert!(reply.header("retry-after").is_some());
+    }
+    let origin = issuer.service.origin().to_owned();
+    let document = json!({"issuer": origin, "jwks_uri": format!("{origin}{KEY_SET}")});
+    issuer.service.answers(DISCOVERY, 200, document);
+    eventually(Duration::from_secs(5), "it is believed again", || async {
+        let reply = world.client().post(PATH).json(&body).send().await;
+        if reply.status == 200 { Ok(()) } else { Err(reply.status) }
+    })
+    .await;
 }

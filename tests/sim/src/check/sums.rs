@@ -8,16 +8,13 @@ use super::{holds, same};
 use crate::model::{Grant, Model};
 
 /// Ended holds, keys and notices are looked at row by row every few steps; here only how many there are; of entries, which
-/// are never taken away, the last.
-/// Numbers with commas between them, then texts, with bars between all: read without a parser. The sums come first:
-/// a subquery of several columns that is joined later is copied into a table of its own.
+/// are never taken away, the last. The sums come first: a subquery of several columns that is joined later is copied
+/// into a table of its own.
 const SUMS: &str =
-    "SELECT a.available_micro || ',' || a.held_micro || ',' || a.granted_micro || ',' || a.settled_micro
-  || ',' || a.holds_open || ',' || a.next_seq || ',' || a.updated_at_ms || '|' ||
-  (SELECT COALESCE(MAX(seq), 0) FROM entries) || ',' || (SELECT COUNT(*) FROM holds) || ',' ||
-  (SELECT COUNT(*) FROM idempotency) || ',' || (SELECT COUNT(*) FROM notices) || ',' ||
-  (SELECT COUNT(*) FROM usage_client_ids) || ',' || (SELECT COUNT(*) FROM usage_events) || '|' ||
-  h.rows || ',' || h.charged || ',' || h.deadlines || '|' || a.grants || '|' || a.head || '|' || h.parts
+    "SELECT a.available_micro, a.held_micro, a.granted_micro, a.settled_micro, a.holds_open, a.next_seq, a.updated_at_ms,
+  (SELECT COALESCE(MAX(seq), 0) FROM entries), (SELECT COUNT(*) FROM holds), (SELECT COUNT(*) FROM idempotency),
+  (SELECT COUNT(*) FROM notices), (SELECT COUNT(*) FROM usage_client_ids), (SELECT COUNT(*) FROM usage_events),
+  h.rows, h.charged, h.deadlines, a.grants, a.head, h.parts
 FROM (SELECT COUNT(*) AS rows, COALESCE(SUM(charged_micro), 0) AS charged,
      COALESCE(SUM(deadline_ms), 0) AS deadlines,
      COALESCE(group_concat(parts, ''), '') AS parts FROM holds WHERE state = 'open') h CROSS JOIN account a";
@@ -26,36 +23,27 @@ FROM (SELECT COUNT(*) AS rows, COALESCE(SUM(charged_micro), 0) AS charged,
 /// where every row is looked at.
 const COSTS: &str = "SELECT COALESCE(SUM((by_client = 0) * cost_micro), 0) FROM usage_events";
 
-struct Sums<'a> {
+struct Sums {
     account: [i64; 7],
     rows: [i64; 6],
     sums: [i64; 3],
-    grants: &'a str,
-    head: &'a str,
-    parts: &'a str,
+    grants: String,
+    head: String,
+    parts: i64,
 }
 
-impl<'a> Sums<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        let mut parts = text.splitn(6, '|');
-        Some(Self {
-            account: numbers(parts.next()?)?,
-            rows: numbers(parts.next()?)?,
-            sums: numbers(parts.next()?)?,
-            grants: parts.next()?,
-            head: parts.next()?,
-            parts: parts.next()?,
-        })
+impl Sums {
+    fn read(database: &mut Sqlite) -> Result<Self, String> {
+        let read = database.first_row(SUMS, |row| {
+            let (mut account, mut rows, mut sums) = ([0; 7], [0; 6], [0; 3]);
+            for (at, number) in account.iter_mut().chain(&mut rows).chain(&mut sums).enumerate() {
+                *number = row.get(at)?;
+            }
+            let parts = amounts(row.get_ref("parts")?.as_str()?);
+            Ok(Self { account, rows, sums, grants: row.get("grants")?, head: row.get("head")?, parts })
+        });
+        read.map_err(|error| format!("sums that cannot be read: {error}"))
     }
-}
-
-/// Numbers with commas between them.
-fn numbers<const N: usize>(text: &str) -> Option<[i64; N]> {
-    let (mut numbers, mut words) = ([0; N], text.split(','));
-    for number in &mut numbers {
-        *number = words.next()?.parse().ok()?;
-    }
-    words.next().is_none().then_some(numbers)
 }
 
 /// What every entry posts, summed as they are walked.
@@ -68,21 +56,18 @@ pub struct Books {
 }
 
 pub fn check(database: &mut Sqlite, model: &Model, walked: &mut Walked, fully: bool) -> Result<(), String> {
-    let text =
-        database.text(SUMS, &[]).map_err(|error| error.to_string())?.ok_or("the account row is missing")?;
-    let Sums { account, rows, sums, grants, head, parts } =
-        Sums::read(&text).ok_or_else(|| format!("sums that cannot be read: {text}"))?;
+    let Sums { account, rows, sums, grants, head, parts } = Sums::read(database)?;
     // Entries are never changed, so a step looks at the new ones; all of them are looked at again at the end.
     let last = model.logs.entries.last().map_or(0, |entry| entry.seq);
     if rows[0] != walked.seq || last != walked.seq {
         super::entries::walk(database, model, walked)?;
     }
-    same("head of the chain", &head, &walked.hash.as_str())?;
+    same("head of the chain", &head, &walked.hash)?;
     if walked.costs.0 != rows[5] || fully {
         let costs = database.text(COSTS, &[]).map_err(|error| error.to_string())?;
         walked.costs = (rows[5], costs.and_then(|sum| sum.parse().ok()).ok_or("a sum of costs")?);
     }
-    invariants(&account, walked.costs.1, sums, &walked.books, amounts(parts))?;
+    invariants(&account, walked.costs.1, sums, &walked.books, parts)?;
     let known = &model.state.account;
     let numbers = [
         known.available,
@@ -107,7 +92,7 @@ pub fn check(database: &mut Sqlite, model: &Model, walked: &mut Walked, fully: b
     same("how many holds, keys, notices, client ids, usage events", &&rows[1..], &&counts[..])?;
     let deadlines: i64 = state.open_holds().map(|hold| hold.deadline_ms).sum();
     same("deadlines of open holds", &sums[2], &deadlines)?;
-    same("grants", &grants, &grants_text(&state.grants).as_str())
+    same("grants", &grants, &grants_text(&state.grants))
 }
 
 /// What must be true of the database by itself, whatever the model says.

@@ -1,0 +1,129 @@
+//! What people are told of an error. The code is what programs read.
+
+use actors::rate::shown_limit;
+
+use super::error::ApiError;
+
+impl ApiError {
+    /// A sentence for a person.
+    pub fn message(&self) -> String {
+        match self.plain_message() {
+            "" => self.telling_message(),
+            plain => plain.to_owned(),
+        }
+    }
+
+    /// The sentences that are always the same; nothing for an error whose sentence tells a number or a name.
+    const fn plain_message(&self) -> &'static str {
+        match self {
+            Self::NotFound => "there is nothing at this address",
+            Self::NotImplemented => "this part of the API is not built yet",
+            Self::UriTooLong => "the address is too long",
+            Self::Misconfigured => "the service is misconfigured; /ready tells the operator what is wrong",
+            Self::Unavailable => {
+                "the service could not do this now; with an Idempotency-Key it can safely be sent again"
+            }
+            Self::MissingEmail => "no identity was given: send a token, or X-User-Email beside one",
+            Self::InvalidEmail => "the e-mail address is not one this service accepts",
+            Self::TokenInvalid => "the token is not valid here",
+            Self::IdentityUnproven => "an address alone proves nothing: send a token for it",
+            Self::IdentityMismatch => "the identities given contradict each other",
+            Self::OriginForbidden => {
+                "only pages of an allowed origin set, clear and spend with a cookie, or open a socket"
+            }
+            Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`",
+            Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one",
+            Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens",
+            Self::EmailUnverified => "the issuer did not verify the token's e-mail address",
+            Self::EmailDomainForbidden => "this issuer is not trusted with addresses of that domain",
+            Self::KeysForbidden => {
+                "guests have no API keys, and a key cannot keep keys: send a token of the tenant"
+            }
+            Self::Unauthorized => "a valid X-Admin-Key is needed",
+            Self::SigningUnconfigured => {
+                "the service has no usable signing key; /ready tells which mistake it is"
+            }
+            Self::TicketInvalid => "the ticket opens nothing here; get a new one",
+            Self::UpgradeRequired => "open this address as a WebSocket",
+            Self::InvalidJson => "the body is not JSON this service accepts",
+            Self::UnsupportedContentType => "send Content-Type: application/json",
+            Self::MissingInput => "`input` is missing or empty",
+            Self::InvalidCursor => "the cursor was not made by this list",
+            Self::InvalidIdempotencyKey => "Idempotency-Key is 1 to 255 visible ASCII characters",
+            Self::SetAndDeltaConflict => "give `set` or `delta`, not both",
+            Self::NothingToDo => "give `set` or `delta`",
+            Self::InvalidAmount => "the amount is no number, too large, or makes the balance so",
+            Self::InsufficientCredits { .. } => "the balance does not cover this request",
+            Self::UnknownTier => "there is no such tier",
+            Self::IdempotencyConflict => "this Idempotency-Key was used with another request",
+            Self::IdempotencyInProgress => "the first request with this Idempotency-Key is still under way",
+            Self::ActorQuarantined => "this account is held for inspection; nothing is lost",
+            Self::AskFailed { .. } => "no provider answered; nothing was charged",
+            Self::AiRunFailed { .. } => "the AI binding did not answer",
+            Self::AiNotBound => "the binding AI is absent",
+            _ => "",
+        }
+    }
+
+    /// The sentences that tell what was found, or what the limit is.
+    fn telling_message(&self) -> String {
+        match self {
+            Self::MethodNotAllowed { allow } => format!("this address takes {allow}"),
+            Self::HeadersTooLarge { max_headers, max_bytes } => {
+                format!("there are more than {max_headers} headers, or they have more than {max_bytes} bytes")
+            }
+            Self::TooManyApiKeys { limit } => {
+                format!("{limit} API keys are live, which is the limit; revoke one")
+            }
+            Self::TooManyTickets { limit, .. } => {
+                format!("{limit} tickets wait for their sockets, which is the limit")
+            }
+            Self::TooManySockets { limit } => {
+                format!("{limit} sockets are open, which is the limit; close one")
+            }
+            Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
+            Self::InvalidField { field, expected } => format!("`{field}` must be {expected}"),
+            Self::InvalidTime { parameter } => format!("`{parameter}` is not a time this service reads"),
+            Self::RateLimited { policy, limit, window_ms: 0, .. } => {
+                format!("the budget `{policy}` allows {limit} at one time")
+            }
+            Self::RateLimited { policy, limit, window_ms, .. } => {
+                let limit = shown_limit(policy, *limit);
+                format!("the budget `{policy}` allows {limit} in {} s", window_ms / 1_000)
+            }
+            Self::ExceedsBudget { policy, limit } => {
+                let limit = shown_limit(policy, *limit);
+                format!("this request alone is larger than `{policy}` ever allows at once, which is {limit}")
+            }
+            Self::CapReached { cap, limit, .. } => {
+                format!("the spending cap `{cap}` of {limit} credits does not cover this request")
+            }
+            Self::TierNotAllowed { tier } => format!("the plan does not have the tier `{tier}`"),
+            Self::InvalidSetting { field, expected } => format!("`{field}`: {expected}"),
+            Self::TooManyGrants { limit } => {
+                format!("{limit} grants are live, which is the limit; let some be spent or expire")
+            }
+            Self::TooManyHolds { limit } => format!("{limit} requests are under way, which is the limit"),
+            Self::TooManyKeys { limit } => {
+                format!("{limit} idempotency keys were used in a day, which is the limit")
+            }
+            Self::ChargedWithoutReply { charged, .. } => format!(
+                "the request with this Idempotency-Key was charged {charged} credits and no answer of it was kept; \
+                 ask again with another key"
+            ),
+            _ => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error_page::each;
+
+    #[test]
+    fn every_error_has_a_sentence() {
+        for error in each() {
+            assert!(!error.message().is_empty(), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! One hop to the actor that counts what a network address does.
+
+use actors::addresses::{Count, Verdict};
+use actors::shared::Refusal;
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use worker::Env;
+
+use super::log;
+use super::task::settled;
+use super::tenant_stub::Origin;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_namespace = cognomega, js_name = address)]
+    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+}
+
+/// Counts one thing at the actor of that name. When this returns, what was counted is on disk.
+///
+/// # Errors
+/// `Storage` when the actor could not be reached or did not answer.
+pub async fn count(origin: Origin<'_>, actor: &str, count: &Count) -> Result<Verdict, Refusal> {
+    let failed = |detail: String| {
+        log::fault_of(origin.request_id, "address_actor_unreachable", &detail);
+        Refusal::Storage { detail: format!("address actor: {detail}") }
+    };
+    let call = serde_json::to_vec(count).map_err(|error| failed(error.to_string()))?;
+    let answer = hop(origin.env, actor, &call).await.map_err(|error| failed(words(&error)))?;
+    let answer: Result<Verdict, Refusal> =
+        serde_json::from_slice(&answer).map_err(|error| failed(error.to_string()))?;
+    answer
+}
+
+async fn hop(env: &Env, actor: &str, call: &[u8]) -> Result<Vec<u8>, JsValue> {
+    let answer = settled(&command(env, actor, call)?).await?;
+    Ok(Uint8Array::new(&answer).to_vec())
+}
+
+fn words(error: &JsValue) -> String {
+    let error = error.dyn_ref::<js_sys::Error>();
+    error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
+}
