@@ -16,6 +16,7 @@
 
 pub mod addresses;
 pub mod credits;
+pub mod events;
 pub mod keys;
 pub mod notices;
 pub mod planted;
@@ -25,3 +26,4 @@ pub mod sql;
 #[cfg(any(test, feature = "sqlite"))]
 pub mod sqlite;
 pub mod tenant;
+pub mod tickets;

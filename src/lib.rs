@@ -20,6 +20,7 @@ mod platform;
 mod providers;
 mod queue;
 mod schedule;
+mod shown;
 
 pub use durable::{AddressActor, TenantActor};
 /// What takes apart what strangers send, for the fuzz targets (`tests/fuzz`); in no build that ships.

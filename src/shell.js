@@ -27,6 +27,11 @@ const GROUP_COMMANDS_MAX = 128;
 // Commands that may wait for their turn. Beyond it the actor says that it is busy instead of growing.
 const WAITING_COMMANDS_MAX = 4_096;
 
+// How a command comes that opens a socket: a request that is upgraded has no body.
+const CALL = 'x-call';
+// Messages of clients longer than this, in UTF-16 units, are not carried over; the actor is told how long they are.
+const MESSAGE_LENGTH_MAX = 4_096;
+
 // Before each call. A trap leaves the instance's memory unusable: a new one takes its place. Memory is only a cache.
 function enter() {
   if (!state.criticalError) return;
@@ -136,6 +141,18 @@ globalThis.cognomega = {
   },
   // One command to an actor. The bytes are a view of memory that moves: sent is a copy.
   command: (env, name, call) => env.TENANT.getByName(name).command(call.slice()),
+  // A socket of an actor's: it answers with the response that opens it, or with why not.
+  listen: (env, name, call) => env.TENANT.getByName(name).fetch('https://actor/', {
+    headers: { upgrade: 'websocket', [CALL]: encodeURIComponent(call) },
+  }),
+  // A socket that the runtime keeps while its actor sleeps; whoever pings it wakes nobody.
+  accept(state) {
+    const [client, server] = Object.values(new WebSocketPair());
+    state.setWebSocketAutoResponse(new WebSocketRequestResponsePair('ping', 'pong'));
+    state.acceptWebSocket(server);
+    return { server, response: new Response(null, { status: 101, webSocket: client }) };
+  },
+  upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
   address: (env, name, call) => env.ADDRESS.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
@@ -163,12 +180,14 @@ export default {
 // An actor, of whatever kind: what it decides is in Rust, made by the class's own `made`.
 class Actor extends DurableObject {
   #actor; #instance; #waiting = []; #scheduled = false;
+  // Whether sockets are open; null when the runtime has to be asked.
+  #listened = null;
 
   // Made on first use and after a trap. It holds no truth: everything in memory can be lost at any time.
   get #rust() {
     enter();
     if (this.#instance !== state.instanceId) {
-      this.#actor = this.constructor.made(this.ctx.storage, this.env);
+      this.#actor = this.constructor.made(this.ctx, this.env);
       this.#instance = state.instanceId;
     }
     return this.#actor;
@@ -181,9 +200,23 @@ class Actor extends DurableObject {
   // in the next turn, each in a transaction of its own: one that is refused or traps undoes itself and nothing else.
   // The turn belongs to the actor and to no request, so none that goes away takes it along.
   command(call) {
+    return this.#queued(() => this.#rust.answer(call));
+  }
+
+  // A command that opens a socket. What it answers is the response itself, or a refusal's text.
+  fetch(request) {
+    const call = new TextEncoder().encode(decodeURIComponent(request.headers.get(CALL)));
+    return this.#queued(() => {
+      const opened = this.#rust.open(call);
+      this.#listened = null;
+      return typeof opened === 'string' ? new Response(opened) : opened;
+    });
+  }
+
+  #queued(run) {
     if (this.#waiting.length >= WAITING_COMMANDS_MAX) throw new Error('too many commands wait');
     return new Promise((done, failed) => {
-      this.#waiting.push({ call, done, failed });
+      this.#waiting.push({ run, done, failed });
       this.#schedule();
     });
   }
@@ -196,16 +229,32 @@ class Actor extends DurableObject {
 
   #turn() {
     this.#scheduled = false;
-    for (const { call, done, failed } of this.#waiting.splice(0, GROUP_COMMANDS_MAX)) {
+    for (const { run, done, failed } of this.#waiting.splice(0, GROUP_COMMANDS_MAX)) {
       try {
-        done(this.#rust.answer(call));
+        done(run());
       } catch (error) {
         broke(error);
         failed(error);
       }
     }
+    this.#listened ??= this.ctx.getWebSockets().length > 0;
+    if (this.#listened) this.#guarded((actor) => actor.tell());
     if (this.#waiting.length > 0) this.#schedule();
   }
+
+  // A trap while nobody waits for an answer.
+  #guarded(work) {
+    try { work(this.#rust); } catch (error) { broke(error); }
+  }
+
+  webSocketMessage(socket, message) {
+    const text = typeof message === 'string' && message.length <= MESSAGE_LENGTH_MAX ? message : undefined;
+    this.#guarded((actor) => actor.heard(socket, text, message.length ?? message.byteLength));
+  }
+
+  webSocketClose() { this.#listened = null; }
+
+  webSocketError() { this.#listened = null; }
 
   // When it fails, the runtime rings again.
   alarm() {
@@ -221,9 +270,9 @@ class Actor extends DurableObject {
 }
 
 export class TenantActor extends Actor {
-  static made = (storage, env) => new rust.TenantActor(storage, env);
+  static made = (ctx, env) => new rust.TenantActor(ctx, env);
 }
 
 export class AddressActor extends Actor {
-  static made = (storage) => new rust.AddressActor(storage);
+  static made = (ctx) => new rust.AddressActor(ctx.storage);
 }

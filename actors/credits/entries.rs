@@ -190,7 +190,8 @@ pub(super) fn insert(sql: &mut impl Sql, entry: &Entry) -> Result<(), Refusal> {
     Ok(())
 }
 
-const ENTRY: &str = "json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'owned_micro', owned_micro,
+pub(super) const ENTRY: &str =
+    "json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'owned_micro', owned_micro,
   'issued_micro', issued_micro, 'charged_micro', charged_micro, 'expired_micro', expired_micro,
   'available_micro', available_micro, 'held_micro', held_micro, 'shortfall_micro', shortfall_micro,
   'operation', operation, 'reason', reason, 'reference', reference, 'grants', json(grants),

@@ -81,6 +81,8 @@ CREATE TABLE usage_events (
   meta             TEXT,
   PRIMARY KEY (created_at_ms, seq)
 ) WITHOUT ROWID;
+-- What clients report has the time that they say, so live events find it by its number. Charges never write here.
+CREATE INDEX usage_by_client ON usage_events (seq) WHERE by_client = 1;
 -- Ids that clients gave to events of theirs. Our own events have the id of their hold, which is unique already; what
 -- came after a hold that was charged in part had expired has that id with `-late`.
 CREATE TABLE usage_client_ids (

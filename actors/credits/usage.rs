@@ -126,7 +126,8 @@ pub fn record_client(
         .ok_or_else(|| super::account::broken("a known usage id has no event"))
 }
 
-const EVENT: &str = "json_object('id', id, 'created_at_ms', created_at_ms, 'seq', seq, 'route', route,
+pub(super) const EVENT: &str =
+    "json_object('id', id, 'created_at_ms', created_at_ms, 'seq', seq, 'route', route,
   'tokens_in', tokens_in, 'tokens_out', tokens_out, 'cost_micro', cost_micro, 'meta', json(meta))";
 
 const LIST: &str = "usage";

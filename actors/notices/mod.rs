@@ -295,6 +295,42 @@ pub fn forget_old(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A notice as it was recorded, whatever comes of its delivery.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Told {
+    pub seq: i64,
+    pub at_ms: i64,
+    pub kind: NoticeKind,
+    pub body: Box<RawValue>,
+}
+
+/// The number of the last notice, also when it was forgotten; zero before the first.
+///
+/// # Errors
+/// What the database refused.
+pub fn last_seq(sql: &mut impl Sql) -> Result<i64, Refusal> {
+    Ok(row(sql, "SELECT seq FROM sqlite_sequence WHERE name = 'notices'", &[])?.unwrap_or(0))
+}
+
+/// All of `after < seq <= upto`, in their order; `None` when some of them were forgotten.
+///
+/// # Errors
+/// What the database refused.
+pub fn told(sql: &mut impl Sql, after: i64, upto: i64) -> Result<Option<Vec<Told>>, Refusal> {
+    let wanted = usize::try_from(upto.saturating_sub(after)).unwrap_or(0);
+    if wanted == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    let found: Vec<Told> = row(
+        sql,
+        "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body)))
+         FROM (SELECT * FROM notices WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)",
+        &[after.into(), upto.into()],
+    )?
+    .unwrap_or_default();
+    Ok((found.len() == wanted).then_some(found))
+}
+
 const LIST: &str = "notices";
 
 /// Newest first, `limit` at most.

@@ -59,6 +59,15 @@ pub enum Refusal {
     /// As many API keys are live as a tenant may have.
     #[error("{limit} API keys are live")]
     TooManyApiKeys { limit: u32 },
+    /// No ticket is outstanding that opens this from here. It is never said why.
+    #[error("no such ticket")]
+    UnknownTicket,
+    /// As many tickets are outstanding as a tenant may have; after `retry_after_ms` the first is over.
+    #[error("{limit} tickets are outstanding")]
+    TooManyTickets { limit: u32, retry_after_ms: i64 },
+    /// As many sockets are open as a tenant may have.
+    #[error("{limit} sockets are open")]
+    TooManySockets { limit: u32 },
     /// The operation id was used before.
     #[error("the operation id was used before")]
     DuplicateOperation,

@@ -9,6 +9,7 @@ use crate::notices;
 use crate::rate::Weight;
 use crate::shared::{Micro, Refusal};
 use crate::sql::Sql;
+use crate::tickets;
 
 /// What ringing the alarm gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) ->
     }
     // The oldest is not always the one that was told first: a clock may have been set back.
     notices::forget_old(sql, now_ms)?;
+    if due.forgets_tickets(now_ms) {
+        tickets::forget_expired(sql, now_ms)?;
+    }
     let webhook = limits.settings.webhook.as_ref();
     let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
     let effects = deliveries.into_iter().map(Effect::Deliver).collect();

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::live::{Opened, Opening};
 use super::settings::Settings;
 use crate::credits::caps::Cap;
 use crate::credits::{
@@ -14,6 +15,7 @@ use crate::keys::{ApiKey, NewKey};
 use crate::notices::{Delivery, NoticePage};
 use crate::rate::{BudgetLeft, Limits};
 use crate::shared::{Micro, Period, Refusal, TenantId};
+use crate::tickets::NewTicket;
 
 /// One command on behalf of one tenant. The actor refuses a tenant that is not its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -138,6 +140,10 @@ pub enum Command {
         settings: Box<Settings>,
         fresh_secret: String,
     },
+    /// Adds a ticket that opens one socket.
+    MintTicket(NewTicket),
+    /// Opens the way for a socket. With a ticket, `tenant` is not looked at: the ticket says whose it is.
+    OpenSocket(Box<Opening>),
 }
 
 impl Command {
@@ -164,6 +170,8 @@ impl Command {
             Self::CreateKey { .. } => "create_key",
             Self::RevokeKey { .. } => "revoke_key",
             Self::SetLimits { .. } => "set_limits",
+            Self::MintTicket(_) => "mint_ticket",
+            Self::OpenSocket(_) => "open_socket",
         }
     }
 }
@@ -243,6 +251,10 @@ pub enum Reply {
     },
     Keys(Vec<ApiKey>),
     Key(ApiKey),
+    Ticket {
+        expires_at_ms: i64,
+    },
+    Opened(Box<Opened>),
 }
 
 /// What the shell does after the commit.
@@ -255,6 +267,8 @@ pub enum Effect {
     Deliver(Delivery),
     /// An invariant was found broken: note it, and change nothing from then on.
     Quarantine { detail: String },
+    /// An API key opens nothing any more: end the sockets that it opened.
+    EndSocketsOf { api_key: String },
 }
 
 /// A reply and the effects of the command that made it.

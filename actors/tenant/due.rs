@@ -10,6 +10,7 @@ use crate::credits::{self, Grants};
 use crate::notices;
 use crate::shared::Refusal;
 use crate::sql::{Sql, row};
+use crate::tickets;
 
 /// When each kind of thing is due next, if ever.
 #[derive(Debug, Deserialize)]
@@ -20,6 +21,7 @@ pub(super) struct Due {
     ended_hold: Option<i64>,
     key: Option<i64>,
     notice_told: Option<i64>,
+    ticket: Option<i64>,
     grants: Option<Grants>,
 }
 
@@ -32,6 +34,7 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
         ("ended_hold", credits::HOLD_FORGOTTEN_AT_MS),
         ("key", "SELECT MIN(expires_at_ms) FROM idempotency"),
         ("notice_told", notices::OLDEST_AT_MS),
+        ("ticket", tickets::FORGOTTEN_AT_MS),
         ("grants", "SELECT grants FROM account"),
     ];
     let parts = parts.map(|(name, query)| format!("'\"{name}\":' || COALESCE(({query}), 'null')"));
@@ -51,12 +54,16 @@ impl Due {
         let top_up = self.top_up_asked.map(|at_ms| at_ms.saturating_add(TOP_UP_AGAIN_MS));
         let in_time = [self.hold, self.delivery, grants.next_expiry_ms(), top_up];
         let notice = self.notice_told.map(|at_ms| at_ms.saturating_add(notices::HISTORY_MS));
-        let forgotten = [self.ended_hold, self.key, notice];
+        let forgotten = [self.ended_hold, self.key, notice, self.ticket];
         Ok(in_time.into_iter().chain(forgotten.map(|at_ms| at_ms.map(batched))).flatten().min())
     }
 
     pub fn forgets_holds(&self, now_ms: i64) -> bool {
         self.ended_hold.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
+    pub fn forgets_tickets(&self, now_ms: i64) -> bool {
+        self.ticket.is_some_and(|at_ms| at_ms <= now_ms)
     }
 
     pub fn forgets_keys(&self, now_ms: i64) -> bool {
@@ -73,7 +80,7 @@ pub fn due_at_ms(sql: &mut impl Sql) -> Result<Option<i64>, Refusal> {
 }
 
 /// What is only forgotten can wait for company: one alarm a minute at most.
-const fn batched(at_ms: i64) -> i64 {
+pub(super) const fn batched(at_ms: i64) -> i64 {
     const MINUTE_MS: i64 = 60_000;
     at_ms.saturating_add(MINUTE_MS).div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS)
 }

@@ -4,8 +4,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::command::LimitsReport;
+use super::due::batched;
 use super::idempotency::{self, KEY_TTL_MS, Seen};
 use super::limits::LimitsRow;
+use super::live;
 use super::settings::Settings;
 use super::{
     Actor, Call, Command, Effect, Idempotency, KeyCap, Outcome, Policy, Reply, Stored, admission, genesis,
@@ -18,6 +20,7 @@ use crate::planted::{self, Bug};
 use crate::rate::{self, Weight};
 use crate::shared::{Micro, Refusal};
 use crate::sql::Sql;
+use crate::tickets;
 
 /// Carries out `call` at `now_ms`, inside the transaction that the caller opened. On `Err` the caller undoes
 /// everything: a refusal changes nothing.
@@ -38,6 +41,11 @@ pub fn handle(
             effects: Vec::new(),
         });
     }
+    if let Command::OpenSocket(asked) = &call.command
+        && asked.ticket.is_some()
+    {
+        return live::open(sql, actor, asked, None, now_ms);
+    }
     if call.tenant != actor.tenant && !planted::on(Bug::WrongTenantAccepted) {
         return Err(Refusal::TenantMismatch);
     }
@@ -47,6 +55,9 @@ pub fn handle(
         if !actor.quarantined {
             keys::note_use(sql, &key, now_ms)?;
         }
+    }
+    if let Command::OpenSocket(asked) = &call.command {
+        return live::open(sql, actor, asked, call.api_key.as_deref(), now_ms);
     }
     if !call.command.changes() {
         return answer(sql, actor, policy, call.command, now_ms);
@@ -77,6 +88,10 @@ pub fn handle(
         Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
         Command::CreateKey { key, cap } => at.create_key(sql, &key, cap),
         Command::RevokeKey { id } => at.revoke_key(sql, &id),
+        Command::MintTicket(ticket) => {
+            let expires_at_ms = tickets::mint(sql, &ticket, call.api_key.as_deref(), now_ms)?;
+            woken(Reply::Ticket { expires_at_ms }, batched(expires_at_ms))
+        }
         _ => Err(Refusal::Storage { detail: "a question among the changes".to_owned() }),
     }
 }
@@ -331,7 +346,8 @@ impl At<'_> {
             let at_ms = self.settings_at_ms(sql)?;
             limits.set(sql, settings, at_ms)?;
         }
-        woken(Reply::Key(key), i64::MAX)
+        let effects = vec![Effect::EndSocketsOf { api_key: id.to_owned() }];
+        Ok(Outcome { reply: Reply::Key(key), effects })
     }
 
     /// A clock that stepped back must not have a new cap begin in a period that is over.

@@ -10,6 +10,7 @@ mod due;
 mod handle;
 mod idempotency;
 mod limits;
+mod live;
 mod policy;
 mod schema;
 mod settings;
@@ -27,6 +28,7 @@ pub use due::due_at_ms;
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
 pub use limits::TOP_UP_AGAIN_MS;
+pub use live::{Opened, Opening};
 pub use policy::Policy;
 pub use schema::{Actor, SCHEMA_VERSION, genesis, open, quarantine, reopen};
 pub use settings::{

@@ -6,10 +6,10 @@ use super::idempotency::KEY_TTL_MS;
 use super::{Policy, limits};
 use crate::shared::{Refusal, TenantId};
 use crate::sql::{Sql, row};
-use crate::{credits, keys, notices};
+use crate::{credits, keys, notices, tickets};
 
 /// The version this code writes. A step leads from each older version to the next.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// One step; the n-th turns a database of version `n + 1` into one of version `n + 2`.
 pub(super) type Step<S> = fn(&mut S, &TenantId) -> Result<(), Refusal>;
@@ -45,7 +45,7 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
         &[],
     )?
     .ok_or_else(|| broken("the actor row is missing"))?;
-    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2, from_3])?;
+    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2, from_3, from_4])?;
     Ok(Some(Actor { tenant: stored.tenant, quarantined: stored.quarantine.is_some() }))
 }
 
@@ -70,7 +70,7 @@ pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: &Policy, now_ms: i64)
 
 /// All tables in one call: each call crosses to the platform.
 fn tables() -> String {
-    [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA, keys::SCHEMA].concat()
+    [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA, keys::SCHEMA, tickets::SCHEMA].concat()
 }
 
 /// What the hash chain of a tenant's ledger begins with.
@@ -125,6 +125,13 @@ fn from_3<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
     if sql.text(made, &[])?.is_none() {
         sql.execute("ALTER TABLE notices ADD COLUMN attempt_log TEXT NOT NULL DEFAULT '[]'", &[])?;
     }
+    Ok(())
+}
+
+/// Version 4 to 5: tickets, and reported usage by its number. Tables made by an older step have both.
+fn from_4<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
+    sql.execute(&tickets::SCHEMA.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"), &[])?;
+    sql.execute("CREATE INDEX IF NOT EXISTS usage_by_client ON usage_events (seq) WHERE by_client = 1", &[])?;
     Ok(())
 }
 

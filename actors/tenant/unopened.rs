@@ -31,10 +31,11 @@ pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Repl
     if cursor.is_some() {
         return Err(Refusal::InvalidCursor);
     }
-    Ok(Some(match call.command {
+    Ok(Some(match &call.command {
         Command::Balance => Reply::Balance(before_opening(&call.tenant, policy, now_ms)),
         Command::BalanceAt { .. } => return Err(Refusal::UnknownEntry),
         Command::Identify { .. } | Command::RevokeKey { .. } => return Err(Refusal::UnknownApiKey),
+        Command::OpenSocket(asked) if asked.ticket.is_some() => return Err(Refusal::UnknownTicket),
         Command::ListKeys => Reply::Keys(Vec::new()),
         Command::ListUsage(_) => Reply::Usage(UsagePage { items: Vec::new(), next_cursor: None }),
         Command::ListEntries { .. } => Reply::Entries(EntryPage { items: Vec::new(), next_cursor: None }),

@@ -2,6 +2,8 @@
 
 mod address_actor;
 mod alarm;
+mod event_frames;
+mod listening;
 mod tenant;
 mod tenant_actor;
 

@@ -10,14 +10,16 @@ use futures::future::join_all;
 
 use super::alarm::Alarm;
 use crate::platform::config::Config;
+use crate::platform::sockets::ObjectState;
 use crate::platform::tenant_stub::{Answer, Answered, name_of};
 use crate::platform::{log, now_ms, sql::Storage, webhook};
 
 pub struct Tenant {
-    storage: RefCell<Storage>,
+    pub(super) state: ObjectState,
+    pub(super) storage: RefCell<Storage>,
     config: Rc<Config>,
     /// Who this is, once known; read from the database after every wake.
-    actor: RefCell<Option<Rc<Actor>>>,
+    pub(super) actor: RefCell<Option<Rc<Actor>>>,
     alarm: Cell<Alarm>,
 }
 
@@ -29,9 +31,9 @@ enum Woken {
 }
 
 impl Tenant {
-    pub fn new(storage: Storage, config: Rc<Config>) -> Self {
-        let (storage, actor) = (RefCell::new(storage), RefCell::new(None));
-        Self { storage, config, actor, alarm: Cell::default() }
+    pub fn new(state: ObjectState, config: Rc<Config>) -> Self {
+        let (storage, actor) = (RefCell::new(Storage::new(state.storage())), RefCell::new(None));
+        Self { state, storage, config, actor, alarm: Cell::default() }
     }
 
     /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
@@ -94,6 +96,7 @@ impl Tenant {
                     match effect {
                         Effect::WakeBy { at_ms } => self.arm_or_owe(&storage, at_ms),
                         Effect::Quarantine { detail } => self.quarantine(&mut storage, &detail),
+                        Effect::EndSocketsOf { api_key } => self.end_sockets_of(&api_key),
                         // Only the alarm hands out deliveries.
                         Effect::Deliver(_) => self.arm_or_owe(&storage, now_ms),
                     }
@@ -123,7 +126,8 @@ impl Tenant {
             };
             Ok((Woken::Opened(Rc::new(actor)), tenant::due_at_ms(sql)?))
         })?;
-        if let Some(at_ms) = due_at_ms {
+        // There is one alarm: whoever sets it sets it for all that is due.
+        if let Some(at_ms) = due_at_ms.into_iter().chain(self.sockets_due_at_ms()).min() {
             self.arm(storage, at_ms)?;
         }
         if let Woken::Opened(actor) = &woken {
@@ -197,20 +201,22 @@ impl Tenant {
         // The alarm that rang is gone, whatever comes of it.
         self.alarm.set(Alarm::default());
         let (now_ms, policy) = (now_ms(), &self.config.policy);
+        self.end_those_over(now_ms);
         let rung = storage.transaction(|sql| match tenant::reopen(sql)? {
             Some(actor) if !actor.quarantined => tenant::alarm(sql, &actor, policy, now_ms).map(Some),
             _ => Ok(None),
         });
         let rung = rung.inspect_err(|refusal| self.note(&mut storage, refusal))?;
+        let next_at_ms = rung.as_ref().and_then(|rung| rung.next_at_ms);
+        if let Some(at_ms) = next_at_ms.into_iter().chain(self.sockets_due_at_ms()).min() {
+            self.arm(&storage, at_ms)?;
+        }
         let Some(rung) = rung else {
             return Ok(Vec::new());
         };
-        if let Some(at_ms) = rung.next_at_ms {
-            self.arm(&storage, at_ms)?;
-        }
         let deliveries = rung.effects.into_iter().filter_map(|effect| match effect {
             Effect::Deliver(delivery) => Some(delivery),
-            Effect::WakeBy { .. } | Effect::Quarantine { .. } => None,
+            _ => None,
         });
         Ok(deliveries.collect())
     }
@@ -242,6 +248,6 @@ impl Tenant {
     }
 }
 
-fn busy() -> Refusal {
+pub(super) fn busy() -> Refusal {
     Refusal::Storage { detail: "storage is in use within this turn".to_owned() }
 }

@@ -117,6 +117,17 @@ impl Context {
         self.acts_for.get_or_init(|| tenant_stub::name_of(&caller.tenant));
     }
 
+    /// Notes the actor of a request whose tenant only that actor knows.
+    pub fn acts_for_actor(&self, actor: String) {
+        self.acts_for.get_or_init(|| actor);
+    }
+
+    /// When the token ends that the caller was found by; `None` where no token did that.
+    pub fn token_ends_at_ms(&self) -> Option<i64> {
+        let claims = self.presented.get().and_then(Presented::claims);
+        claims.and_then(|claims| claims.exp).map(|ends_s| ends_s.saturating_mul(1_000))
+    }
+
     /// Who acted, and for whom, as far as that is known.
     pub fn acting(&self) -> Acting {
         Acting {
@@ -252,6 +263,18 @@ impl Context {
             Found::Token(token) if !api_key::is_meant(&token) => Ok(Some(token)),
             Found::Token(_) | Found::None | Found::Ambiguous => Err(ApiError::TokenInvalid),
         }
+    }
+
+    /// The page that sends this; `None` where it is no page's.
+    ///
+    /// # Errors
+    /// `OriginForbidden` for a page that is not of an allowed origin.
+    pub fn page(&self) -> Result<Option<String>, ApiError> {
+        let origin = self.inbound.header("origin");
+        if origin.is_some() {
+            self.require_our_page()?;
+        }
+        Ok(origin)
     }
 
     /// # Errors

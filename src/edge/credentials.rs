@@ -42,12 +42,15 @@ const fn reads(action: Action) -> Reads {
         | Action::Logout
         | Action::Jwks
         | Action::AiBinding
-        | Action::NotImplemented => Reads::AdminKey,
+        | Action::NotImplemented
+        // Whose ticket it is, its actor says; a token is judged there, where no ticket is shown.
+        | Action::EventsOpen => Reads::AdminKey,
         Action::Ask
         | Action::Balance
         | Action::Ledger
         | Action::Holds
         | Action::Notices
+        | Action::TicketMint
         | Action::Verify
         | Action::LimitsShow
         | Action::UsageList
@@ -107,6 +110,7 @@ mod tests {
         let expected = [
             "AiBinding",
             "CookieKeep",
+            "EventsOpen",
             "Exchange",
             "GuestToken",
             "Health",

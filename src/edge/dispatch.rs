@@ -12,8 +12,8 @@ use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, cookie, cors, credentials, credits, exchange, health, keys, ledger,
-    openapi, tenant_limits, usage,
+    admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
+    openapi, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -151,6 +151,8 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Verify => ledger::verify(context).await,
         Action::LimitsShow => tenant_limits::show(context).await,
         Action::LimitsSet => tenant_limits::set(context).await,
+        Action::TicketMint => tickets::mint(context).await,
+        Action::EventsOpen => events::open(context).await,
         Action::UsageList => usage::list(context).await,
         Action::UsageRecord => usage::record(context).await,
         Action::Ask => ask::ask(context).await,

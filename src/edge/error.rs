@@ -10,6 +10,8 @@ use super::reply::seconds_up;
 /// When to come back with a new idempotency key after too many, in seconds. Nobody knows when the oldest of them is
 /// forgotten, so this is a hint.
 const TOO_MANY_KEYS_WAIT_S: i64 = 60;
+/// The same after too many sockets: nobody knows when one of them is closed.
+const TOO_MANY_SOCKETS_WAIT_S: i64 = 10;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ApiError {
@@ -43,6 +45,16 @@ pub enum ApiError {
     },
     Unauthorized,
     SigningUnconfigured,
+    // Sockets
+    TicketInvalid,
+    TooManyTickets {
+        limit: u32,
+        retry_after_ms: i64,
+    },
+    TooManySockets {
+        limit: u32,
+    },
+    UpgradeRequired,
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
@@ -147,6 +159,10 @@ impl ApiError {
             Self::TooManyApiKeys { .. } => "too_many_api_keys",
             Self::Unauthorized => "unauthorized",
             Self::SigningUnconfigured => "signing_unconfigured",
+            Self::TicketInvalid => "ticket_invalid",
+            Self::TooManyTickets { .. } => "too_many_tickets",
+            Self::TooManySockets { .. } => "too_many_sockets",
+            Self::UpgradeRequired => "upgrade_required",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
             Self::PayloadTooLarge { .. } => "payload_too_large",
@@ -195,7 +211,7 @@ impl ApiError {
             | Self::UnknownTier
             | Self::InvalidSetting { .. }
             | Self::InvalidAmount => 400,
-            Self::TokenInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
+            Self::TokenInvalid | Self::TicketInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
             Self::InsufficientCredits { .. } => 402,
             Self::IdentityMismatch
             | Self::OriginForbidden
@@ -215,10 +231,13 @@ impl ApiError {
             | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
             Self::UriTooLong => 414,
+            Self::UpgradeRequired => 426,
             Self::HeadersTooLarge { .. } => 431,
             Self::RateLimited { .. }
             | Self::CapReached { .. }
             | Self::TooManyHolds { .. }
+            | Self::TooManyTickets { .. }
+            | Self::TooManySockets { .. }
             | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound => 500,
             Self::NotImplemented => 501,
@@ -230,9 +249,10 @@ impl ApiError {
     /// Seconds a client should wait, rounded up so that waiting them is enough.
     pub fn retry_after_s(&self) -> Option<i64> {
         match self {
-            Self::RateLimited { retry_after_ms, .. } | Self::CapReached { retry_after_ms, .. } => {
-                Some(seconds_up(*retry_after_ms))
-            }
+            Self::RateLimited { retry_after_ms, .. }
+            | Self::CapReached { retry_after_ms, .. }
+            | Self::TooManyTickets { retry_after_ms, .. } => Some(seconds_up(*retry_after_ms)),
+            Self::TooManySockets { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
             Self::TooManyKeys { .. } => Some(TOO_MANY_KEYS_WAIT_S),
             _ => None,
@@ -321,6 +341,11 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidSetting { field, expected } => Self::InvalidSetting { field, expected },
             Refusal::TooManyGrants { limit } => Self::TooManyGrants { limit },
             Refusal::UnknownEntry | Refusal::UnknownApiKey => Self::NotFound,
+            Refusal::UnknownTicket => Self::TicketInvalid,
+            Refusal::TooManyTickets { limit, retry_after_ms } => {
+                Self::TooManyTickets { limit, retry_after_ms }
+            }
+            Refusal::TooManySockets { limit } => Self::TooManySockets { limit },
             Refusal::TooManyApiKeys { limit } => Self::TooManyApiKeys { limit },
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },

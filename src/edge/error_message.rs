@@ -29,7 +29,7 @@ impl ApiError {
             Self::IdentityUnproven => "an address alone proves nothing: send a token for it",
             Self::IdentityMismatch => "the identities given contradict each other",
             Self::OriginForbidden => {
-                "a cookie is set, cleared and believed only for pages of an allowed origin"
+                "only pages of an allowed origin set, clear and spend with a cookie, or open a socket"
             }
             Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`",
             Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one",
@@ -43,6 +43,8 @@ impl ApiError {
             Self::SigningUnconfigured => {
                 "the service has no usable signing key; /ready tells which mistake it is"
             }
+            Self::TicketInvalid => "the ticket opens nothing here; get a new one",
+            Self::UpgradeRequired => "open this address as a WebSocket",
             Self::InvalidJson => "the body is not JSON this service accepts",
             Self::UnsupportedContentType => "send Content-Type: application/json",
             Self::MissingInput => "`input` is missing or empty",
@@ -72,6 +74,12 @@ impl ApiError {
             }
             Self::TooManyApiKeys { limit } => {
                 format!("{limit} API keys are live, which is the limit; revoke one")
+            }
+            Self::TooManyTickets { limit, .. } => {
+                format!("{limit} tickets wait for their sockets, which is the limit")
+            }
+            Self::TooManySockets { limit } => {
+                format!("{limit} sockets are open, which is the limit; close one")
             }
             Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
             Self::InvalidField { field, expected } => format!("`{field}` must be {expected}"),

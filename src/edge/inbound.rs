@@ -17,6 +17,8 @@ pub struct Inbound {
     /// Lower-cased, without one trailing slash; still percent-encoded, so an encoded path matches no route.
     pub path: String,
     pub query: Query,
+    /// Scheme and authority of the address, as the client wrote them.
+    base: String,
     excess: Option<ApiError>,
     /// Names in lower case; several of one name are joined by commas, as the platform does.
     headers: HashMap<String, String>,
@@ -34,7 +36,16 @@ impl Inbound {
         let excess = excess(path, query, &headers);
         let query = Query::new(query.to_owned());
         let path = normal(path);
-        Self { method, path, query, excess, raw, headers }
+        let base = base(url).to_owned();
+        Self { method, path, query, base, excess, raw, headers }
+    }
+
+    /// The address of a socket of ours at `path`, where this request came to.
+    pub fn socket_url(&self, path: &str) -> String {
+        match self.base.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}{path}"),
+            None => path.to_owned(),
+        }
     }
 
     /// What of the request is larger than anything that is read, when something is.
@@ -128,6 +139,14 @@ fn split(url: &str) -> (&str, &str) {
     path_and_query.split_once('?').unwrap_or((path_and_query, ""))
 }
 
+/// Scheme and authority of an absolute URL.
+fn base(url: &str) -> &str {
+    let from = url.find("://").map_or(0, |at| at.saturating_add(3));
+    let length = url.get(from..).and_then(|rest| rest.find(['/', '?', '#']));
+    let end = length.map_or(url.len(), |length| from.saturating_add(length));
+    url.get(..end).unwrap_or_default()
+}
+
 fn normal(path: &str) -> String {
     let path = match path.strip_suffix('/') {
         Some(rest) if !rest.is_empty() => rest,
@@ -164,6 +183,10 @@ mod tests {
     fn urls_are_split_and_paths_are_normal() {
         assert_eq!(split("http://h:1/a/b?x=/y#z"), ("/a/b", "x=/y"));
         assert_eq!(split("http://h"), ("/", ""));
+        assert_eq!(
+            (base("https://h:1/a?x=/y"), base("http://h?x"), base("x")),
+            ("https://h:1", "http://h", "x")
+        );
         for (path, expected) in [("/API/Credits/", "/api/credits"), ("/", "/"), ("//", "/"), ("/a//", "/a/")]
         {
             assert_eq!(normal(path), expected, "{path}");

@@ -1,9 +1,9 @@
 //! What is behind a balance: entries, holds, notices, and the tenant's own audit of all of it.
 
-use actors::credits::{Entry, HoldState, ListedHold, Part, VERIFY_ENTRIES_MAX};
+use actors::credits::{HoldState, ListedHold, VERIFY_ENTRIES_MAX};
 use actors::shared::Micro;
 use actors::tenant::{Command, Reply as ActorReply};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
@@ -12,6 +12,7 @@ use super::limits::VERIFY_PAGES_MAX;
 use super::moment::iso_time;
 use super::reply::Reply;
 use crate::platform::now_ms;
+use crate::shown::entry_object;
 
 /// `GET /api/credits/ledger`: entries, newest first, each with the balance after it and its place in the chain.
 pub async fn entries(context: &Context) -> Result<Reply, ApiError> {
@@ -28,48 +29,6 @@ pub async fn entries(context: &Context) -> Result<Reply, ApiError> {
 fn list(caller: &Caller, items: &[Value], next_cursor: Option<String>) -> Reply {
     let body = json!({ "email": caller.tenant.label(), "items": items, "next_cursor": next_cursor });
     Reply::json(200, &body)
-}
-
-/// Credits are rounded down to thousandths, as everywhere; the micro-credits are what was booked, and what the hash is of.
-fn entry_object(entry: &Entry) -> Value {
-    let books = entry.books;
-    let postings = [
-        ("owned", books.owned),
-        ("issued", books.issued),
-        ("charged", books.charged),
-        ("expired", books.expired),
-    ];
-    let touched = postings.into_iter().filter(|(_, amount)| amount.0 != 0);
-    let shown: Map<String, Value> =
-        touched.clone().map(|(book, amount)| (book.to_owned(), json!(amount.credits()))).collect();
-    let exact: Map<String, Value> = touched.map(|(book, amount)| (book.to_owned(), json!(amount))).collect();
-    let part = |part: &Part| json!({ "id": part.0, "amount": part.1.credits(), "amount_micro": part.1 });
-    let grants: Vec<Value> = entry.grants.iter().map(part).collect();
-    json!({
-        "seq": entry.seq,
-        "created_at": iso_time(entry.at_ms),
-        "kind": entry.kind,
-        "amount": books.owned.credits(),
-        "amount_micro": books.owned,
-        "balance": entry.available_micro.credits(),
-        "balance_micro": entry.available_micro,
-        "held": entry.held_micro.credits(),
-        "held_micro": entry.held_micro,
-        "shortfall": entry.shortfall_micro.credits(),
-        "shortfall_micro": entry.shortfall_micro,
-        "operation": entry.operation,
-        "reason": entry.reason,
-        "reference": entry.reference,
-        "postings": shown,
-        "postings_micro": exact,
-        "grants": grants,
-        "terms": entry.terms.map(|terms| json!({
-            "kind": terms.kind,
-            "priority": terms.priority,
-            "expires_at": terms.expires_at_ms.map(iso_time),
-        })),
-        "hash": entry.hash,
-    })
 }
 
 /// `GET /api/credits/holds`: open holds with owner, age and deadline, the first to expire leading; with

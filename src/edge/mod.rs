@@ -21,6 +21,7 @@ mod error;
 mod error_message;
 #[cfg(test)]
 mod error_page;
+mod events;
 mod exchange;
 mod health;
 mod idempotency_key;
@@ -46,8 +47,10 @@ mod query;
 mod question;
 mod refusals;
 mod reply;
+mod routed_secret;
 mod routes;
 mod tenant_limits;
+mod tickets;
 mod tokens;
 mod turnstile;
 mod usage;

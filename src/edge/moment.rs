@@ -1,6 +1,8 @@
 //! Moments on the wire: two ways to read one, one way to write it.
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
+
+pub use crate::shown::iso_time;
 
 /// Reads RFC 3339, or a number of seconds or milliseconds since 1970. Between 1970 and 2286, where
 /// millisecond times have at most 13 digits.
@@ -14,13 +16,6 @@ pub fn moment_ms(text: &str) -> Option<i64> {
         Err(_) => DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis(),
     };
     (0..=LATEST_MS).contains(&ms).then_some(ms)
-}
-
-/// RFC 3339 in UTC with milliseconds.
-pub fn iso_time(at_ms: i64) -> String {
-    DateTime::from_timestamp_millis(at_ms)
-        .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -18,12 +18,18 @@ extern "C" {
 
     #[wasm_bindgen(js_namespace = cognomega, js_name = response)]
     fn streamed_response(init: &str, body: &ReadableStream) -> Response;
+
+    /// The same with the socket of `opened`, whose status it has.
+    #[wasm_bindgen(js_namespace = cognomega)]
+    fn upgraded(init: &str, opened: &Response) -> Response;
 }
 
 pub enum Body {
     Empty,
     Text(String),
     Stream(ReadableStream),
+    /// The client's end of a socket, in the response that opened it.
+    Socket(Response),
 }
 
 /// The sender of the one reply a request gets.
@@ -78,6 +84,11 @@ impl Reply {
             error: None,
             refused: None,
         }
+    }
+
+    /// A socket that was opened.
+    pub fn socket(opened: Response) -> Self {
+        Self { body: Body::Socket(opened), ..Self::empty(101) }
     }
 
     pub fn error(error: &ApiError, request_id: &str, form: ErrorForm) -> Self {
@@ -162,6 +173,7 @@ impl Reply {
             Body::Empty => response(&init, None),
             Body::Text(text) => response(&init, Some(text)),
             Body::Stream(stream) => streamed_response(&init, stream),
+            Body::Socket(opened) => upgraded(&init, opened),
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum Action {
     Verify,
     LimitsShow,
     LimitsSet,
+    TicketMint,
+    EventsOpen,
     UsageList,
     UsageRecord,
     Ask,
@@ -47,9 +49,9 @@ const PATCH: &str = "PATCH";
 const DELETE: &str = "DELETE";
 
 use Action::{
-    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, CookieKeep, EnvSnapshot, Exchange, GuestToken,
-    Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    NotImplemented, Notices, OpenApi, Ready, UsageList, UsageRecord, UserToken, Verify,
+    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, CookieKeep, EnvSnapshot, EventsOpen, Exchange,
+    GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
+    NotImplemented, Notices, OpenApi, Ready, TicketMint, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -95,6 +97,8 @@ const BUILT: &[Route] = &[
     route(&["/auth/logout", "/api/auth/logout", "/api/v1/auth/logout"], &[(POST, Logout)]),
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
+    route(&["/api/tickets"], &[(POST, TicketMint)]),
+    route(&["/api/events"], &[(GET, EventsOpen)]),
     route(&["/api/admin/tokens"], &[(POST, UserToken)]),
     route(&["/.well-known/jwks.json"], &[(GET, Jwks)]),
     route(&["/api/credits/adjust"], &[(POST, Adjust)]),
@@ -121,7 +125,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/jobs/:id/download"], &[(GET, NotImplemented)]),
     route(&["/api/jobs/:id/cancel"], &[(POST, NotImplemented)]),
     route(&["/api/jobs/:id/retry"], &[(POST, NotImplemented)]),
-    route(&["/api/events"], &[(GET, NotImplemented)]),
     route(&["/api/upload/direct"], &[(POST, NotImplemented)]),
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),

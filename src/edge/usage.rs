@@ -1,7 +1,7 @@
 //! The usage feed, and events that clients report themselves.
 
-use actors::credits::{Usage, UsageEvent, UsageFilter};
-use actors::shared::{Micro, TenantId};
+use actors::credits::{Usage, UsageFilter};
+use actors::shared::Micro;
 use actors::tenant::{Command, Reply as ActorReply};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,10 +13,11 @@ use super::json_body;
 use super::limits::{
     JSON_BODY_BYTES_MAX, USAGE_AHEAD_MS_MAX, USAGE_META_BYTES_MAX, USAGE_TEXT_BYTES_MAX, USAGE_TOKENS_MAX,
 };
-use super::moment::{iso_time, moment_ms};
+use super::moment::moment_ms;
 use super::refusals;
 use super::reply::Reply;
 use crate::platform::{now_ms, random_id};
+use crate::shown::usage_item;
 
 /// `GET /api/billing/usage`: newest first.
 pub async fn list(context: &Context) -> Result<Reply, ApiError> {
@@ -30,30 +31,9 @@ pub async fn list(context: &Context) -> Result<Reply, ApiError> {
     let ActorReply::Usage(page) = context.ask_actor(&caller, Command::ListUsage(filter)).await? else {
         return Err(unexpected());
     };
-    let items: Vec<Value> = page.items.iter().map(|event| item(&caller.tenant, event)).collect();
+    let items: Vec<Value> = page.items.iter().map(|event| usage_item(&caller.tenant, event)).collect();
     let body = json!({ "email": caller.tenant.label(), "items": items, "next_cursor": page.next_cursor });
     Ok(Reply::json(200, &body))
-}
-
-/// One event as clients know it; what is absent is left out.
-fn item(tenant: &TenantId, event: &UsageEvent) -> Value {
-    let mut item = Map::new();
-    item.insert("id".to_owned(), json!(event.id));
-    item.insert("created_at".to_owned(), json!(iso_time(event.created_at_ms)));
-    let optional = [
-        ("route", event.route.as_ref().map(|route| json!(route))),
-        ("tokens_in", event.tokens_in.map(|tokens| json!(tokens))),
-        ("tokens_out", event.tokens_out.map(|tokens| json!(tokens))),
-        ("cost_credits", event.cost_micro.map(|cost| json!(cost.credits()))),
-        ("meta", event.meta.as_ref().and_then(|meta| serde_json::from_str(meta.get()).ok())),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            item.insert(name.to_owned(), value);
-        }
-    }
-    item.insert("email".to_owned(), json!(tenant.label()));
-    Value::Object(item)
 }
 
 #[derive(Deserialize)]
@@ -111,7 +91,7 @@ pub async fn record(context: &Context) -> Result<Reply, ApiError> {
     let ActorReply::Recorded { event, replayed } = Context::heard(&caller, answer)? else {
         return Err(unexpected());
     };
-    let reply = Reply::json(200, &json!({ "ok": true, "event": item(&caller.tenant, &event) }));
+    let reply = Reply::json(200, &json!({ "ok": true, "event": usage_item(&caller.tenant, &event) }));
     Ok(if replayed { reply.with("idempotency-replayed", "true") } else { reply })
 }
 

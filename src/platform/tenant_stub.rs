@@ -5,6 +5,7 @@ use actors::tenant::{Call, Command, Reply, Standing};
 use js_sys::{Promise, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
+use web_sys::Response;
 use worker::Env;
 
 use super::log;
@@ -12,6 +13,9 @@ use super::task::settled;
 
 /// The kind in an actor's name.
 const KIND: &str = "tenant";
+
+/// The status of a response that opens a socket.
+const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// What the shell says of a command that it did not take (`src/shell.js`): nothing of it was run, nor will be.
 const NOT_TAKEN: &str = "too many commands wait";
@@ -69,6 +73,36 @@ pub async fn send_to(origin: Origin<'_>, actor: &str, command: Command) -> Answe
     deliver(origin, actor, &call).await.answer
 }
 
+/// Asks the actor of that name to open a socket, for a tenant that is known or for whoever holds the ticket that the
+/// command shows.
+///
+/// # Errors
+/// The actor's refusal; `Storage` when it could not be reached or did not answer.
+pub async fn open_socket(
+    origin: Origin<'_>,
+    actor: &str,
+    (tenant, api_key): (Option<&TenantId>, Option<&str>),
+    command: Command,
+) -> Result<Response, Refusal> {
+    let failed = |detail: &str| unreachable(origin, detail);
+    let tenant = tenant.cloned().unwrap_or(TenantId::Guest(String::new()));
+    let call = serde_json::to_string(&call(origin, tenant, api_key, command));
+    let call = call.map_err(|error| failed(&error.to_string()))?;
+    let opened = listen(origin.env, actor, &call).map_err(|error| failed(&words(&error)))?;
+    let opened = settled(&opened).await.map_err(|error| failed(&words(&error)))?;
+    let opened: Response = opened.unchecked_into();
+    if opened.status() == SWITCHING_PROTOCOLS {
+        return Ok(opened);
+    }
+    let text = opened.text().map_err(|error| failed(&words(&error)))?;
+    let text = settled(&text).await.map_err(|error| failed(&words(&error)))?;
+    let answered = serde_json::from_str::<Answered>(&text.as_string().unwrap_or_default());
+    match told(origin, answered.map_err(|error| failed(&error.to_string()))?.answer) {
+        Err(refusal) => Err(refusal),
+        Ok(_) => Err(failed("a socket was neither opened nor refused")),
+    }
+}
+
 fn call(origin: Origin<'_>, tenant: TenantId, api_key: Option<&str>, command: Command) -> Call {
     let request_id = Some(origin.request_id.to_owned());
     Call { tenant, api_key: api_key.map(str::to_owned), request_id, command }
@@ -116,6 +150,9 @@ async fn hop(env: &Env, name: &str, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = cognomega)]
     fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_namespace = cognomega)]
+    fn listen(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;
 }
 
 fn words(error: &JsValue) -> String {

@@ -19,6 +19,9 @@ globalThis.standIn = {
   TenantActor: class {
     answer(call) { return rust.answer(call); }
     alarm(task) { return rust.alarm(task); }
+    open(call) { return rust.open(call); }
+    tell() { return rust.tell(); }
+    heard(...said) { return rust.heard(...said); }
   },
 };
 const source = (text) => ({ url: `data:text/javascript,${encodeURIComponent(text)}`, shortCircuit: true });
@@ -33,6 +36,9 @@ registerHooks({
 });
 globalThis.addEventListener ??= () => {};
 const { default: handlers, TenantActor } = await import('../../src/shell.js');
+
+// An actor nobody listens to.
+const quiet = { storage: {}, getWebSockets: () => [] };
 
 const trap = () => { throw new WebAssembly.RuntimeError('unreachable'); };
 const unavailable = () => Response.json({ error: 'unavailable' }, { status: 503 });
@@ -124,7 +130,7 @@ test('a promise of a lost memory resumes nothing in the new one', async () => {
 
 test('commands that come together run in one turn, in order, and a trap is one command\'s alone', async (context) => {
   const turns = turnsOf(context);
-  const actor = new TenantActor({ storage: {} }, {});
+  const actor = new TenantActor(quiet, {});
   const ran = [];
   rust.answer = (call) => {
     const text = new TextDecoder().decode(call);
@@ -143,7 +149,7 @@ test('commands that come together run in one turn, in order, and a trap is one c
 
 test('a turn is bounded, and so is what waits for one', async (context) => {
   const turns = turnsOf(context);
-  const actor = new TenantActor({ storage: {} }, {});
+  const actor = new TenantActor(quiet, {});
   let ran = 0;
   rust.answer = (call) => { ran += 1; return call; };
   const calls = Array.from({ length: 4_096 }, () => actor.command(bytes('x')));
@@ -167,7 +173,7 @@ test('a request of which nothing was heard for long is forgotten', (context) => 
 });
 
 test('a trap ends an alarm that is under way, so that the runtime rings again', async () => {
-  const actor = new TenantActor({ storage: {} }, {});
+  const actor = new TenantActor(quiet, {});
   rust.alarm = () => true;
   assert.equal(actor.alarm(), true, 'done at once');
   rust.alarm = () => undefined;
@@ -195,4 +201,61 @@ test('bodies that never come take no more than their room', async () => {
   cognomega.reading(begun.at(-1), true);
   assert.equal(rust.forgotten.length, 1_100 - 1_024, 'those whose body came take no room');
   cognomega.reading(begun.at(-1), false);
+});
+
+test('who listens is told once a turn, and an actor nobody listens to pays nothing', async (context) => {
+  const turns = turnsOf(context);
+  let told = 0;
+  let open = 0;
+  let asked = 0;
+  rust.tell = () => { told += 1; };
+  const actor = new TenantActor({ storage: {}, getWebSockets() { asked += 1; return Array(open); } }, {});
+  const turn = async (count) => {
+    const calls = Array.from({ length: count }, () => actor.command(bytes('x')));
+    turns.shift()();
+    await Promise.all(calls);
+  };
+  await turn(3);
+  await turn(2);
+  assert.deepEqual([told, asked], [0, 1], 'the runtime is asked once');
+  open = 1;
+  rust.open = () => new Response('');
+  const opening = actor.fetch(new Request('https://actor/', { headers: { 'x-call': '%7B%7D' } }));
+  turns.shift()();
+  await opening;
+  await turn(3);
+  assert.equal(told, 2, 'in the turn that opened it, and in the next');
+  open = 0;
+  actor.webSocketClose();
+  await turn(1);
+  assert.equal(told, 2);
+});
+
+test('a refused socket is told why, and a trap while telling is nobody\'s answer', async (context) => {
+  const turns = turnsOf(context);
+  const actor = new TenantActor({ storage: {}, getWebSockets: () => [1] }, {});
+  rust.open = (call) => `refused ${new TextDecoder().decode(call)}`;
+  rust.tell = trap;
+  const opening = actor.fetch(new Request('https://actor/', { headers: { 'x-call': encodeURIComponent('{"ä":1}') } }));
+  const command = actor.command(bytes('x'));
+  turns.shift()();
+  assert.equal(await (await opening).text(), 'refused {"ä":1}');
+  await command;
+  rust.answer = (call) => call;
+  rust.tell = () => {};
+  const next = actor.command(bytes('y'));
+  turns.shift()();
+  await next;
+  assert.equal(rust.made, 1, 'the next turn had a new memory');
+});
+
+test('a message is carried over when it is short text, and its length always', () => {
+  const actor = new TenantActor(quiet, {});
+  const said = [];
+  rust.heard = (_socket, ...what) => { said.push(what); };
+  for (const message of ['{}', 'x'.repeat(4_097), new ArrayBuffer(7)]) actor.webSocketMessage({}, message);
+  assert.deepEqual(said, [['{}', 2], [undefined, 4_097], [undefined, 7]]);
+  rust.heard = trap;
+  actor.webSocketMessage({}, '{}');
+  assert.equal(state.criticalError, true);
 });

@@ -164,6 +164,20 @@ fn databases_of_versions_2_and_3_get_what_came_since() {
     }
 }
 
+/// A database as version 4 left it: without tickets, and with usage that is found by its time alone.
+#[test]
+fn a_database_of_version_4_gets_tickets_and_finds_reported_usage() {
+    let mut shell = Shell::with_balance(1_000);
+    shell.sql.execute("DROP TABLE tickets; DROP INDEX usage_by_client;", &[]).unwrap();
+    shell.tamper("UPDATE actor SET schema_version = 4");
+    shell.sql.transaction(reopen).unwrap().unwrap();
+    let made = "SELECT group_concat(name) FROM sqlite_master WHERE name IN ('tickets', 'usage_by_client')";
+    assert_eq!(shell.sql.text(made, &[]).unwrap().unwrap(), "tickets,usage_by_client");
+    let now = shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap();
+    assert_eq!(now, SCHEMA_VERSION.to_string());
+    assert_eq!(shell.available(), 1_000);
+}
+
 /// A database as version 1 left it: a balance, a charge, a correction, an open hold, keys and reported usage.
 #[test]
 fn a_database_of_version_1_is_carried_over_with_all_its_books() {

@@ -11,6 +11,7 @@ mod keys;
 mod settings;
 mod standing;
 mod thresholds;
+mod tickets;
 mod unopened;
 
 use serde_json::value::RawValue;

@@ -83,6 +83,15 @@ impl Client {
         &self.target.url
     }
 
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The network address that this caller has.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }

@@ -133,6 +133,10 @@ impl Contract {
         let media =
             answer.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
+        // An answer whose body is no document's affair: a socket that was opened.
+        if media.is_empty() && response.get("content").is_none() {
+            return Ok(());
+        }
         let Some(content) = response.get("content").and_then(|all| all.get(media)) else {
             return Err(format!("no content {media:?}"));
         };

@@ -25,5 +25,6 @@ pub mod secrets;
 pub mod stack;
 pub mod tokens;
 pub mod vars;
+pub mod web_socket;
 pub mod webhook_receiver;
 pub mod world;

@@ -9,6 +9,7 @@ mod aliases;
 mod many;
 mod money;
 mod single;
+mod sockets;
 mod stage;
 mod stages_of_their_own;
 mod table;
@@ -39,6 +40,7 @@ async fn every_case_in_both_modes_and_on_all_aliases() {
         singles(&stage, &seen).await;
         many::run(&stage, &seen).await;
         money::run(&stage, &seen).await;
+        sockets::run(&stage, &seen).await;
         many::secrets(&stage, &seen);
         drop(stage);
         drop(world);

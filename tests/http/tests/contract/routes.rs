@@ -44,6 +44,8 @@ fn built() -> Vec<Row> {
         ("/api/v1/auth/logout", POST),
         ("/api/keys", GET_POST),
         ("/api/keys/abc-1", DELETE),
+        ("/api/tickets", POST),
+        ("/api/events", GET),
         ("/ready", GET),
         ("/openapi.json", GET),
     ];
@@ -61,7 +63,6 @@ const TO_COME: &[Row] = &[
     ("/api/jobs/abc-1/download", GET),
     ("/api/jobs/abc-1/cancel", POST),
     ("/api/jobs/abc-1/retry", POST),
-    ("/api/events", GET),
     ("/api/upload/direct", POST),
     ("/v1/files/upload", POST),
     ("/api/files", GET),

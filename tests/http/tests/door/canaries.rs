@@ -9,6 +9,7 @@ use http_tests::poll::eventually;
 use http_tests::provider_script::{Behaviour, Completion, Ending, Usage};
 use http_tests::tokens::{honest_header, signed, unsigned, user_claims, user_token};
 use http_tests::vars::{ADMIN_KEY, GROQ_KEY, OPENAI_KEY};
+use http_tests::web_socket::{SocketCall, refusable};
 use http_tests::webhook_receiver::{Answer, WebhookReceiver};
 use http_tests::world::{World, text};
 use reqwest::Method;
@@ -90,6 +91,7 @@ async fn no_secret_is_in_a_log_line_or_in_a_reply_that_is_not_there_to_show_it()
     hostile_providers(&run, &world).await;
     bad(&run).await;
     webhook(&run).await;
+    sockets(&run).await;
     let lines = eventually(BOUND, "the last lines are written", || async {
         let lines = log_lines::lines(&world);
         let requests = lines.iter().filter(|line| text(line, "event") == "request").count();
@@ -236,6 +238,42 @@ async fn bad(run: &Run) {
     let poor = run.secret("a poor one's prompt", format!("poor-canary-{}", uuid::Uuid::new_v4().simple()));
     let ask = client.post("/si/ask").user(&unique_email("poor")).json(&json!({"input": poor}));
     run.send(ask).await.expect_error(402, "insufficient_credits");
+}
+
+/// Tickets: used, used again, from elsewhere, in the wrong places; and what comes over a socket.
+async fn sockets(run: &Run) {
+    let mint = || run.mine(Method::POST, "/api/tickets").json(&json!({"purpose": "events"}));
+    let used = run.shown("a used ticket", mint(), "/ticket").await;
+    let kept = run.shown("a ticket nobody used", mint(), "/ticket").await;
+    let open = SocketCall::new(&run.client, "/api/events").ticket("cog.events.v1", &used);
+    let mut socket = open.open().await;
+    run.send(run.mine(Method::POST, "/si/ask").json(&json!({"input": run.prompt()}))).await.expect(200);
+    let mut heard = format!("{:?}", socket.headers);
+    for _ in 0..3 {
+        heard.push_str(&socket.text().await);
+    }
+    let prompt = run.prompt();
+    socket.send(&prompt).await;
+    heard.push_str(&socket.text().await);
+    run.replies.lock().expect("the replies").push(heard);
+    let show = |ticket: &str, path: &str| {
+        let protocols = format!("cog.events.v1, cog.ticket.{ticket}");
+        refusable(&run.client, path).header("sec-websocket-protocol", &protocols)
+    };
+    let broken = &kept[1..];
+    for call in [
+        show(&used, "/api/events"),
+        show(&kept, "/api/events").header("origin", "https://evil.io"),
+        show(&kept, "/api/events").header("origin", "https://app.cognomega.com"),
+        show(&kept, &format!("/api/events?after={kept}")),
+        show(broken, "/api/events"),
+        run.client.get(&format!("/api/events?ticket={kept}")),
+        run.client.get(&format!("/api/{kept}")),
+        run.client.get("/api/credits").bearer(&kept),
+        run.mine(Method::POST, "/api/tickets").json(&json!({"purpose": kept})),
+    ] {
+        assert!(run.send(call).await.status >= 400);
+    }
 }
 
 /// A webhook's address and secret, with deliveries that fail.

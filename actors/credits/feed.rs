@@ -1,0 +1,106 @@
+//! The ledger's entries and the usage events in the one order that they were written in: what live events are made of.
+
+use super::entries::{ENTRY, Entry};
+use super::usage::{EVENT, UsageEvent};
+use crate::shared::Refusal;
+use crate::sql::{Sql, row};
+
+/// How far the clock may have stepped back between two events before they are looked for everywhere.
+const STEP_BACK_MS_MAX: i64 = 60_000;
+
+/// One row of either.
+#[derive(Debug, Clone)]
+pub enum Change {
+    Entry(Box<Entry>),
+    Usage(Box<UsageEvent>, By),
+}
+
+/// Who reported a usage event. What a client reports has the time that the client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Us,
+    Client,
+}
+
+impl Change {
+    /// Its place in the order.
+    #[must_use]
+    pub const fn seq(&self) -> i64 {
+        match self {
+            Self::Entry(entry) => entry.seq,
+            Self::Usage(event, _) => event.seq,
+        }
+    }
+
+    /// When it happened, as it says itself.
+    #[must_use]
+    pub const fn at_ms(&self) -> i64 {
+        match self {
+            Self::Entry(entry) => entry.at_ms,
+            Self::Usage(event, _) => event.created_at_ms,
+        }
+    }
+}
+
+/// The last number that an entry or a usage event has; zero before the first.
+///
+/// # Errors
+/// What the database refused.
+pub fn last_seq(sql: &mut impl Sql) -> Result<i64, Refusal> {
+    let next: Option<i64> = row(sql, "SELECT next_seq FROM account", &[])?;
+    Ok(next.unwrap_or(1).saturating_sub(1))
+}
+
+/// All of `after < seq <= upto`, in their order; `None` when some of them are no longer stored.
+///
+/// Entries and usage events share their numbers, and no number is left out, so it is known when one is missing. Usage
+/// events are stored by their time, and an index for this alone would be written with every charge. So ours are looked
+/// for from `since_ms` on, when the event `after` happened, and everywhere only when the clock has stepped back far.
+///
+/// # Errors
+/// What the database refused.
+pub fn changes(
+    sql: &mut impl Sql,
+    after: i64,
+    upto: i64,
+    since_ms: i64,
+) -> Result<Option<Vec<Change>>, Refusal> {
+    let wanted = usize::try_from(upto.saturating_sub(after)).unwrap_or(0);
+    if wanted == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    let between = [after.into(), upto.into()];
+    let entries = format!(
+        "SELECT json_group_array({ENTRY}) FROM (SELECT * FROM entries WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)"
+    );
+    let entries: Vec<Entry> = row(sql, &entries, &between)?.unwrap_or_default();
+    let mut changes: Vec<Change> = entries.into_iter().map(|entry| Change::Entry(Box::new(entry))).collect();
+    let by_client = "by_client = 1 AND seq > ?1 AND seq <= ?2";
+    add_usage(sql, &mut changes, by_client, &between, By::Client)?;
+    let known = changes.len();
+    if known < wanted {
+        let from_ms = since_ms.saturating_sub(STEP_BACK_MS_MAX);
+        let ours = "by_client = 0 AND created_at_ms >= ?3 AND seq > ?1 AND seq <= ?2";
+        add_usage(sql, &mut changes, ours, &[after.into(), upto.into(), from_ms.into()], By::Us)?;
+    }
+    if changes.len() < wanted {
+        changes.truncate(known);
+        add_usage(sql, &mut changes, "by_client = 0 AND seq > ?1 AND seq <= ?2", &between, By::Us)?;
+    }
+    changes.sort_by_key(Change::seq);
+    Ok((changes.len() == wanted).then_some(changes))
+}
+
+fn add_usage(
+    sql: &mut impl Sql,
+    changes: &mut Vec<Change>,
+    which: &str,
+    args: &[crate::sql::SqlValue],
+    by: By,
+) -> Result<(), Refusal> {
+    let statement =
+        format!("SELECT json_group_array({EVENT}) FROM (SELECT * FROM usage_events WHERE {which})");
+    let events: Vec<UsageEvent> = row(sql, &statement, args)?.unwrap_or_default();
+    changes.extend(events.into_iter().map(|event| Change::Usage(Box::new(event), by)));
+    Ok(())
+}

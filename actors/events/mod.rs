@@ -1,0 +1,133 @@
+//! Live events of one tenant: what the ledger, the usage feed and the notices say, as it is written, to whoever listens.
+//!
+//! An event is no row of its own. The ledger's entries and the usage events share one sequence of numbers and notices
+//! have another, so a place in the events is a pair of numbers, and what comes after it is read from the rows that are
+//! there anyway. A charge costs nothing more because somebody may listen.
+//!
+//! Owns: places, what comes after one, the state of one listener. Never does: sockets, which the shell holds.
+
+mod listener;
+mod position;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use listener::{
+    Ending, Heard, IDLE_MS_MAX, Listener, MESSAGE_BYTES_MAX, MESSAGES_PER_MINUTE_MAX, SOCKET_MS_MAX,
+    SOCKETS_MAX, UNACKNOWLEDGED_EVENTS_MAX,
+};
+pub use position::Position;
+
+use crate::credits::{self, By, Change, Entry, UsageEvent};
+use crate::notices::{self, Told};
+use crate::shared::Refusal;
+use crate::sql::Sql;
+
+/// Events that are sent again to a listener that comes back. Who missed more begins anew, and reads the lists.
+pub const REPLAY_EVENTS_MAX: i64 = 256;
+/// Rows of each kind that one read takes.
+const PAGE_ROWS: i64 = 256;
+
+/// What happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// An entry of the ledger, with the balance after it.
+    Balance(Box<Entry>),
+    Usage(Box<UsageEvent>),
+    Notice(Box<Told>),
+}
+
+/// One event, and the place right after it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    pub position: Position,
+    pub at_ms: i64,
+    pub what: What,
+}
+
+/// What comes after a place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum After {
+    /// These, in their order, and perhaps more after the last of them.
+    Events { events: Vec<Event>, more: bool },
+    /// Not all of it can be told any more; from `now` on it can.
+    Passed { now: Position },
+}
+
+/// The place where nothing has happened after.
+///
+/// # Errors
+/// What the database refused.
+pub fn newest(sql: &mut impl Sql, now_ms: i64) -> Result<Position, Refusal> {
+    Ok(Position { at_ms: now_ms, seq: credits::last_seq(sql)?, notice: notices::last_seq(sql)? })
+}
+
+/// What a listener missed that was at `from`: all of it, or that it is too much or too long ago.
+///
+/// # Errors
+/// What the database refused.
+pub fn missed(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, Refusal> {
+    let newest = newest(sql, now_ms)?;
+    let (changes, told) = (newest.seq.saturating_sub(from.seq), newest.notice.saturating_sub(from.notice));
+    // A place that is still to come is of books that were put back from a copy.
+    if changes < 0 || told < 0 || changes.saturating_add(told) > REPLAY_EVENTS_MAX {
+        return Ok(After::Passed { now: newest });
+    }
+    read(sql, from, newest)
+}
+
+/// What came after `from`, some hundreds of events at a time.
+///
+/// # Errors
+/// What the database refused.
+pub fn after(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, Refusal> {
+    let newest = newest(sql, now_ms)?;
+    read(sql, from, newest)
+}
+
+fn read(sql: &mut impl Sql, from: Position, newest: Position) -> Result<After, Refusal> {
+    let upto = newest.seq.min(from.seq.saturating_add(PAGE_ROWS));
+    let told_upto = newest.notice.min(from.notice.saturating_add(PAGE_ROWS));
+    let changes = credits::changes(sql, from.seq, upto, from.at_ms)?;
+    let told = notices::told(sql, from.notice, told_upto)?;
+    let (Some(changes), Some(told)) = (changes, told) else {
+        return Ok(After::Passed { now: newest });
+    };
+    let more = upto < newest.seq || told_upto < newest.notice;
+    Ok(After::Events { events: merged(from, changes, told), more })
+}
+
+/// Both in the order of their times, each in its own order.
+fn merged(from: Position, changes: Vec<Change>, told: Vec<Told>) -> Vec<Event> {
+    let mut events = Vec::with_capacity(changes.len().saturating_add(told.len()));
+    let (mut position, mut told) = (from, told.into_iter().peekable());
+    for change in changes {
+        // A client's word for the time of what it reports orders nothing.
+        let trusted = !matches!(change, Change::Usage(_, By::Client));
+        let at_ms = if trusted { change.at_ms() } else { position.at_ms };
+        while let Some(notice) = told.next_if(|notice| notice.at_ms < at_ms) {
+            position.notice = notice.seq;
+            let at_ms = notice.at_ms;
+            events.push(Event { position, at_ms, what: What::Notice(Box::new(notice)) });
+        }
+        position.seq = change.seq();
+        if trusted {
+            position.at_ms = at_ms;
+        }
+        let at_ms = change.at_ms();
+        let what = match change {
+            Change::Entry(entry) => What::Balance(entry),
+            Change::Usage(event, _) => What::Usage(event),
+        };
+        events.push(Event { position, at_ms, what });
+    }
+    for notice in told {
+        position.notice = notice.seq;
+        let at_ms = notice.at_ms;
+        events.push(Event { position, at_ms, what: What::Notice(Box::new(notice)) });
+    }
+    events
+}

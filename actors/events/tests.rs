@@ -1,0 +1,341 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::credits::{Adjustment, Owner, Usage};
+use crate::notices::NoticeKind;
+use crate::shared::{Micro, TenantId};
+use crate::sqlite::Sqlite;
+use crate::tenant::{self, Actor, Admission, Call, Command, Policy};
+
+const NOW_MS: i64 = 1_700_000_000_000;
+const TTL_MS: i64 = 60_000;
+
+fn me() -> TenantId {
+    TenantId::Email("me@x.io".to_owned())
+}
+
+fn policy() -> Policy {
+    Policy { default_plan: "free".to_owned(), guest_plan: "free".to_owned(), ..Policy::default() }
+}
+
+struct Books {
+    sql: Sqlite,
+    actor: Actor,
+    now_ms: i64,
+    made: u32,
+}
+
+impl Books {
+    fn open() -> Self {
+        let mut sql = Sqlite::in_memory().unwrap();
+        let actor = sql.transaction(|sql| tenant::open(sql, &me(), &policy(), NOW_MS)).unwrap();
+        let mut books = Self { sql, actor, now_ms: NOW_MS, made: 0 };
+        books.adjust(1_000_000_000);
+        books
+    }
+
+    fn run(&mut self, command: Command) {
+        let call = Call { tenant: me(), api_key: None, request_id: None, command };
+        let (actor, now_ms) = (&self.actor, self.now_ms);
+        self.sql.transaction(|sql| tenant::handle(sql, actor, &policy(), call, now_ms)).unwrap();
+    }
+
+    fn name(&mut self, kind: &str) -> String {
+        self.made += 1;
+        format!("{kind}-{}", self.made)
+    }
+
+    fn adjust(&mut self, micro: i64) {
+        let operation = self.name("adjust");
+        let adjustment = Adjustment::Delta(Micro(micro));
+        self.run(Command::Adjust { operation, adjustment, reason: None, reference: None, idempotency: None });
+    }
+
+    /// A charge: an entry and a usage event; with nothing to charge the event alone.
+    fn charge(&mut self, micro: i64) {
+        let hold = self.name("hold");
+        let admission = Admission {
+            hold: hold.clone(),
+            amount: Micro(1_000),
+            ttl_ms: TTL_MS,
+            owner: Owner::default(),
+            tier: None,
+            idempotency: None,
+            fingerprint: None,
+        };
+        self.run(Command::Admit(Box::new(admission)));
+        let usage = Usage { route: Some("/api/si/ask".to_owned()), ..Usage::default() };
+        self.run(Command::Settle { hold, charge: Micro(micro), usage, reply: None });
+    }
+
+    fn report(&mut self, created_at_ms: i64) {
+        let id = self.name("report");
+        let created_at_ms = Some(created_at_ms);
+        let usage = Usage::default();
+        self.run(Command::RecordUsage { id, usage, cost: None, created_at_ms, idempotency: None });
+    }
+
+    fn notice(&mut self) {
+        let now_ms = self.now_ms;
+        let told = |sql: &mut Sqlite| {
+            notices::record(sql, NoticeKind::CapSoft, &json!({"cap": "day"}), false, now_ms)
+        };
+        self.sql.transaction(told).unwrap();
+    }
+
+    fn newest(&mut self) -> Position {
+        newest(&mut self.sql, self.now_ms).unwrap()
+    }
+
+    fn missed(&mut self, from: Position) -> After {
+        missed(&mut self.sql, from, self.now_ms).unwrap()
+    }
+
+    /// Everything after a place, page by page.
+    fn all_after(&mut self, from: Position) -> Vec<Event> {
+        let (mut all, mut at) = (Vec::new(), from);
+        loop {
+            let After::Events { events, more } = after(&mut self.sql, at, self.now_ms).unwrap() else {
+                panic!("some of it is gone")
+            };
+            at = events.last().map_or(at, |last| last.position);
+            all.extend(events);
+            if !more {
+                return all;
+            }
+        }
+    }
+}
+
+fn told_by(events: &[Event]) -> Vec<String> {
+    let name = |event: &Event| match &event.what {
+        What::Balance(entry) => format!("balance {}", entry.seq),
+        What::Usage(usage) => format!("usage {} {}", usage.seq, usage.id),
+        What::Notice(notice) => format!("notice {}", notice.seq),
+    };
+    events.iter().map(name).collect()
+}
+
+fn events_of(after: After) -> Vec<Event> {
+    match after {
+        After::Events { events, more: false } => events,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_written_comes_once_in_its_order() {
+    let mut books = Books::open();
+    let from = books.newest();
+    assert!(events_of(books.missed(from)).is_empty());
+    books.charge(500);
+    books.now_ms += 5;
+    books.notice();
+    books.now_ms += 5;
+    books.report(NOW_MS - 9_000_000_000);
+    books.charge(0);
+    let seen = events_of(books.missed(from));
+    let kinds: Vec<String> =
+        told_by(&seen).iter().map(|name| name.split(' ').next().unwrap().to_owned()).collect();
+    let mut first: Vec<&str> = kinds[..2].iter().map(String::as_str).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["balance", "usage"]);
+    let mut rest: Vec<&str> = kinds[2..].iter().map(String::as_str).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, ["notice", "usage", "usage"]);
+    assert_eq!(seen.last().unwrap().position.count(), books.newest().count());
+    for (at, event) in seen.iter().enumerate() {
+        let rest = events_of(books.missed(event.position));
+        assert_eq!(told_by(&rest), told_by(&seen[at + 1..]), "from each of them on");
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_far_hides_nothing() {
+    let mut books = Books::open();
+    books.charge(500);
+    let from = books.newest();
+    books.now_ms -= 3_600_000;
+    books.charge(500);
+    books.now_ms -= 3_600_000;
+    books.charge(500);
+    assert_eq!(events_of(books.missed(from)).len(), 4);
+}
+
+#[test]
+fn the_window_ends_after_so_many_and_where_something_is_gone() {
+    let mut books = Books::open();
+    let from = books.newest();
+    for n in 0..REPLAY_EVENTS_MAX {
+        if n % 4 == 0 { books.notice() } else { books.report(NOW_MS) }
+    }
+    assert_eq!(events_of(books.missed(from)).len(), usize::try_from(REPLAY_EVENTS_MAX).unwrap());
+    books.notice();
+    assert!(matches!(books.missed(from), After::Passed { now } if now.count() == from.count() + 257));
+    // A place to come, as of books that were put back from a copy.
+    let now = books.newest();
+    for ahead in [Position { seq: now.seq + 1, ..now }, Position { notice: now.notice + 1, ..now }] {
+        assert!(matches!(books.missed(ahead), After::Passed { .. }), "{ahead:?}");
+    }
+    // What was forgotten is said to be gone, also when all of it was.
+    for forgotten in ["DELETE FROM notices WHERE seq = 64", "DELETE FROM notices"] {
+        let at = Position { notice: now.notice - 3, ..now };
+        books.sql.execute(forgotten, &[]).unwrap();
+        assert!(matches!(books.missed(at), After::Passed { .. }), "{forgotten}");
+        assert!(events_of(books.missed(now)).is_empty(), "who has it all misses nothing");
+    }
+    books.report(NOW_MS);
+    books
+        .sql
+        .execute("DELETE FROM usage_events WHERE seq = (SELECT MAX(seq) FROM usage_events)", &[])
+        .unwrap();
+    assert!(matches!(books.missed(now), After::Passed { .. }), "usage too");
+}
+
+#[test]
+fn a_listener_that_is_there_is_told_any_number() {
+    let mut books = Books::open();
+    let from = books.newest();
+    for _ in 0..400 {
+        books.charge(10);
+    }
+    for _ in 0..300 {
+        books.notice();
+    }
+    let all = books.all_after(from);
+    assert_eq!(all.len(), 1_100);
+    let counts: Vec<i64> = all.iter().map(|event| event.position.count()).collect();
+    assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "each is one step");
+}
+
+#[test]
+fn a_place_is_its_tenants_and_no_other_text_is_one() {
+    let place = Position { at_ms: NOW_MS, seq: 7, notice: 3 };
+    let raw = place.encode(&me());
+    assert_eq!(Position::decode(&raw, &me()), Ok(place));
+    let other = TenantId::Email("you@x.io".to_owned());
+    for (raw, tenant) in [
+        (raw.as_str(), &other),
+        ("1-2-3-000000000000", &me()),
+        ("", &me()),
+        ("1-2", &me()),
+        (&raw.replacen('7', "+7", 1), &me()),
+        (&"9".repeat(200), &me()),
+    ] {
+        assert_eq!(Position::decode(raw, tenant), Err(Refusal::InvalidCursor), "{raw}");
+    }
+}
+
+fn listener() -> Listener {
+    Listener::new(None, None, Position { at_ms: NOW_MS, seq: 10, notice: 5 }, NOW_MS)
+}
+
+fn ack(position: Position) -> String {
+    json!({"type": "ack", "id": position.encode(&me())}).to_string()
+}
+
+fn hear(listener: &mut Listener, text: &str, now_ms: i64) -> Heard {
+    listener.hear(Some(text), text.len(), &me(), now_ms)
+}
+
+#[test]
+fn a_listener_is_told_so_much_and_then_must_say_that_it_hears() {
+    let mut listener = listener();
+    let at = |count: i64| Position { at_ms: NOW_MS, seq: 10 + count, notice: 5 };
+    assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX)), None);
+    assert_eq!(
+        hear(&mut listener, &ack(at(UNACKNOWLEDGED_EVENTS_MAX + 1)), NOW_MS),
+        Heard::Unknown,
+        "to come"
+    );
+    assert_eq!(hear(&mut listener, &ack(at(1)), NOW_MS), Heard::Fine);
+    assert_eq!(hear(&mut listener, &ack(at(-9)), NOW_MS), Heard::Fine, "an older one takes nothing back");
+    assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX + 1)), None);
+    assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX + 2)), Some(Ending::Unacknowledged));
+    listener.restart(at(9_999));
+    assert_eq!(listener.told(at(9_999 + UNACKNOWLEDGED_EVENTS_MAX)), None);
+}
+
+#[test]
+fn messages_are_bounded_in_size_and_number() {
+    let mut listener = listener();
+    assert_eq!(
+        listener.hear(None, MESSAGE_BYTES_MAX + 1, &me(), NOW_MS),
+        Heard::Ended(Ending::MessageTooLarge)
+    );
+    assert_eq!(listener.hear(None, 3, &me(), NOW_MS), Heard::Unknown);
+    for _ in 2..MESSAGES_PER_MINUTE_MAX {
+        assert_eq!(hear(&mut listener, "{}", NOW_MS + 59_999), Heard::Unknown);
+    }
+    assert_eq!(hear(&mut listener, "{}", NOW_MS + 59_999), Heard::Ended(Ending::TooManyMessages));
+    assert_eq!(hear(&mut listener, "{}", NOW_MS + 60_000), Heard::Unknown, "a new minute");
+}
+
+#[test]
+fn a_listener_ends_with_its_credential_or_when_it_is_silent() {
+    let mut listener = Listener::new(None, Some(NOW_MS + 400_000), listener().position, NOW_MS);
+    assert_eq!(listener.due_at_ms(None), NOW_MS + IDLE_MS_MAX);
+    assert_eq!(listener.ending(None, NOW_MS + IDLE_MS_MAX - 1), None);
+    assert_eq!(listener.ending(None, NOW_MS + IDLE_MS_MAX), Some(Ending::Idle));
+    assert_eq!(listener.ending(Some(NOW_MS + 200_000), NOW_MS + IDLE_MS_MAX), None, "it pinged");
+    hear(&mut listener, "{}", NOW_MS + 200_000);
+    assert_eq!(listener.due_at_ms(None), NOW_MS + 400_000, "its token ends first");
+    assert_eq!(listener.ending(None, NOW_MS + 399_999), None);
+    assert_eq!(listener.ending(None, NOW_MS + 400_000), Some(Ending::CredentialEnded));
+    let endless = Listener::new(None, Some(i64::MAX), listener.position, NOW_MS);
+    assert_eq!(endless.ends_at_ms, NOW_MS + SOCKET_MS_MAX, "a day at most");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Charge(i64),
+    Grant,
+    Report(i64),
+    Notice,
+    Wait(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_i64..900).prop_map(Step::Charge),
+        1 => Just(Step::Grant),
+        2 => (-9_000_000_000_i64..300_000).prop_map(Step::Report),
+        2 => Just(Step::Notice),
+        // Backwards too.
+        3 => (-200_000_i64..200_000).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is written, whenever, with whatever clock: a listener that goes away at any event and comes again hears
+    /// the rest of what one hears that stays.
+    #[test]
+    fn nothing_is_missed_or_heard_twice(steps in prop::collection::vec(step(), 1..40), cut in any::<prop::sample::Index>()) {
+        let mut books = Books::open();
+        let from = books.newest();
+        let mut live = Vec::new();
+        for step in steps {
+            match step {
+                Step::Charge(micro) => books.charge(micro),
+                Step::Grant => books.adjust(5),
+                Step::Report(ms) => { let at_ms = books.now_ms + ms; books.report(at_ms); }
+                Step::Notice => books.notice(),
+                Step::Wait(ms) => books.now_ms += ms,
+            }
+            let at = live.last().map_or(from, |last: &Event| last.position);
+            live.extend(books.all_after(at));
+        }
+        let counts: Vec<i64> = live.iter().map(|event| event.position.count() - from.count()).collect();
+        prop_assert_eq!(counts, (1..=i64::try_from(live.len()).unwrap()).collect::<Vec<_>>());
+        let ids: std::collections::BTreeSet<String> = told_by(&live).into_iter().collect();
+        prop_assert_eq!(ids.len(), live.len());
+        if !live.is_empty() {
+            let at = cut.index(live.len());
+            let place = Position::decode(&live[at].position.encode(&me()), &me()).unwrap();
+            prop_assert_eq!(told_by(&events_of(books.missed(place))).len(), live.len() - at - 1);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `GET /api/events`: a tenant's live events over a WebSocket. Here it is decided who may open one; the socket itself is
+//! the actor's.
+
+use actors::shared::{Refusal, TenantId};
+use actors::tenant::{Command, Opening};
+use actors::tickets::{self as rules, Purpose};
+
+use super::address_limits;
+use super::admin_key::AdminKey;
+use super::context::{Context, unexpected};
+use super::credentials::Liveness;
+use super::error::ApiError;
+use super::identity;
+use super::reply::Reply;
+use super::routed_secret::Presented;
+use super::tickets::{self, Offered};
+use crate::platform::{now_ms, tenant_stub};
+
+pub const PATH: &str = "/api/events";
+/// The subprotocol that is spoken on it.
+pub const PROTOCOL: &str = "cog.events.v1";
+
+/// Opens a socket for the holder of a ticket, or for whoever proves by a header or a cookie to be a tenant.
+pub async fn open(context: &Context) -> Result<Reply, ApiError> {
+    let inbound = &context.inbound;
+    let upgrade = inbound.header("upgrade").is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"));
+    if !upgrade || inbound.method != "GET" {
+        return Err(ApiError::UpgradeRequired);
+    }
+    let origin = context.page()?;
+    let Offered { any, ours, ticket } =
+        tickets::offered(inbound.header("sec-websocket-protocol").as_deref(), PROTOCOL)?;
+    if any && !ours {
+        let expected = "`cog.events.v1`, and beside it `cog.ticket.` with a ticket where that is the proof";
+        return Err(ApiError::InvalidField { field: "Sec-WebSocket-Protocol", expected });
+    }
+    let after = inbound.query.get("after");
+    let opened = match ticket {
+        Some(ticket) => by_ticket(context, ticket, origin, after).await?,
+        None => by_credential(context, after).await?,
+    };
+    let reply = Reply::socket(opened);
+    // Only this one is ever said back: what else was offered is a secret.
+    Ok(if ours { reply.with("sec-websocket-protocol", PROTOCOL) } else { reply })
+}
+
+/// The ticket says who it is, whatever else a browser sends along by itself.
+async fn by_ticket(
+    context: &Context,
+    ticket: Presented,
+    origin: Option<String>,
+    after: Option<String>,
+) -> Result<web_sys::Response, ApiError> {
+    // What a program sends must be good too.
+    if context.inbound.header_filled("authorization").is_some() {
+        context.presented(Liveness::Now).await?;
+    }
+    let Presented { actor, digest } = ticket;
+    let claimed = claimed(context)?;
+    let shown = rules::Presented { digest, purpose: Purpose::Events, origin };
+    let opening = Opening { ticket: Some(shown), claimed, credential_ends_at_ms: None, after };
+    // Each guess wakes an actor, so guesses are counted before they are made.
+    let address = context.address();
+    address_limits::key_guess(address, now_ms())?;
+    let command = Command::OpenSocket(Box::new(opening));
+    let opened = tenant_stub::open_socket(context.origin(), &actor, (None, None), command).await;
+    // Right, or without a verdict: no guess.
+    if !matches!(opened, Err(Refusal::UnknownTicket)) {
+        address_limits::key_was_right(address, now_ms());
+    }
+    let opened = opened.map_err(|refusal| match refusal {
+        // Its key was ended since.
+        Refusal::UnknownApiKey => ApiError::TicketInvalid,
+        refusal => refusal.into(),
+    })?;
+    context.acts_for_actor(actor);
+    Ok(opened)
+}
+
+/// Whose events it is said to be about: nobody but the ticket's own tenant is let in by it.
+fn claimed(context: &Context) -> Result<Option<TenantId>, ApiError> {
+    let inbound = &context.inbound;
+    let named = |raw: Option<String>| raw.map(|raw| identity::named(&raw, AdminKey::Absent)).transpose();
+    match (named(inbound.query.get("email"))?, named(inbound.header_filled("x-user-email"))?) {
+        (Some(query), Some(header)) if query != header => Err(ApiError::IdentityMismatch),
+        (query, header) => Ok(query.or(header)),
+    }
+}
+
+async fn by_credential(context: &Context, after: Option<String>) -> Result<web_sys::Response, ApiError> {
+    // The command carries the key that came along, so its actor says whether it is still live.
+    context.presented(Liveness::InCommands).await?;
+    let caller = context.caller().await?;
+    let credential_ends_at_ms = context.token_ends_at_ms();
+    let opening = Opening { ticket: None, claimed: None, credential_ends_at_ms, after };
+    let (actor, who) =
+        (tenant_stub::name_of(&caller.tenant), (Some(&caller.tenant), caller.api_key.as_deref()));
+    let command = Command::OpenSocket(Box::new(opening));
+    match tenant_stub::open_socket(context.origin(), &actor, who, command).await {
+        Ok(opened) => Ok(opened),
+        Err(refusal) => {
+            Err(Context::heard(&caller, Err(refusal)).map_or_else(|error| error, |_| unexpected()))
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! WebSockets: tickets that open one, and live events over it, on real workerd.
+
+mod events;
+mod limits;
+mod restart;
+mod stage;
+mod tickets;
