@@ -54,7 +54,8 @@ pub(super) struct Row {
 pub(super) fn rows() -> Vec<Row> {
     let row = |line: &'static str| {
         let mut cells = line.split('|').map(str::trim).skip(1);
-        let status = cells.next()?.parse().ok()?;
+        // Sockets end with codes from a thousand on: those are no replies.
+        let status = cells.next()?.parse().ok().filter(|status| *status < 600)?;
         let code = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
         Some(Row { status, code, when: cells.next().unwrap_or_default() })
     };

@@ -14,6 +14,7 @@ fn questions() -> Vec<Command> {
         Command::ListEntries { limit: 5, cursor: None },
         Command::ListHolds { state: HoldState::Open, limit: 5, cursor: None },
         Command::ListNotices { limit: 5, cursor: None },
+        Command::ListKeys,
         Command::Limits,
         Command::Verify { from: 0, limit: 5 },
     ]
@@ -84,4 +85,11 @@ fn changes_open_the_actor_unless_its_first_credit_cannot_do() {
     assert_eq!((available, needed, updated_at_ms), (GUEST_GRANT, Micro(GUEST_GRANT.0 + 1), NOW_MS));
     assert!(ask(&me(), admit("h", 0, None)).unwrap().is_none(), "what costs nothing needs nothing");
     assert!(matches!(ask(&me(), admit("h", 1, None)), Err(Refusal::InsufficientCredits { .. })));
+}
+
+#[test]
+fn where_nothing_was_done_there_is_no_key_to_know_or_to_revoke() {
+    for command in [Command::Identify { digest: "d".to_owned() }, Command::RevokeKey { id: "k".to_owned() }] {
+        assert_eq!(ask(&me(), command).unwrap_err(), Refusal::UnknownApiKey);
+    }
 }
