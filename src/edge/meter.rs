@@ -91,7 +91,7 @@ pub struct Work<'a> {
     pub model: &'a str,
     /// The model that was asked for. Its price counts: what a provider says of itself changes no charge.
     pub priced_model: &'a str,
-    pub skill: &'a str,
+    pub skill: Option<&'a str>,
     pub usage: TokenUsage,
     /// What is set aside for it in all.
     pub held: Micro,

@@ -5,9 +5,9 @@ use actors::shared::{Micro, Price};
 
 use super::context::Context;
 use super::error::ApiError;
+use super::models;
 use super::question::{OnHoldUsed, Question};
 use crate::platform::config::{Config, Provider, Tier};
-use crate::providers::estimate_prompt_tokens;
 
 /// A stream that is topped up begins with the prompt and so many tokens of answer at least: with less it would ask for
 /// more before it has said a sentence.
@@ -33,25 +33,30 @@ pub struct Offer {
 /// topped up: an answer that comes whole is paid for by its hold alone.
 ///
 /// # Errors
-/// `UnknownTier`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the prompt.
+/// `UnknownTier`; `UnknownModel`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the
+/// prompt.
 pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result<Offer, ApiError> {
     let config = &context.config;
     let tier = tier(context, config)?;
     let providers = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
+    let providers = match &question.model {
+        Some(model) => models::serving(&providers, model)?,
+        None => providers,
+    };
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }
     let dearest = providers.iter().map(|provider| config.price_of(&provider.model)).max();
     let price = dearest.unwrap_or(config.price);
-    let prompt = estimate_prompt_tokens(question.chat.prompt_bytes());
+    let prompt = question.chat.prompt_tokens_held();
     if !streams {
         question.on_hold_used = OnHoldUsed::Cut;
     }
-    let ways = (price, prompt, question.on_hold_used);
-    let terms = terms(ways, question.chat.max_tokens, question.max_credits)?;
+    let asked = Asked { price, prompt, answers: question.chat.answers(), on_hold_used: question.on_hold_used };
+    let terms = asked.terms(question.chat.max_tokens, question.max_credits)?;
     let Terms { max_tokens, hold, hold_max, cost_max } = terms;
     question.chat.max_tokens = max_tokens;
-    let tokens = prompt.saturating_add(u64::from(max_tokens));
+    let tokens = prompt.saturating_add(question.chat.tokens_out_max());
     let weight = Weight {
         requests: tier.map_or(1, |tier| tier.weight),
         tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
@@ -70,38 +75,52 @@ struct Terms {
     cost_max: Option<Micro>,
 }
 
-/// # Errors
-/// `InvalidField` for a limit that does not pay the prompt and a beginning of an answer.
-fn terms(
-    (price, prompt, on_hold_used): (Price, u64, OnHoldUsed),
-    max_tokens: u32,
-    limit: Option<Micro>,
-) -> Result<Terms, ApiError> {
-    let cost = |tokens: u32| price.hold(prompt.saturating_add(u64::from(tokens)));
-    let expected = "more than the prompt alone may cost";
-    let too_little = ApiError::InvalidField { field: "max_credits", expected };
-    match (on_hold_used, limit) {
-        (OnHoldUsed::Cut, None) => {
-            let hold = cost(max_tokens);
-            Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: None })
-        }
-        (OnHoldUsed::Cut, Some(limit)) => {
-            let affordable = affordable_tokens(price, limit).saturating_sub(prompt);
-            let max_tokens = u32::try_from(affordable).unwrap_or(u32::MAX).min(max_tokens);
-            if max_tokens == 0 {
-                return Err(too_little);
+/// What decides the terms.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    price: Price,
+    /// Tokens that are held for the prompt.
+    prompt: u64,
+    answers: u32,
+    on_hold_used: OnHoldUsed,
+}
+
+impl Asked {
+    /// What the prompt costs at most with answers of `tokens` each.
+    fn cost(self, tokens: u32) -> Micro {
+        let answers = u64::from(tokens).saturating_mul(u64::from(self.answers));
+        self.price.hold(self.prompt.saturating_add(answers))
+    }
+
+    /// # Errors
+    /// `InvalidField` for a limit that does not pay the prompt and a beginning of an answer.
+    fn terms(self, max_tokens: u32, limit: Option<Micro>) -> Result<Terms, ApiError> {
+        let expected = "more than the prompt alone may cost";
+        let too_little = ApiError::InvalidField { field: "max_credits", expected };
+        match (self.on_hold_used, limit) {
+            (OnHoldUsed::Cut, None) => {
+                let hold = self.cost(max_tokens);
+                Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: None })
             }
-            let hold = cost(max_tokens).min(limit);
-            Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: Some(limit) })
-        }
-        (OnHoldUsed::TopUp, limit) => {
-            let hold_max = cost(max_tokens);
-            if limit.is_some_and(|limit| limit < cost(max_tokens.min(TOP_UP_TOKENS_MIN))) {
-                return Err(too_little);
+            (OnHoldUsed::Cut, Some(limit)) => {
+                let affordable = affordable_tokens(self.price, limit).saturating_sub(self.prompt);
+                let each = affordable.checked_div(u64::from(self.answers)).unwrap_or(affordable);
+                let max_tokens = u32::try_from(each).unwrap_or(u32::MAX).min(max_tokens);
+                if max_tokens == 0 {
+                    return Err(too_little);
+                }
+                let hold = self.cost(max_tokens).min(limit);
+                Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: Some(limit) })
             }
-            let first = limit.unwrap_or_else(|| cost(max_tokens.min(TOP_UP_TOKENS_DEFAULT)));
-            let cost_max = limit.map(|limit| limit.max(hold_max));
-            Ok(Terms { max_tokens, hold: first.min(hold_max), hold_max, cost_max })
+            (OnHoldUsed::TopUp, limit) => {
+                let hold_max = self.cost(max_tokens);
+                if limit.is_some_and(|limit| limit < self.cost(max_tokens.min(TOP_UP_TOKENS_MIN))) {
+                    return Err(too_little);
+                }
+                let first = limit.unwrap_or_else(|| self.cost(max_tokens.min(TOP_UP_TOKENS_DEFAULT)));
+                let cost_max = limit.map(|limit| limit.max(hold_max));
+                Ok(Terms { max_tokens, hold: first.min(hold_max), hold_max, cost_max })
+            }
         }
     }
 }
@@ -143,18 +162,32 @@ mod tests {
 
     const PRICE: Price = Price { per_1k_tokens_micro: 50_000 };
 
+    fn cut(answers: u32) -> Asked {
+        Asked { price: PRICE, prompt: 100, answers, on_hold_used: OnHoldUsed::Cut }
+    }
+
+    #[test]
+    fn several_answers_are_paid_for_each() {
+        let made = cut(4).terms(300, None).unwrap();
+        assert_eq!((made.max_tokens, made.hold), (300, Micro(65_000)));
+        let made = cut(4).terms(300, Some(Micro(25_000))).unwrap();
+        assert_eq!((made.max_tokens, made.hold), (100, Micro(25_000)));
+        assert!(cut(4).terms(300, Some(Micro(5_100))).is_err());
+    }
+
     #[test]
     fn a_whole_answer_is_never_longer_than_its_hold_pays_for() {
-        let made = terms((PRICE, 100, OnHoldUsed::Cut), 4_096, Some(Micro(10_000))).unwrap();
+        let made = cut(1).terms(4_096, Some(Micro(10_000))).unwrap();
         assert_eq!((made.max_tokens, made.hold, made.cost_max), (100, Micro(10_000), Some(Micro(10_000))));
-        let made = terms((PRICE, 100, OnHoldUsed::Cut), 300, None).unwrap();
+        let made = cut(1).terms(300, None).unwrap();
         assert_eq!((made.max_tokens, made.hold, made.hold_max), (300, Micro(20_000), Micro(20_000)));
-        assert!(terms((PRICE, 100, OnHoldUsed::Cut), 4_096, Some(Micro(5_000))).is_err());
+        assert!(cut(1).terms(4_096, Some(Micro(5_000))).is_err());
     }
 
     #[test]
     fn what_is_topped_up_begins_with_a_step_of_some_size() {
-        let top_up = |limit| terms((PRICE, 100, OnHoldUsed::TopUp), 4_096, limit);
+        let asked = Asked { on_hold_used: OnHoldUsed::TopUp, ..cut(1) };
+        let top_up = |limit| asked.terms(4_096, limit);
         for too_little in [1, 5_000, 8_999] {
             assert!(top_up(Some(Micro(too_little))).is_err(), "{too_little}");
         }
@@ -162,7 +195,7 @@ mod tests {
         assert_eq!((least.max_tokens, least.hold, least.hold_max), (4_096, Micro(9_000), Micro(210_000)));
         let usual = top_up(None).unwrap();
         assert_eq!((usual.hold, usual.hold_max, usual.cost_max), (Micro(18_000), Micro(210_000), None));
-        let short = terms((PRICE, 100, OnHoldUsed::TopUp), 5, Some(Micro(6_000))).unwrap();
+        let short = asked.terms(5, Some(Micro(6_000))).unwrap();
         assert_eq!((short.hold, short.hold_max), (Micro(6_000), Micro(6_000)), "no more than it may cost");
     }
 

@@ -22,6 +22,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the provider says that the request itself is wrong: it would be for anybody.
+    pub const fn blames_request(self) -> bool {
+        matches!(self, Self::Status(400 | 413 | 422))
+    }
+
     pub fn code(self) -> String {
         match self {
             Self::Unreachable => "unreachable".to_owned(),

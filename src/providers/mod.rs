@@ -10,11 +10,12 @@ mod openai_compatible;
 mod orchestrator;
 mod piece_stream;
 mod sse;
+mod whole_request;
 mod workers_ai;
 
 pub use answer::{Answer, TokenUsage};
-pub use chat::ChatRequest;
-pub use count::{TokenCounter, count_prompt, estimate_prompt_tokens};
+pub use chat::{ChatRequest, Produced, Prompt};
 pub use failure::Failure;
-pub use orchestrator::{complete, complete_with, open_stream};
-pub use piece_stream::PieceStream;
+pub use orchestrator::{Failed, complete, complete_with, open_stream};
+pub use piece_stream::{Batch, Piece, PieceStream};
+pub use whole_request::{Members, WholeRequest};

@@ -14,9 +14,6 @@ use crate::platform::task::settled;
 
 /// The body a provider may send around an answer, in bytes: JSON escapes and metadata.
 const BODY_BYTES_MAX: usize = 4_194_304;
-/// The answer itself, in bytes of text: eight times the longest answer of 4,096 tokens. Written as JSON it has at
-/// most six times as many, which an actor still keeps for replays (`actors::tenant::REPLY_BYTES_MAX`).
-pub(super) const ANSWER_BYTES_MAX: usize = 131_072;
 
 /// One whole answer.
 pub async fn complete(provider: &Provider, request: &ChatRequest) -> Result<Answer, Failure> {
@@ -26,7 +23,7 @@ pub async fn complete(provider: &Provider, request: &ChatRequest) -> Result<Answ
     let body = body(&response).await?;
     guard.let_go();
     let text = String::from_utf8(body).map_err(|_| Failure::Malformed)?;
-    Wire::parse(&text)?.into_answer(request, &provider.model, ANSWER_BYTES_MAX)
+    Wire::parse(&text)?.into_answer(request, &provider.model, text)
 }
 
 /// A stream of pieces, from its first byte on.
@@ -35,7 +32,7 @@ pub async fn open(provider: &Provider, request: &ChatRequest) -> Result<PieceStr
     let response = post(provider, request, true, &guard).await?;
     expect_type(&response, "text/event-stream")?;
     let stream = response.body().ok_or(Failure::Malformed)?;
-    PieceStream::new(&stream, Some(guard))
+    PieceStream::new(&stream, Some(guard), request)
 }
 
 /// The whole body. One whose length is told is taken in one turn, where each piece of a stream would be one.

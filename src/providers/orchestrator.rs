@@ -16,6 +16,11 @@ pub struct Failed {
 }
 
 impl Failed {
+    /// Whether all who were asked call the request itself wrong.
+    pub fn blames_request(&self) -> bool {
+        !self.attempts.is_empty() && self.attempts.iter().all(|(_, failure)| failure.blames_request())
+    }
+
     /// In words for a client: names and codes, nothing that a provider said.
     pub fn detail(&self) -> String {
         if self.attempts.is_empty() {
@@ -119,9 +124,7 @@ async fn first_piece(
             ProviderKind::WorkersAi => workers_ai::open(env, provider, request).await?,
         };
         // An answer may be empty; then its end is what was waited for.
-        if let Some(piece) = stream.next(wait_ms).await? {
-            stream.put_back(piece);
-        }
+        stream.begin(wait_ms).await?;
         Ok(stream)
     });
     opened.await.unwrap_or(Err(Failure::Timeout))

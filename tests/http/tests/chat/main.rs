@@ -1,0 +1,8 @@
+//! `/v1/chat/completions` and `/v1/models`: what OpenAI's clients send and read, metered as an ask is.
+
+mod errors;
+mod models;
+mod routing;
+mod stage;
+mod streams;
+mod whole;
