@@ -15,7 +15,7 @@ use super::offer;
 use super::question::{self, Question};
 use super::reply::{Reply, ReplyTo};
 use crate::platform::detached::{self, ClientWatch};
-use crate::providers;
+use crate::providers::{self, Answered};
 use actors::tenant::Stored;
 
 pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
@@ -68,7 +68,7 @@ async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &T
     // to everybody, so nobody pays for it.
     let kept = ticket.has_key;
     let outcome = if kept { Some(asked.await) } else { watch.unless_gone(asked).await };
-    let (provider, answer) = match outcome {
+    let Answered { provider, value: answer, attempts } = match outcome {
         Some(Ok(found)) if kept || !watch.is_gone() => found,
         Some(Ok(_)) | None => return meter::release(context, caller, ticket).await,
         Some(Err(failed)) => {
@@ -78,7 +78,8 @@ async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &T
         }
     };
     let work = Work {
-        provider: provider.name,
+        provider: &provider.name,
+        attempts: &attempts,
         model: &answer.model,
         priced_model: &provider.model,
         skill: &question.skill,

@@ -17,7 +17,9 @@ use super::reply::{Reply, ReplyTo};
 use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{config::Provider, now_ms, timer};
-use crate::providers::{self, ChatRequest, PieceStream, TokenCounter, TokenUsage};
+use crate::providers::{
+    self, Answered, Attempt, ChatRequest, Deadline, Failure, PieceStream, TokenCounter, TokenUsage,
+};
 
 /// A provider that sends more text than this for each token it was asked for is cut off, however it cuts its pieces:
 /// it will not stop by itself. Vocabularies average four or five bytes a token in every script.
@@ -99,7 +101,7 @@ pub async fn run(
     // With a key the client can come back for the answer, so it is made to its end and kept.
     let kept = ticket.has_key;
     let opened = if kept { Some(opening.await) } else { watch.unless_gone(opening).await };
-    let (provider, stream) = match opened {
+    let Answered { provider, value: stream, attempts } = match opened {
         Some(Ok(opened)) => opened,
         None => return meter::release(context, caller, ticket).await,
         Some(Err(failed)) => {
@@ -115,7 +117,7 @@ pub async fn run(
     };
     let model = stream.model.clone().unwrap_or_else(|| provider.model.clone());
     let mut reply = Reply::events(readable)
-        .with("x-provider", provider.name)
+        .with("x-provider", &*provider.name)
         .with("x-model", &model)
         .with("x-credits-held", ticket.held.to_string());
     if !caller.tenant.is_guest() {
@@ -124,7 +126,9 @@ pub async fn run(
     if reply_to.send(Ok(kept_answer::with_budgets(reply, ticket, ticket.available))).is_err() && !kept {
         return meter::release(context, caller, ticket).await;
     }
-    let delivery = Delivery { context, caller, question, ticket, provider: &provider, model: &model };
+    let attempts = &attempts;
+    let delivery =
+        Delivery { context, caller, question, ticket, provider: &provider, model: &model, attempts };
     delivery.run(stream, writer, &watch).await;
 }
 
@@ -136,6 +140,7 @@ struct Delivery<'a> {
     ticket: &'a Ticket,
     provider: &'a Provider,
     model: &'a str,
+    attempts: &'a [Attempt],
 }
 
 impl Delivery<'_> {
@@ -161,9 +166,27 @@ impl Delivery<'_> {
         writer.close().await;
     }
 
+    /// A stream that broke off says something of its provider, unless the request's own time was over: an answer may
+    /// be as long as it was asked to be.
+    fn blame(&self, failure: Failure, provider_end_ms: i64) {
+        let failure = match failure {
+            Failure::Timeout(_) if now_ms() >= self.ticket.end_ms => Failure::Timeout(Deadline::Budget),
+            Failure::Timeout(_) if now_ms() >= provider_end_ms => Failure::Timeout(Deadline::Total),
+            other => other,
+        };
+        providers::stream_failed(&self.context.config, self.provider, failure);
+    }
+
+    /// When the provider's own time for a stream is over.
+    fn provider_end_ms(&self) -> i64 {
+        let so_far_ms = self.attempts.last().map_or(0, |attempt| attempt.duration_ms);
+        now_ms().saturating_sub(so_far_ms).saturating_add(self.provider.deadlines.stream_ms)
+    }
+
     fn work(&self, usage: TokenUsage, end: WorkEnd, held: Micro) -> Work<'_> {
         Work {
-            provider: self.provider.name,
+            provider: &self.provider.name,
+            attempts: self.attempts,
             model: self.model,
             priced_model: &self.provider.model,
             skill: &self.question.skill,
@@ -217,18 +240,23 @@ impl Delivery<'_> {
         text: &mut String,
         allowance: &mut Allowance,
     ) -> (WorkEnd, bool) {
-        let idle_ms = self.context.config.deadlines.idle_ms;
+        let idle_ms = self.provider.deadlines.idle_ms;
+        let provider_end_ms = self.provider_end_ms();
+        let end_ms = self.ticket.end_ms.min(provider_end_ms);
         let kept = self.ticket.has_key;
         let asked_for = usize::try_from(self.question.chat.max_tokens).unwrap_or(usize::MAX);
         let runaway_bytes = asked_for.saturating_mul(RUNAWAY_BYTES_PER_TOKEN).max(RUNAWAY_BYTES_MIN);
         let mut listening = true;
         loop {
-            let wait_ms = idle_ms.min(self.ticket.end_ms.saturating_sub(now_ms()));
+            let wait_ms = idle_ms.min(end_ms.saturating_sub(now_ms()));
             let next = stream.next(wait_ms);
             let next = if kept { Some(next.await) } else { watch.unless_gone(next).await };
             let piece = match next {
                 None => return (WorkEnd::ClientGone, false),
-                Some(Err(_)) => return (WorkEnd::Interrupted, listening),
+                Some(Err(failure)) => {
+                    self.blame(failure, provider_end_ms);
+                    return (WorkEnd::Interrupted, listening);
+                }
                 Some(Ok(None)) => return (WorkEnd::Complete, listening),
                 Some(Ok(Some(piece))) => piece,
             };

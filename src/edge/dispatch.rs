@@ -13,7 +13,7 @@ use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
-    openapi, tenant_limits, tickets, usage,
+    openapi, provider_health, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -160,6 +160,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),
         Action::EnvSnapshot => admin::env_snapshot(context),
+        Action::ProviderHealth => provider_health::overview(context),
         Action::Ready => Ok(health::ready(context)),
         Action::Health => Ok(health::healthy()),
         Action::OpenApi => Ok(openapi::serve()),

@@ -43,6 +43,7 @@ mod openai_error;
 mod openapi;
 #[cfg(feature = "parsers")]
 pub mod parsers;
+mod provider_health;
 mod query;
 mod question;
 mod refusals;

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use web_sys::ReadableStream;
 
-use super::Failure;
 use super::answer::{TokenUsage, Wire};
 use super::openai_compatible::ANSWER_BYTES_MAX;
 use super::sse::SseParser;
+use super::{Deadline, Failure};
 use crate::platform::abort::AbortGuard;
 use crate::platform::streams::ByteReader;
 use crate::platform::{now_ms, timer};
@@ -76,7 +76,7 @@ impl PieceStream {
                     None
                 }
                 Ok(Err(_)) => return Err(Failure::Interrupted),
-                Err(_) => return Err(Failure::Timeout),
+                Err(_) => return Err(Failure::Timeout(Deadline::Idle)),
             };
             let events = match read {
                 Some(bytes) => {
