@@ -13,6 +13,6 @@ pub fn run(env: &Env) {
     if let Err(problem) = &config.signing {
         log::fault("signing_unconfigured", problem.cure());
     }
-    let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name).collect();
+    let providers: Vec<&str> = config.providers.iter().map(|provider| &*provider.name).collect();
     log::self_check(config.problems.is_empty() && config.signing.is_ok(), &providers);
 }

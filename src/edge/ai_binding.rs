@@ -32,7 +32,7 @@ pub async fn test(context: &Context) -> Result<Reply, ApiError> {
         Some(Value::String(prompt)) if !prompt.trim().is_empty() => prompt,
         Some(_) => return Err(ApiError::InvalidField { field: "prompt", expected: "a text" }),
     };
-    let Some(provider) = config::workers_ai(&context.env) else {
+    let Some(provider) = config::workers_ai(&context.env, context.config.deadlines) else {
         return Err(ApiError::AiNotBound);
     };
     let request = ChatRequest {

@@ -17,7 +17,7 @@ use super::offer;
 use super::question::Question;
 use super::reply::{Reply, ReplyTo};
 use crate::platform::detached::{self, ClientWatch};
-use crate::providers;
+use crate::providers::{self, Answered};
 
 /// A request that was understood.
 pub struct Asked {
@@ -68,7 +68,7 @@ async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyT
     // to everybody, so nobody pays for it.
     let kept = ticket.has_key;
     let outcome = if kept { Some(work.await) } else { watch.unless_gone(work).await };
-    let (provider, answer) = match outcome {
+    let Answered { provider, value: answer, attempts } = match outcome {
         Some(Ok(found)) if kept || !watch.is_gone() => found,
         Some(Ok(_)) | None => return meter::release(context, caller, ticket).await,
         Some(Err(failed)) => {
@@ -78,7 +78,8 @@ async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyT
         }
     };
     let work = Work {
-        provider: provider.name,
+        provider: &provider.name,
+        attempts: &attempts,
         model: &answer.model,
         priced_model: &provider.model,
         skill: question.skill.as_deref(),

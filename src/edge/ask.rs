@@ -22,6 +22,7 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let form = Form::Ask(Manner::of(&context.inbound));
-    let asked = answering::Asked { caller, question, form, streams, idempotency, digest: context.digest(&bytes) };
+    let asked =
+        answering::Asked { caller, question, form, streams, idempotency, digest: context.digest(&bytes) };
     answering::answer(context, asked).await
 }

@@ -20,7 +20,9 @@ use crate::platform::config::Provider;
 use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{now_ms, timer};
-use crate::providers::{self, Batch, Piece, PieceStream, Produced, TokenUsage};
+use crate::providers::{
+    self, Answered, Attempt, Batch, Deadline, Failure, Piece, PieceStream, Produced, TokenUsage,
+};
 
 /// A provider that sends more text than this for each token it was asked for is cut off, however it cuts its pieces:
 /// it will not stop by itself. Vocabularies average four or five bytes a token in every script.
@@ -45,7 +47,7 @@ pub async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: Re
     // With a key the client can come back for the answer, so it is made to its end and kept.
     let kept = ticket.has_key;
     let opened = if kept { Some(opening.await) } else { watch.unless_gone(opening).await };
-    let (provider, stream) = match opened {
+    let Answered { provider, value: stream, attempts } = match opened {
         Some(Ok(opened)) => opened,
         None => return meter::release(context, caller, ticket).await,
         Some(Err(failed)) => {
@@ -61,7 +63,7 @@ pub async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: Re
     };
     let model = stream.model.clone().unwrap_or_else(|| provider.model.clone());
     let mut reply = Reply::events(readable)
-        .with("x-provider", provider.name)
+        .with("x-provider", &*provider.name)
         .with("x-model", &model)
         .with("x-credits-held", ticket.held.to_string());
     if !caller.tenant.is_guest() {
@@ -71,8 +73,17 @@ pub async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: Re
         return meter::release(context, caller, ticket).await;
     }
     let id = stream.id.clone().unwrap_or_else(|| format!("chatcmpl-{}", context.request_id));
-    let listening = Cell::new(true);
-    let delivery = Delivery { context, asked, ticket, provider: &provider, model: &model, id, watch: &watch, listening };
+    let delivery = Delivery {
+        context,
+        asked,
+        ticket,
+        provider: &provider,
+        model: &model,
+        attempts: &attempts,
+        id,
+        watch: &watch,
+        listening: Cell::new(true),
+    };
     delivery.run(stream, writer).await;
 }
 
@@ -83,6 +94,7 @@ struct Delivery<'a> {
     ticket: &'a Ticket,
     provider: &'a Provider,
     model: &'a str,
+    attempts: &'a [Attempt],
     id: String,
     watch: &'a ClientWatch,
     /// The client took all that there was so far.
@@ -143,9 +155,27 @@ impl Delivery<'_> {
         kept
     }
 
+    /// A stream that broke off says something of its provider, unless the request's own time was over: an answer may
+    /// be as long as it was asked to be.
+    fn blame(&self, failure: Failure, provider_end_ms: i64) {
+        let failure = match failure {
+            Failure::Timeout(_) if now_ms() >= self.ticket.end_ms => Failure::Timeout(Deadline::Budget),
+            Failure::Timeout(_) if now_ms() >= provider_end_ms => Failure::Timeout(Deadline::Total),
+            other => other,
+        };
+        providers::stream_failed(&self.context.config, self.provider, failure);
+    }
+
+    /// When the provider's own time for a stream is over.
+    fn provider_end_ms(&self) -> i64 {
+        let so_far_ms = self.attempts.last().map_or(0, |attempt| attempt.duration_ms);
+        now_ms().saturating_sub(so_far_ms).saturating_add(self.provider.deadlines.stream_ms)
+    }
+
     fn work(&self, usage: TokenUsage, end: WorkEnd, held: Micro) -> Work<'_> {
         Work {
-            provider: self.provider.name,
+            provider: &self.provider.name,
+            attempts: self.attempts,
             model: self.model,
             priced_model: &self.provider.model,
             skill: self.asked.question.skill.as_deref(),
@@ -199,10 +229,12 @@ impl Delivery<'_> {
         delivered: &mut Delivered,
         allowance: &mut Allowance,
     ) -> WorkEnd {
-        let idle_ms = self.context.config.deadlines.idle_ms;
+        let idle_ms = self.provider.deadlines.idle_ms;
+        let provider_end_ms = self.provider_end_ms();
+        let end_ms = self.ticket.end_ms.min(provider_end_ms);
         let kept = self.ticket.has_key;
         loop {
-            let wait_ms = idle_ms.min(self.ticket.end_ms.saturating_sub(now_ms()));
+            let wait_ms = idle_ms.min(end_ms.saturating_sub(now_ms()));
             let next = stream.next(wait_ms);
             let next = if kept { Some(next.await) } else { self.watch.unless_gone(next).await };
             let batch = match next {
@@ -210,7 +242,10 @@ impl Delivery<'_> {
                     self.listening.set(false);
                     return WorkEnd::ClientGone;
                 }
-                Some(Err(_)) => return WorkEnd::Interrupted,
+                Some(Err(failure)) => {
+                    self.blame(failure, provider_end_ms);
+                    return WorkEnd::Interrupted;
+                }
                 Some(Ok(None)) => return WorkEnd::Complete,
                 Some(Ok(Some(batch))) => batch,
             };
@@ -257,7 +292,9 @@ impl Delivery<'_> {
         if self.listening.get() && !shown.is_empty() {
             let as_came = batch.as_came.filter(|_| all && self.asked.form.passes_on());
             let took = match as_came {
-                Some(chunk) => timer::within(wait_ms, writer.pass_on(&chunk)).await.is_ok_and(|sent| sent.is_ok()),
+                Some(chunk) => {
+                    timer::within(wait_ms, writer.pass_on(&chunk)).await.is_ok_and(|sent| sent.is_ok())
+                }
                 None => write(writer, &shown, wait_ms).await,
             };
             if !took {
@@ -371,13 +408,7 @@ fn usage_object(kept: &KeptAnswer, caller: &Caller, billed: Option<(f64, f64)>) 
 }
 
 /// A kept answer as a stream again.
-pub async fn replay(
-    context: &Context,
-    asked: &Asked,
-    kept: &KeptAnswer,
-    stored: &Stored,
-    reply_to: ReplyTo,
-) {
+pub async fn replay(context: &Context, asked: &Asked, kept: &KeptAnswer, stored: &Stored, reply_to: ReplyTo) {
     let Stored { charged, available, .. } = *stored;
     let Some(pieces) = asked.form.replayed(kept) else {
         return drop(reply_to.send(Err(ApiError::ChargedWithoutReply { charged, available })));

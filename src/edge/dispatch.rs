@@ -12,8 +12,8 @@ use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, chat, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
-    models, openapi, tenant_limits, tickets, usage,
+    admin, ai_binding, ask, auth, chat, cookie, cors, credentials, credits, events, exchange, health, keys,
+    ledger, models, openapi, provider_health, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -163,6 +163,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),
         Action::EnvSnapshot => admin::env_snapshot(context),
+        Action::ProviderHealth => provider_health::overview(context),
         Action::Ready => Ok(health::ready(context)),
         Action::Health => Ok(health::healthy()),
         Action::OpenApi => Ok(openapi::serve()),

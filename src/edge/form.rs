@@ -13,7 +13,9 @@ use crate::providers::{Answer, Failed, Piece};
 pub enum Form {
     Ask(Manner),
     /// OpenAI's chat completions; whether the client wants to see the usage at a stream's end.
-    Chat { include_usage: bool },
+    Chat {
+        include_usage: bool,
+    },
 }
 
 /// How a stream ended.

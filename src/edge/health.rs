@@ -42,9 +42,9 @@ pub fn ready(context: &Context) -> Reply {
     let ok = problems.is_empty();
     let body = json!({
         "ok": ok,
-        "provider": first.map(|provider| provider.name),
+        "provider": first.map(|provider| &*provider.name),
         "model": first.map(|provider| provider.model.as_str()),
-        "providers": config.providers.iter().map(|provider| provider.name).collect::<Vec<_>>(),
+        "providers": config.providers.iter().map(|provider| &*provider.name).collect::<Vec<_>>(),
         "skipped": skipped,
         // What new tokens are signed by: during a rotation, which of the two it is.
         "kid": config.signing.is_ok().then_some(config.kid.as_str()),

@@ -6,8 +6,8 @@ use actors::shared::{Micro, Refusal};
 use actors::tenant::{
     Admission as AdmissionCall, Admitted, Command, Idempotency, Reply as ActorReply, Stored,
 };
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
@@ -18,7 +18,10 @@ use super::refusals;
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
-use crate::providers::TokenUsage;
+use crate::providers::{Attempt, TokenUsage};
+
+/// Attempts that a usage row names, some hundred bytes each.
+const ATTEMPTS_SHOWN_MAX: usize = 24;
 
 /// Waits between looks at a request with the same key that is still under way, in milliseconds; the last one is
 /// repeated.
@@ -87,6 +90,8 @@ impl WorkEnd {
 /// Everything a usage row says.
 pub struct Work<'a> {
     pub provider: &'a str,
+    /// Everybody who was asked for it.
+    pub attempts: &'a [Attempt],
     /// The model as the provider names it.
     pub model: &'a str,
     /// The model that was asked for. Its price counts: what a provider says of itself changes no charge.
@@ -277,7 +282,7 @@ pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
 }
 
 fn usage(context: &Context, work: &Work<'_>) -> Usage {
-    let meta = json!({
+    let mut meta = json!({
         "provider": work.provider,
         "model": work.model,
         "skill": work.skill,
@@ -285,6 +290,10 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
         "outcome": work.end.name(),
         "request_id": context.request_id,
     });
+    // Whoever answered at once is named already.
+    if let (true, Some(members)) = (work.attempts.len() > 1, meta.as_object_mut()) {
+        members.insert("attempts".to_owned(), attempts(work.attempts));
+    }
     Usage {
         route: Some(context.route.to_owned()),
         tokens_in: i64::try_from(work.usage.tokens_in).ok(),
@@ -292,6 +301,18 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
         model: Some(work.priced_model.to_owned()),
         meta: RawValue::from_string(meta.to_string()).ok(),
     }
+}
+
+fn attempts(attempts: &[Attempt]) -> Value {
+    let shown = attempts.iter().take(ATTEMPTS_SHOWN_MAX).map(|attempt| {
+        json!({
+            "provider": &*attempt.provider,
+            "model": attempt.model,
+            "outcome": attempt.outcome.code(),
+            "duration_ms": attempt.duration_ms,
+        })
+    });
+    Value::Array(shown.collect())
 }
 
 async fn end(context: &Context, caller: &Caller, command: Command, patience_ms: i64) -> Option<EndedHold> {

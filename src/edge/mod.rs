@@ -7,8 +7,8 @@ mod address_limits;
 mod admin;
 mod admin_key;
 mod ai_binding;
-mod api_key;
 mod answering;
+mod api_key;
 mod ask;
 mod ask_form;
 mod auth;
@@ -50,6 +50,7 @@ mod openai_error;
 mod openapi;
 #[cfg(feature = "parsers")]
 pub mod parsers;
+mod provider_health;
 mod query;
 mod question;
 mod refusals;

@@ -19,8 +19,9 @@ pub fn serving(providers: &[Provider], model: &str) -> Result<Vec<Provider>, Api
         return Ok(providers.to_vec());
     }
     let of = |named: Option<&str>, model: &str| -> Vec<Provider> {
-        let named = providers.iter().filter(|provider| named.is_none_or(|name| provider.name == name));
-        named.filter(|provider| provider.model == model).cloned().collect()
+        let named = providers.iter().filter(|provider| named.is_none_or(|name| *provider.name == *name));
+        let serving = named.filter(|provider| provider.models.iter().any(|served| served == model));
+        serving.map(|provider| provider.with_model(model)).collect()
     };
     let mut found = of(None, model);
     if let (true, Some((name, model))) = (found.is_empty(), model.split_once('/')) {
@@ -34,8 +35,10 @@ fn all(config: &Config) -> Vec<(&str, &str)> {
     let tiers = config.tiers.iter().flat_map(|tier| &tier.providers);
     let mut models: Vec<(&str, &str)> = vec![(AUTO, "cognomega")];
     for provider in config.providers.iter().chain(tiers) {
-        if models.iter().all(|(known, _)| *known != provider.model) {
-            models.push((&provider.model, provider.name));
+        for model in provider.models.iter() {
+            if models.iter().all(|(known, _)| known != model) {
+                models.push((model, &provider.name));
+            }
         }
     }
     models

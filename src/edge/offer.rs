@@ -52,7 +52,8 @@ pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result
     if !streams {
         question.on_hold_used = OnHoldUsed::Cut;
     }
-    let asked = Asked { price, prompt, answers: question.chat.answers(), on_hold_used: question.on_hold_used };
+    let asked =
+        Asked { price, prompt, answers: question.chat.answers(), on_hold_used: question.on_hold_used };
     let terms = asked.terms(question.chat.max_tokens, question.max_credits)?;
     let Terms { max_tokens, hold, hold_max, cost_max } = terms;
     question.chat.max_tokens = max_tokens;

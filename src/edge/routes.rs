@@ -32,6 +32,7 @@ pub enum Action {
     AiTest,
     AdminPing,
     EnvSnapshot,
+    ProviderHealth,
     Ready,
     Health,
     OpenApi,
@@ -54,7 +55,8 @@ const DELETE: &str = "DELETE";
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, EnvSnapshot, EventsOpen, Exchange,
     GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    ModelList, ModelShow,    NotImplemented, Notices, OpenApi, Ready, TicketMint, UsageList, UsageRecord, UserToken, Verify,
+    ModelList, ModelShow, NotImplemented, Notices, OpenApi, ProviderHealth, Ready, TicketMint, UsageList,
+    UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -117,6 +119,7 @@ const BUILT: &[Route] = &[
     route(&["/api/ai/test"], &[(POST, AiTest)]),
     route(&["/api/admin/ping"], &[(GET, AdminPing), (POST, AdminPing)]),
     route(&["/api/admin/env-snapshot"], &[(GET, EnvSnapshot)]),
+    route(&["/api/admin/providers"], &[(GET, ProviderHealth)]),
     route(&["/ready"], &[(GET, Ready)]),
     route(&["/healthz", "/api/healthz", "/api/v1/healthz", "/health", "/api/health"], &[(GET, Health)]),
     route(&["/openapi.json"], &[(GET, OpenApi)]),

@@ -10,10 +10,13 @@ use actors::tenant::Policy;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
+mod fallback;
 mod identity;
 mod log_names;
 mod parse;
 mod plans;
+mod preference;
+mod provider_table;
 mod providers;
 mod reader;
 mod signing;
@@ -22,6 +25,7 @@ mod tiers;
 #[cfg(test)]
 mod tests;
 
+pub use fallback::{AttemptDeadlines, BreakerRules, Fallback};
 pub use identity::{TrustedIssuer, Turnstile};
 pub use log_names::LogNames;
 pub use plans::{limits_from_json, limits_to_json};
@@ -54,6 +58,8 @@ pub struct Problem {
 /// Deadlines of one ask, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
+    /// From sending to a provider until the headers of its stream.
+    pub connect_ms: i64,
     /// From sending to a provider until its first byte.
     pub first_byte_ms: i64,
     /// From sending to a provider until the whole of an answer that is not streamed.
@@ -98,6 +104,7 @@ pub struct Config {
     pub default_max_tokens: u32,
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,
+    pub fallback: Fallback,
     pub policy: Policy,
     /// What `X-Intelligence-Tier` may name.
     pub tiers: Vec<Tier>,
@@ -144,7 +151,7 @@ pub fn has_binding(env: &Env, name: &str) -> bool {
 }
 
 /// Workers AI by itself, wherever it stands in the preferred order; `None` when the binding is absent.
-pub fn workers_ai(env: &Env) -> Option<Provider> {
+pub fn workers_ai(env: &Env, deadlines: Deadlines) -> Option<Provider> {
     let model = variable(env, "CF_AI_MODEL");
-    has_binding(env, "AI").then(|| providers::workers_ai_provider(model.as_deref()))
+    has_binding(env, "AI").then(|| providers::workers_ai_provider(model.as_deref(), deadlines))
 }

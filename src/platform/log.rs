@@ -40,6 +40,15 @@ pub struct AttemptLine<'a> {
     pub duration_ms: i64,
 }
 
+/// A model of a provider is left alone from now on, for so long.
+#[derive(Serialize)]
+struct BreakerLine<'a> {
+    event: &'a str,
+    provider: &'a str,
+    model: &'a str,
+    open_ms: i64,
+}
+
 /// The line of one command that an actor ran; only with `LOG_LEVEL=debug`, because an ask is two or three.
 #[derive(Serialize)]
 struct CommandLine<'a> {
@@ -91,6 +100,11 @@ pub fn delivery(actor: Option<&str>, notice: i64, attempt: u32, outcome: &str) {
 /// What the cron trigger found.
 pub fn self_check(ok: bool, providers: &[&str]) {
     print(&SelfCheckLine { event: "self_check", ok, providers });
+}
+
+/// A provider failed too often.
+pub fn breaker_opened(provider: &str, model: &str, open_ms: i64) {
+    print(&BreakerLine { event: "breaker_opened", provider, model, open_ms });
 }
 
 pub fn request(line: &RequestLine<'_>) {

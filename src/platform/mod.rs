@@ -34,6 +34,11 @@ pub fn random_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
+/// A number from 0 to 1 that nobody needs to be unable to guess: for spreading what would happen at once.
+pub fn chance() -> f64 {
+    js_sys::Math::random()
+}
+
 /// Random bytes from the same source.
 pub fn random_bytes() -> [u8; 32] {
     let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());

@@ -365,7 +365,8 @@ mod tests {
 
     #[test]
     fn several_answers_may_have_their_tokens_each() {
-        let usage = r#"{"prompt_tokens":3,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":9}}"#;
+        let usage =
+            r#"{"prompt_tokens":3,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":9}}"#;
         let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
         let read = |answers| {
             let answer = Wire::parse(&json).unwrap().into_answer(&whole(answers), "asked", json.clone());

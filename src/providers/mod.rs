@@ -1,21 +1,30 @@
 //! Model providers: asking one, asking the next when it fails, and reading what comes back with distrust.
 //!
-//! Owns: deadlines, fallback, formats of providers. Never does: credits; who pays is settled elsewhere.
+//! Owns: deadlines, fallback, retries, breakers, formats of providers. Never does: credits; who pays is settled elsewhere.
 
 mod answer;
+mod attempts;
+mod breaker;
+mod breakers;
 mod chat;
 mod count;
 mod failure;
 mod openai_compatible;
 mod orchestrator;
 mod piece_stream;
+mod recent;
+mod schedule;
 mod sse;
 mod whole_request;
 mod workers_ai;
 
 pub use answer::{Answer, TokenUsage};
+pub use attempts::{Answered, Attempt, Failed, stream_failed};
+pub use breaker::Shown;
+pub use breakers::health;
 pub use chat::{ChatRequest, Produced, Prompt};
-pub use failure::Failure;
-pub use orchestrator::{Failed, complete, complete_with, open_stream};
+pub use failure::{Deadline, Failure};
+pub use orchestrator::{complete, complete_with, open_stream};
 pub use piece_stream::{Batch, Piece, PieceStream};
+pub use recent::WINDOW_MS;
 pub use whole_request::{Members, WholeRequest};

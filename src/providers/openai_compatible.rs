@@ -6,9 +6,11 @@ use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope
 
 use super::answer::{Answer, Wire};
 use super::chat::ChatRequest;
+use super::failure::retry_after_ms;
 use super::{Failure, PieceStream};
 use crate::platform::abort::AbortGuard;
 use crate::platform::config::Provider;
+use crate::platform::now_ms;
 use crate::platform::streams;
 use crate::platform::task::settled;
 
@@ -69,7 +71,16 @@ async fn post(
     match response.status() {
         200..=299 => Ok(response),
         300..=399 => Err(Failure::Redirect),
-        status => Err(Failure::Status(status)),
+        status => Err(refused(status, &response)),
+    }
+}
+
+/// A status that is no answer, and when the provider may be asked again if it says so.
+fn refused(status: u16, response: &Response) -> Failure {
+    let header = response.headers().get("retry-after").ok().flatten();
+    match header.and_then(|text| retry_after_ms(&text, now_ms())) {
+        Some(after_ms) => Failure::Later { status, after_ms },
+        None => Failure::Status(status),
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use js_sys::Uint8Array;
 use web_sys::ReadableStream;
 
-use super::Failure;
 use super::answer::{TokenUsage, Wire};
 use super::chat::{ChatRequest, Produced};
 use super::count::TokenCounter;
 use super::sse::SseParser;
+use super::{Deadline, Failure};
 use crate::platform::abort::AbortGuard;
 use crate::platform::streams::ByteReader;
 use crate::platform::{now_ms, timer};
@@ -134,7 +134,7 @@ impl PieceStream {
                     None
                 }
                 Ok(Err(_)) => return Err(Failure::Interrupted),
-                Err(_) => return Err(Failure::Timeout),
+                Err(_) => return Err(Failure::Timeout(Deadline::Idle)),
             };
             self.take_chunk(read);
         }

@@ -249,7 +249,8 @@ impl PromptSize {
 
     fn media_tokens(self, image: u64, sound_bytes: usize, file_bytes: usize) -> u64 {
         let images = self.images.saturating_mul(image);
-        let others = tokens(self.sound_bytes, sound_bytes).saturating_add(tokens(self.file_bytes, file_bytes));
+        let others =
+            tokens(self.sound_bytes, sound_bytes).saturating_add(tokens(self.file_bytes, file_bytes));
         images.saturating_add(others)
     }
 

@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader};
 use super::{
-    Config, Deadlines, Environment, IdentityMode, LogNames, identity, plans, providers, signing, tiers,
+    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers, signing,
+    tiers,
 };
 
 /// The shortest admin key that is accepted, in characters.
@@ -18,7 +19,8 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     let price_text = reader.text("CREDIT_PER_1K", "0.05");
     let price = reader.price("CREDIT_PER_1K", &price_text);
     let model_prices = model_prices(&mut reader);
-    let (providers, skipped_providers) = providers::read(&mut reader, environment, ai_bound);
+    let deadlines = deadlines(&mut reader);
+    let (providers, skipped_providers) = providers::read(&mut reader, environment, ai_bound, deadlines);
     let max_output_tokens = small(reader.number("MAX_OUTPUT_TOKENS", 4_096, 1, 1_000_000));
     let default_max_tokens = small(reader.number("DEFAULT_MAX_TOKENS", 512, 1, 1_000_000));
     if default_max_tokens > max_output_tokens {
@@ -55,7 +57,8 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         model_prices,
         default_max_tokens,
         max_output_tokens,
-        deadlines: deadlines(&mut reader),
+        deadlines,
+        fallback: fallback::read(&mut reader),
         policy: plans::policy(&mut reader, &tiers),
         tiers,
         problems: reader.problems,
@@ -116,6 +119,8 @@ fn identity_mode(reader: &mut Reader<'_>, environment: Environment) -> IdentityM
 
 fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
     let first_byte_ms = reader.number("FIRST_BYTE_TIMEOUT_MS", 20_000, 10, 600_000);
+    // Many servers send their headers with the first token.
+    let connect_ms = reader.number("CONNECT_TIMEOUT_MS", first_byte_ms, 10, 600_000);
     let answer_ms = reader.number("ANSWER_TIMEOUT_MS", 45_000, 10, 600_000);
     let idle_ms = reader.number("IDLE_TIMEOUT_MS", 15_000, 10, 600_000);
     let total_ms = reader.number("ASK_TIMEOUT_MS", 60_000, 10, 900_000);
@@ -126,7 +131,7 @@ fn deadlines(reader: &mut Reader<'_>) -> Deadlines {
             "give more than ASK_TIMEOUT_MS, or a hold could end before its work does",
         );
     }
-    Deadlines { first_byte_ms, answer_ms, idle_ms, total_ms, hold_ttl_ms }
+    Deadlines { connect_ms, first_byte_ms, answer_ms, idle_ms, total_ms, hold_ttl_ms }
 }
 
 /// The digest of a live key. Too short a key is refused rather than trusted.

@@ -1,9 +1,12 @@
 //! Which model providers may be called, in which order, at which address.
 
+use std::rc::Rc;
+
 use url::{Host, Url};
 
-use super::Environment;
+use super::provider_table::{self, Entry};
 use super::reader::Reader;
+use super::{AttemptDeadlines, Deadlines, Environment, preference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderKind {
@@ -17,13 +20,29 @@ pub enum ProviderKind {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Provider {
     /// The name clients see in `X-Provider`.
-    pub name: &'static str,
+    pub name: Rc<str>,
     pub kind: ProviderKind,
     /// Where to post, for [`ProviderKind::OpenAiCompatible`].
     pub url: String,
     /// Sent to this provider and nobody else. No `Debug`: it must not reach a log.
     pub key: Option<String>,
+    /// The model it is asked for.
     pub model: String,
+    /// Every model it serves, `model` first.
+    pub models: Rc<[String]>,
+    pub deadlines: AttemptDeadlines,
+    /// Its place in the order. Providers of one place stand beside each other and share it by their weights.
+    pub place: usize,
+    pub weight: u32,
+}
+
+impl Provider {
+    /// The same provider, asked for `model`.
+    pub fn with_model(&self, model: &str) -> Self {
+        let others = self.models.iter().filter(|other| *other != model).cloned();
+        let models = std::iter::once(model.to_owned()).chain(others).collect();
+        Self { model: model.to_owned(), models, ..self.clone() }
+    }
 }
 
 struct Known {
@@ -66,62 +85,94 @@ const COMPATIBLE: &[Known] = &[
     },
 ];
 
+/// The name of the Workers AI binding among the providers.
+const WORKERS_AI: &str = "cfai";
+const WORKERS_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
+
+/// Whether the name is one of those that have variables of their own.
+pub(super) fn is_built_in(name: &str) -> bool {
+    name == WORKERS_AI || COMPATIBLE.iter().any(|known| known.name == name)
+}
+
 type Skipped = Vec<(String, &'static str)>;
 
-/// Reads `PREFERRED_PROVIDER`. A provider that lacks its key is skipped and said so; one whose address is
-/// dangerous is a problem.
+/// Reads `PREFERRED_PROVIDER` and what it names. A provider that lacks its key is skipped and said so; one whose
+/// address is dangerous is a problem.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     environment: Environment,
     ai_bound: bool,
+    deadlines: Deadlines,
 ) -> (Vec<Provider>, Skipped) {
-    let preferred = reader.text("PREFERRED_PROVIDER", "groq,cfai,openai");
+    let entries = provider_table::read(reader, environment);
+    let preferred = preference::read(reader, |name| is_built_in(name) || entries.contains_key(name));
     let (mut providers, mut skipped) = (Vec::<Provider>::new(), Vec::new());
-    for name in preferred.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|n| !n.is_empty()) {
-        if providers.iter().any(|provider| provider.name == name) {
-            continue;
-        }
-        let found = match COMPATIBLE.iter().find(|known| known.name == name) {
-            Some(known) => compatible(reader, known, environment),
-            None if name == "cfai" => workers_ai(reader, ai_bound),
-            None => {
-                reader.problem(
-                    "PREFERRED_PROVIDER",
-                    "list some of groq, cfai, openai, local, separated by commas",
-                );
-                continue;
-            }
+    for choice in preferred {
+        let name = choice.name.as_str();
+        let found = match (COMPATIBLE.iter().find(|known| known.name == name), entries.get(name)) {
+            (Some(known), _) => compatible(reader, known, environment),
+            (None, _) if name == WORKERS_AI => workers_ai(reader, ai_bound),
+            (None, Some(entry)) => further(reader, entry, environment),
+            (None, None) => continue,
         };
         match found {
-            Ok(provider) => providers.push(provider),
-            Err(why) => skipped.push((name, why)),
+            Ok(server) => {
+                let mut provider = server.named(name, entries.get(name), deadlines);
+                (provider.place, provider.weight) = (choice.place, choice.weight);
+                providers.push(provider);
+            }
+            Err(why) => skipped.push((choice.name, why)),
         }
     }
     (providers, skipped)
 }
 
-fn workers_ai(reader: &Reader<'_>, ai_bound: bool) -> Result<Provider, &'static str> {
+/// What is called and how, without its terms.
+struct Server {
+    kind: ProviderKind,
+    url: String,
+    key: Option<String>,
+    model: String,
+}
+
+impl Server {
+    fn named(self, name: &str, entry: Option<&Entry>, deadlines: Deadlines) -> Provider {
+        let Self { kind, url, key, model } = self;
+        let mut models = vec![model.clone()];
+        for further in entry.iter().flat_map(|entry| &entry.models) {
+            if !models.contains(further) {
+                models.push(further.clone());
+            }
+        }
+        let deadlines = entry.map_or(AttemptDeadlines::of(deadlines), |entry| entry.deadlines(deadlines));
+        let models = models.into();
+        Provider { name: name.into(), kind, url, key, model, models, deadlines, place: 0, weight: 1 }
+    }
+}
+
+fn workers_ai(reader: &Reader<'_>, ai_bound: bool) -> Result<Server, &'static str> {
     if !ai_bound {
         return Err("the binding AI is absent");
     }
-    Ok(workers_ai_provider((reader.look_up)("CF_AI_MODEL").as_deref()))
+    let model = (reader.look_up)("CF_AI_MODEL");
+    Ok(workers_ai_server(model.as_deref()))
 }
 
-pub(super) fn workers_ai_provider(model: Option<&str>) -> Provider {
-    Provider {
-        name: "cfai",
-        kind: ProviderKind::WorkersAi,
-        url: String::new(),
-        key: None,
-        model: model.unwrap_or("@cf/meta/llama-3.1-8b-instruct").trim().to_owned(),
-    }
+fn workers_ai_server(model: Option<&str>) -> Server {
+    let model = model.unwrap_or(WORKERS_AI_MODEL).trim().to_owned();
+    Server { kind: ProviderKind::WorkersAi, url: String::new(), key: None, model }
+}
+
+/// Workers AI by itself, wherever it stands in the order.
+pub(super) fn workers_ai_provider(model: Option<&str>, deadlines: Deadlines) -> Provider {
+    workers_ai_server(model).named(WORKERS_AI, None, deadlines)
 }
 
 fn compatible(
     reader: &mut Reader<'_>,
     known: &Known,
     environment: Environment,
-) -> Result<Provider, &'static str> {
+) -> Result<Server, &'static str> {
     let key = (reader.look_up)(known.key).map(|key| key.trim().to_owned());
     if known.key_needed && key.is_none() {
         return Err("its API key is not set");
@@ -142,7 +193,20 @@ fn compatible(
         );
         return Err("its base URL is refused");
     };
-    Ok(Provider { name: known.name, kind: ProviderKind::OpenAiCompatible, url, key, model })
+    Ok(Server { kind: ProviderKind::OpenAiCompatible, url, key, model })
+}
+
+/// A server of `PROVIDERS`, which was checked when that was read.
+fn further(reader: &Reader<'_>, entry: &Entry, environment: Environment) -> Result<Server, &'static str> {
+    let key = match &entry.key_name {
+        None => None,
+        Some(name) => {
+            let key = (reader.look_up)(name).ok_or("its API key is not set")?;
+            Some(key.trim().to_owned())
+        }
+    };
+    let url = chat_url(&entry.base, environment).ok_or("its base URL is refused")?;
+    Ok(Server { kind: ProviderKind::OpenAiCompatible, url, key, model: entry.model.clone() })
 }
 
 /// Where to post chats below `base`; `None` for an address that a key must not be sent to.

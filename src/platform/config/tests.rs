@@ -25,7 +25,7 @@ fn nothing_set_is_production_with_verified_identity_and_no_free_credit() {
     assert_eq!(free.requests_per_minute, Some(600));
     assert_eq!((config.admin_key, config.admin_key_next), (None, None));
     assert_eq!(config.signing.err(), Some(SigningProblem::Missing));
-    let names: Vec<_> = config.providers.iter().map(|provider| provider.name).collect();
+    let names: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     assert_eq!(names, ["cfai"], "the others have no key");
 }
 
@@ -58,6 +58,18 @@ fn mistakes_are_problems_and_not_defaults() {
         ("TIERS", r#"{"high":{"weight":0}}"#),
         ("ADMIN_API_KEY", "short"),
         ("PREFERRED_PROVIDER", "groq,gorq"),
+        ("PREFERRED_PROVIDER", "groq:0"),
+        ("PREFERRED_PROVIDER", "groq:1001|cfai"),
+        ("PREFERRED_PROVIDER", "groq:x"),
+        ("PREFERRED_PROVIDER", "groq:3:4"),
+        ("PREFERRED_PROVIDER", "groq,mine"),
+        ("PROVIDER_RETRIES", "6"),
+        ("HEDGE_AFTER_MS", "-1"),
+        ("BREAKER_FAILURES", "-1"),
+        ("BREAKER_ERROR_PERCENT", "0"),
+        ("BREAKER_OPEN_MS", "1"),
+        ("BREAKER_OPEN_MAX_MS", "4999"),
+        ("CONNECT_TIMEOUT_MS", "0"),
         ("HOLD_TTL_MS", "60000"),
         ("ENVIRONMENT", "staging"),
         ("ISSUER", "not a url"),
@@ -192,6 +204,7 @@ fn plans_build_on_the_usual_limits() {
             (tier.name.as_str(), tier.weight, tier.providers.iter().map(|p| p.model.as_str()).collect())
         })
         .collect::<Vec<(_, _, Vec<_>)>>();
+    assert!(config.tiers.iter().flat_map(|tier| &tier.providers).all(|p| p.models.first() == Some(&p.model)));
     assert_eq!(tiers, [("high", 4, vec!["big"]), ("other", 1, vec![])], "groq has no key here");
 }
 
@@ -201,4 +214,99 @@ fn limits_read_what_they_write() {
     let limits = limits_from_json(&json).unwrap();
     assert_eq!(limits_to_json(&limits), json);
     assert!(limits_from_json(&serde_json::json!({"credits_per_day": 1e30})).is_err());
+}
+
+fn order(config: &Config) -> Vec<(&str, usize, u32)> {
+    config.providers.iter().map(|provider| (&*provider.name, provider.place, provider.weight)).collect()
+}
+
+#[test]
+fn the_order_has_places_and_weights() {
+    let keys = [("GROQ_API_KEY", "g"), ("OPENAI_API_KEY", "o")];
+    for (preferred, expected) in [
+        ("groq,cfai", vec![("groq", 0, 1), ("cfai", 1, 1)]),
+        ("groq:3|openai:1,cfai", vec![("groq", 0, 3), ("openai", 0, 1), ("cfai", 1, 1)]),
+        (" Groq : 3 | openai ,, CFAI,", vec![("groq", 0, 3), ("openai", 0, 1), ("cfai", 2, 1)]),
+        ("cfai|cfai:5,groq,cfai", vec![("cfai", 0, 1), ("groq", 1, 1)]),
+    ] {
+        let mut variables = vec![("PREFERRED_PROVIDER", preferred)];
+        variables.extend(keys);
+        let config = parsed(&variables);
+        assert_eq!(config.problems, [], "{preferred}");
+        assert_eq!(order(&config), expected, "{preferred}");
+    }
+}
+
+#[test]
+fn further_servers_come_by_configuration() {
+    let table = r#"{
+        "mine": {"base": "https://llm.example/v1/", "model": "big", "key": "MINE_API_KEY",
+                 "models": ["small", "big", "mid"], "connect_ms": 100, "total_ms": 9000},
+        "free": {"base": "https://free.example/v1", "model": "f", "first_token_ms": 700},
+        "keyless": {"base": "https://other.example/v1", "model": "f", "key": "OTHER_API_KEY"},
+        "unused": {"base": "https://unused.example/v1", "model": "f"},
+        "cfai": {"models": ["@cf/other"], "idle_ms": 50}
+    }"#;
+    let config = parsed(&[
+        ("PROVIDERS", table),
+        ("PREFERRED_PROVIDER", "mine:2|free,cfai,keyless"),
+        ("MINE_API_KEY", " secret "),
+        ("FIRST_BYTE_TIMEOUT_MS", "5000"),
+    ]);
+    assert_eq!(config.problems, []);
+    assert_eq!(order(&config), [("mine", 0, 2), ("free", 0, 1), ("cfai", 1, 1)]);
+    let [mine, free, cfai] = config.providers.as_slice() else { panic!("three providers") };
+    assert_eq!(mine.url, "https://llm.example/v1/chat/completions");
+    assert_eq!((mine.key.as_deref(), free.key.as_deref()), (Some("secret"), None));
+    assert_eq!(*mine.models, ["big", "small", "mid"]);
+    let usual = config.deadlines;
+    let expected = AttemptDeadlines {
+        connect_ms: 100,
+        answer_ms: 9_000,
+        stream_ms: 9_000,
+        ..AttemptDeadlines::of(usual)
+    };
+    assert_eq!(mine.deadlines, expected);
+    assert_eq!(
+        (free.deadlines.connect_ms, free.deadlines.first_token_ms),
+        (700, 700),
+        "headers with the first token"
+    );
+    assert_eq!((cfai.deadlines.idle_ms, cfai.deadlines.first_token_ms), (50, 5_000));
+    assert_eq!(*cfai.models, [cfai.model.clone(), "@cf/other".to_owned()]);
+    assert_eq!(config.skipped_providers, [("keyless".to_owned(), "its API key is not set")]);
+    assert_eq!(*mine.with_model("mid").models, ["mid", "big", "small"]);
+}
+
+#[test]
+fn a_wrong_entry_is_a_problem_that_shows_nothing_of_it() {
+    let good = r#""base":"https://llm.example/v1","model":"m""#;
+    for entry in [
+        "[]".to_owned(),
+        r#"{"Mine":{"base":"https://llm.example/v1","model":"m"}}"#.to_owned(),
+        r#"{"":{"base":"https://llm.example/v1","model":"m"}}"#.to_owned(),
+        r#"{"mine":{"base":"http://llm.example/v1","model":"m"}}"#.to_owned(),
+        r#"{"mine":{"base":"http://127.0.0.1:1/v1","model":"m"}}"#.to_owned(),
+        r#"{"mine":{"base":"https://10.0.0.1/v1","model":"m"}}"#.to_owned(),
+        r#"{"mine":{"base":"https://me:canary@llm.example/v1","model":"m"}}"#.to_owned(),
+        r#"{"mine":{"base":"https://llm.example/v1?key=canary","model":"m"}}"#.to_owned(),
+        r#"{"mine":{"base":"https://llm.example/v1"}}"#.to_owned(),
+        r#"{"mine":{"model":"m"}}"#.to_owned(),
+        format!(r#"{{"mine":{{{good},"key":"sk-canary"}}}}"#),
+        format!(r#"{{"mine":{{{good},"key":"ADMIN_API_KEY"}}}}"#),
+        format!(r#"{{"mine":{{{good},"key":"GROQ_API_KEY"}}}}"#),
+        format!(r#"{{"mine":{{{good},"key":"PRIVATE_KEY_PEM"}}}}"#),
+        format!(r#"{{"mine":{{{good},"key":"_API_KEY"}}}}"#),
+        format!(r#"{{"mine":{{{good},"models":["a b"]}}}}"#),
+        format!(r#"{{"mine":{{{good},"models":["x\r\ny"]}}}}"#),
+        format!(r#"{{"mine":{{{good},"idle_ms":9}}}}"#),
+        format!(r#"{{"mine":{{{good},"token":"canary"}}}}"#),
+        r#"{"groq":{"base":"https://llm.example/v1"}}"#.to_owned(),
+        r#"{"openai":{"key":"MINE_API_KEY"}}"#.to_owned(),
+    ] {
+        let found = parsed(&[("PROVIDERS", &entry)]).problems;
+        let [problem] = found.as_slice() else { panic!("{entry}: {found:?}") };
+        assert_eq!(problem.variable, "PROVIDERS", "{entry}");
+        assert!(!problem.cure.contains("canary"), "{}", problem.cure);
+    }
 }

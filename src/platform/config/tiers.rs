@@ -54,15 +54,17 @@ pub(super) fn read(reader: &mut Reader<'_>, providers: &[Provider]) -> Vec<Tier>
             reader.problem("TIERS", format!("{CURE}; a weight is 1 to {WEIGHT_MAX}"));
             continue;
         }
-        let with_model = |provider: &Provider| {
-            let model = wire.models.get(provider.name).unwrap_or(&provider.model);
-            Provider { model: model.clone(), ..provider.clone() }
+        let with_model = |provider: &Provider| match wire.models.get(&*provider.name) {
+            Some(model) => provider.with_model(model),
+            None => provider.clone(),
         };
         let chosen: Vec<Provider> = match &wire.providers {
             None => providers.iter().map(with_model).collect(),
             Some(names) => {
-                let known = |name: &String| providers.iter().find(|provider| provider.name == name);
-                names.iter().filter_map(known).map(with_model).collect()
+                let known = |name: &String| providers.iter().find(|provider| *provider.name == **name);
+                let chosen = names.iter().filter_map(known).map(with_model);
+                // A tier's own order is strict: nobody shares a place.
+                chosen.enumerate().map(|(place, provider)| Provider { place, ..provider }).collect()
             }
         };
         tiers.push(Tier { name, weight: wire.weight, providers: chosen });

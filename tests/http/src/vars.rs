@@ -99,6 +99,10 @@ impl Vars {
             "IDLE_TIMEOUT_MS": IDLE_TIMEOUT_MS.to_string(),
             "ASK_TIMEOUT_MS": ASK_TIMEOUT_MS.to_string(),
             "HOLD_TTL_MS": "60000",
+            // Most tests count calls, and have providers fail as often as they like: what follows from failures beyond
+            // the next provider is for tests that ask for it.
+            "PROVIDER_RETRIES": "0",
+            "BREAKER_FAILURES": "0",
             "ALLOWED_ORIGINS":
                 "https://app.cognomega.com,https://www.cognomega.com,https://*.cognomega-frontend.pages.dev",
             "ISSUER": ISSUER,

@@ -59,7 +59,8 @@ async fn pictures_fit_and_what_is_larger_does_not() {
     let marker = unique_marker();
     let with_picture = |bytes: usize| {
         let url = format!("data:image/png;base64,{}", "A".repeat(bytes));
-        let parts = json!([{"type": "text", "text": marker}, {"type": "image_url", "image_url": {"url": url}}]);
+        let parts =
+            json!([{"type": "text", "text": marker}, {"type": "image_url", "image_url": {"url": url}}]);
         chat(&marker, json!({"messages": [{"role": "user", "content": parts}], "max_tokens": 300}))
     };
     let reply = post(&tenant, &with_picture(3_000_000)).send().await.expect(200);

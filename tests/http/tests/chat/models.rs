@@ -13,7 +13,8 @@ async fn models_are_listed_and_shown() {
     let names: Vec<&str> = data.iter().map(|model| text(model, "id")).collect();
     let expected = ["auto", GROQ_MODEL, CF_AI_MODEL, OPENAI_MODEL, LOCAL_MODEL, HIGH_TIER_MODEL];
     assert_eq!(names, expected);
-    for (name, path) in [(GROQ_MODEL, GROQ_MODEL.to_owned()), (CF_AI_MODEL, CF_AI_MODEL.replace('/', "%2F"))] {
+    for (name, path) in [(GROQ_MODEL, GROQ_MODEL.to_owned()), (CF_AI_MODEL, CF_AI_MODEL.replace('/', "%2F"))]
+    {
         let shown = tenant.get(&format!("/v1/models/{path}")).send().await.expect(200).json();
         assert_eq!(data.iter().find(|model| text(model, "id") == name), Some(&shown));
     }

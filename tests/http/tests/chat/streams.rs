@@ -126,7 +126,10 @@ async fn a_provider_that_breaks_off_is_told_as_an_error() {
     assert_eq!(at(events.last().unwrap(), "/error/code"), "provider_interrupted");
     assert_eq!(contents(&events), "w0 w1 w2 w3 w4 ");
     let row = &tenant.usage_of(1).await[0];
-    assert_eq!((text(at(row, "/meta"), "outcome"), text(at(row, "/meta"), "basis")), ("interrupted", "counted"));
+    assert_eq!(
+        (text(at(row, "/meta"), "outcome"), text(at(row, "/meta"), "basis")),
+        ("interrupted", "counted")
+    );
     assert!(number(row, "cost_credits") < 0.005);
 }
 
@@ -182,8 +185,11 @@ async fn workers_ai_streams_in_openai_s_format_too() {
     let world = World::verified().await;
     let tenant = world.tenant("chat-cfai-stream", 1.0).await;
     let marker = unique_marker();
-    world.workers_ai.script(&marker, [Behaviour::Complete(Completion::of(&["a", "b"]).usage(Usage::new(9, 2)))]);
-    let asked = json!({"model": CF_AI_MODEL, "stream": true, "messages": [{"role": "user", "content": marker}]});
+    world
+        .workers_ai
+        .script(&marker, [Behaviour::Complete(Completion::of(&["a", "b"]).usage(Usage::new(9, 2)))]);
+    let asked =
+        json!({"model": CF_AI_MODEL, "stream": true, "messages": [{"role": "user", "content": marker}]});
     let events = data(&streamed(&tenant, &asked).await);
     assert_eq!(contents(&events), "ab");
     assert!(text(&events[0], "id").starts_with("chatcmpl-"), "{events:?}");

@@ -12,7 +12,8 @@ async fn what_decides_no_price_goes_to_the_provider_and_back_as_it_came() {
     let world = World::verified().await;
     let tenant = world.tenant("chat-whole", 1.0).await;
     let marker = unique_marker();
-    let tools = json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]);
+    let tools =
+        json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]);
     let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
     let asked = json!({
         "model": "auto",
@@ -59,7 +60,8 @@ async fn calls_of_tools_come_through_and_are_counted() {
     let tenant = world.tenant("chat-tools", 1.0).await;
     let marker = unique_marker();
     let arguments = "{\"city\":\"Paris\",\"days\":\"one two three four five six seven eight nine ten\"}";
-    let call = json!({"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}});
+    let call =
+        json!({"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}});
     let answer = json!({"choices": [{
         "index": 0, "finish_reason": "tool_calls",
         "message": {"role": "assistant", "content": null, "tool_calls": [call]},
@@ -85,10 +87,14 @@ async fn usage_that_cannot_be_true_is_not_passed_on_either() {
     ] {
         let tenant = world.tenant("chat-absurd", 1.0).await;
         let marker = unique_marker();
-        world.groq.script(&marker, [Behaviour::Complete(Completion::of(&["Four words are here"]).raw_usage(usage))]);
+        world.groq.script(
+            &marker,
+            [Behaviour::Complete(Completion::of(&["Four words are here"]).raw_usage(usage))],
+        );
         let reply = post(&tenant, &chat(&marker, json!({"max_tokens": 50}))).send().await.expect(200);
         let told = reply.json();
-        let sum = number(at(&told, "/usage"), "prompt_tokens") + number(at(&told, "/usage"), "completion_tokens");
+        let sum =
+            number(at(&told, "/usage"), "prompt_tokens") + number(at(&told, "/usage"), "completion_tokens");
         assert_eq!(number(at(&told, "/usage"), "completion_tokens"), 4.0, "{told}");
         assert_eq!(number(at(&told, "/usage"), "total_tokens"), sum);
         assert_eq!(text(at(&tenant.usage().await[0], "/meta"), "basis"), "counted");

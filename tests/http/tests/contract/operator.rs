@@ -7,13 +7,14 @@ use http_tests::world::{World, assert_credits, number, text};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const OPERATOR_ONLY: [(Method, &str); 6] = [
+const OPERATOR_ONLY: [(Method, &str); 7] = [
     (Method::POST, "/api/credits/adjust"),
     (Method::PUT, "/api/credits/limits"),
     (Method::POST, "/api/ai/test"),
     (Method::GET, "/api/admin/ping"),
     (Method::POST, "/api/admin/ping"),
     (Method::GET, "/api/admin/env-snapshot"),
+    (Method::GET, "/api/admin/providers"),
 ];
 
 fn without_a_key(call: Call, attempt: usize) -> Call {

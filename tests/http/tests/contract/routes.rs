@@ -37,6 +37,7 @@ fn built() -> Vec<Row> {
         ("/api/ai/test", POST),
         ("/api/admin/ping", GET_POST),
         ("/api/admin/env-snapshot", GET),
+        ("/api/admin/providers", GET),
         ("/api/admin/tokens", POST),
         ("/auth/cookie", POST),
         ("/auth/logout", POST),

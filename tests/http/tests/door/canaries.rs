@@ -148,7 +148,13 @@ async fn good(run: &Run) {
     for path in ["/api/credits/ledger", "/api/credits/holds", "/api/credits/limits", "/api/keys", "/usage"] {
         run.send(run.mine(Method::GET, path)).await.expect(200);
     }
-    for path in ["/ready", "/api/admin/env-snapshot", "/api/admin/ping", "/.well-known/jwks.json"] {
+    for path in [
+        "/ready",
+        "/api/admin/providers",
+        "/api/admin/env-snapshot",
+        "/api/admin/ping",
+        "/.well-known/jwks.json",
+    ] {
         run.send(run.client.get(path).admin()).await.expect(200);
     }
     run.send(run.client.post("/api/ai/test").admin().json(&json!({"prompt": run.prompt()})))

@@ -15,6 +15,7 @@ fn operators(client: &Client, email: &str) -> Vec<Call> {
     vec![
         client.get("/api/admin/ping").admin(),
         client.get("/api/admin/env-snapshot").admin(),
+        client.get("/api/admin/providers").admin(),
         client.post("/api/credits/adjust").admin().json(&named),
         client.call(Method::PUT, "/api/credits/limits").admin().json(&json!({"email": email})),
         client.post("/api/admin/tokens").admin().json(&json!({"email": email})),

@@ -32,6 +32,7 @@ fn fields(event: &str) -> &'static [&'static str] {
             "admin_key",
             "error",
         ],
+        "breaker_opened" => &["event", "provider", "model", "open_ms"],
         "provider_attempt" => &["event", "request_id", "provider", "outcome", "duration_ms"],
         "command" => &["event", "request_id", "actor", "command", "refused"],
         "notice_delivery" => &["event", "actor", "notice", "attempt", "outcome"],
@@ -148,6 +149,7 @@ async fn an_operators_request_says_so_and_by_which_key() {
         for call in [
             client.get("/api/admin/ping"),
             client.get("/api/admin/env-snapshot"),
+            client.get("/api/admin/providers"),
             client.post("/api/ai/test").json(&json!({"prompt": "hello"})),
             client.get("/api/credits").claim("operated@x.io"),
             client.post("/api/credits/adjust").json(&json!({"email": "operated@x.io", "delta": 1})),

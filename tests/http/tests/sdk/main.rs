@@ -43,7 +43,9 @@ fn script(world: &World) {
     world.groq.script("sdk-plain", [Behaviour::answer("The sky is blue.", Usage::new(52, 192))]);
     let words = Completion::numbered(5, Duration::from_millis(20)).usage(Usage::new(20, 10));
     world.groq.script("sdk-stream", [Behaviour::Complete(words)]);
-    world.groq.script("sdk-abort", [Behaviour::Complete(Completion::numbered(2_000, Duration::from_millis(20)))]);
+    world
+        .groq
+        .script("sdk-abort", [Behaviour::Complete(Completion::numbered(2_000, Duration::from_millis(20)))]);
     world.groq.script("sdk-tools-whole", [Behaviour::page(200, "application/json", tools.to_string())]);
     let pieces = vec![
         "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"weather\",\"arguments\":\"\"}}]},\"finish_reason\":null}]}\n\n",
@@ -58,7 +60,8 @@ fn script(world: &World) {
 /// Fails once at every provider, then answers; anew for each client.
 fn script_retry(world: &World) {
     for provider in world.providers() {
-        provider.script("sdk-retry", [Behaviour::status(500), Behaviour::answer("At last.", Usage::new(9, 3))]);
+        provider
+            .script("sdk-retry", [Behaviour::status(500), Behaviour::answer("At last.", Usage::new(9, 3))]);
     }
 }
 
@@ -112,7 +115,10 @@ fn table(rows: &[Value]) -> String {
     for row in rows.iter().rev() {
         let (outcome, basis) = (text(&row["meta"], "outcome"), text(&row["meta"], "basis"));
         let (tokens_in, tokens_out) = (&row["tokens_in"], &row["tokens_out"]);
-        table.push_str(&format!("| {outcome} | {basis} | {tokens_in} | {tokens_out} | {} |\n", row["cost_credits"]));
+        table.push_str(&format!(
+            "| {outcome} | {basis} | {tokens_in} | {tokens_out} | {} |\n",
+            row["cost_credits"]
+        ));
     }
     table + "\n"
 }
