@@ -1,5 +1,6 @@
 //! What providers answer, taken apart with distrust: every field may be absent, odd or absurd.
 
+use actors::shared::Units;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +14,9 @@ const MODEL_CHARS_MAX: usize = 128;
 const TEMPLATE_TOKENS_MAX: u64 = 512;
 /// Tokens by which a provider's count of an answer may pass the limit it was asked with: its end marks.
 const END_TOKENS_MAX: u64 = 16;
+
+/// Where a provider's usage says how much of the prompt it had in a cache.
+const CACHED_TOKENS: &str = "/prompt_tokens_details/cached_tokens";
 
 /// On what a number of tokens rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ impl Basis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenUsage {
     pub tokens_in: u64,
+    /// Of `tokens_in`, those that the provider says it had in a cache.
+    pub tokens_cached: u64,
     pub tokens_out: u64,
     pub basis: Basis,
 }
@@ -53,6 +59,7 @@ impl TokenUsage {
     pub fn counted(request: &ChatRequest, text: &str) -> Self {
         Self {
             tokens_in: count_prompt(request.system.as_deref(), &request.user),
+            tokens_cached: 0,
             tokens_out: count_tokens(text).min(u64::from(request.max_tokens)),
             basis: Basis::Counted,
         }
@@ -67,8 +74,9 @@ impl TokenUsage {
             && (self.tokens_out > 0 || text.is_empty())
     }
 
-    pub const fn total(self) -> u64 {
-        self.tokens_in.saturating_add(self.tokens_out)
+    /// In the units that prices are of.
+    pub fn units(self) -> Units {
+        Units { tokens_cached: self.tokens_cached, ..Units::tokens(self.tokens_in, self.tokens_out) }
     }
 }
 
@@ -147,8 +155,12 @@ impl Wire {
     /// Reported usage, unless it is absent or malformed. Nothing says yet that it is true.
     pub fn usage(&self) -> Option<TokenUsage> {
         let reported = Reported::deserialize(self.usage.as_ref().filter(|usage| usage.is_object())?).ok()?;
+        let cached =
+            self.usage.as_ref().and_then(|usage| usage.pointer(CACHED_TOKENS)).and_then(Value::as_u64);
         Some(TokenUsage {
             tokens_in: reported.prompt_tokens,
+            // A part is never more than the whole.
+            tokens_cached: cached.unwrap_or(0).min(reported.prompt_tokens),
             tokens_out: reported.completion_tokens,
             basis: Basis::Reported,
         })
@@ -194,7 +206,7 @@ mod tests {
     fn both_formats_are_read() {
         let openai = r#"{"model":"m","choices":[{"message":{"content":"Hi."}}],
             "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
-        let reported = TokenUsage { tokens_in: 3, tokens_out: 2, basis: Basis::Reported };
+        let reported = TokenUsage { tokens_in: 3, tokens_cached: 0, tokens_out: 2, basis: Basis::Reported };
         let expected = Answer { text: "Hi.".into(), model: "m".into(), usage: reported };
         assert_eq!(answer(openai), Ok(expected.clone()));
         let workers = r#"{"response":"Hi.","usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
@@ -218,6 +230,24 @@ mod tests {
             let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
             let usage = answer(&json).unwrap().usage;
             assert_eq!((usage.basis, usage.tokens_in, usage.tokens_out), (Basis::Counted, 9, 2), "{json}");
+        }
+    }
+
+    #[test]
+    fn tokens_from_a_cache_are_read_and_are_never_more_than_came_in() {
+        for (details, expected) in [
+            ("null", 0),
+            ("{}", 0),
+            ("7", 0),
+            (r#"{"cached_tokens":-1}"#, 0),
+            (r#"{"cached_tokens":2}"#, 2),
+            (r#"{"cached_tokens":99}"#, 3),
+        ] {
+            let usage =
+                format!(r#"{{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":{details}}}"#);
+            let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
+            let usage = answer(&json).unwrap().usage;
+            assert_eq!((usage.basis, usage.tokens_cached), (Basis::Reported, expected), "{details}");
         }
     }
 
