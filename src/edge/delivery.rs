@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use actors::shared::{Micro, Price};
+use actors::shared::{Micro, ModelPrice, Units};
 use actors::tenant::Stored;
 use serde_json::{Value, json};
 
@@ -194,7 +194,7 @@ impl Delivery<'_> {
         if question.on_hold_used == OnHoldUsed::Cut || allowance.held >= self.ticket.hold_max {
             return false;
         }
-        let step = self.ticket.held.max(allowance.price.hold(TOP_UP_STEP_TOKENS_MIN));
+        let step = self.ticket.held.max(allowance.price.hold(&Units::tokens(0, TOP_UP_STEP_TOKENS_MIN)));
         let wanted = allowance.held.plus(step).unwrap_or(self.ticket.hold_max);
         let wanted = wanted.max(allowance.spent()).min(self.ticket.hold_max);
         let usage = TokenUsage::counted(&question.chat, produced);
@@ -343,7 +343,7 @@ struct Allowance {
     held_max: Micro,
     /// Set aside in all.
     held: Micro,
-    price: Price,
+    price: ModelPrice,
     prompt_tokens: u64,
     counted: u64,
     /// Pieces that came. Most providers send one for each token.
@@ -375,7 +375,7 @@ impl Allowance {
         // A piece may hold many tokens: of a step that is the first of many, nothing is known but the count.
         let exact = self.limited || self.held < self.held_max;
         let tokens = if exact { self.counted } else { self.counted.min(self.pieces) };
-        self.price.charge(self.prompt_tokens.saturating_add(tokens))
+        self.price.charge(&Units::tokens(self.prompt_tokens, tokens))
     }
 }
 

@@ -262,7 +262,7 @@ pub async fn settle(
     work: &Work<'_>,
     reply: Option<Box<RawValue>>,
 ) -> Option<EndedHold> {
-    let mut charge = context.config.price_of(work.priced_model).charge(work.usage.total());
+    let mut charge = context.config.price_of(work.priced_model).charge(&work.usage.units());
     if work.end == WorkEnd::HoldUsedUp {
         // It was cut so that it costs no more.
         charge = charge.min(work.held);

@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use actors::shared::Price;
+use actors::shared::{ModelPrice, PriceTable};
 use actors::tenant::Policy;
 use wasm_bindgen::JsValue;
 use worker::Env;
@@ -99,8 +99,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Listed providers that cannot be called, and why.
     pub skipped_providers: Vec<(String, &'static str)>,
-    pub price: Price,
-    pub model_prices: Vec<(String, Price)>,
+    /// What models cost, until an operator edits it at run time.
+    pub prices: Rc<PriceTable>,
     pub default_max_tokens: u32,
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,
@@ -114,8 +114,8 @@ pub struct Config {
 
 impl Config {
     /// The price of a model: from the table, or the general one.
-    pub fn price_of(&self, model: &str) -> Price {
-        self.model_prices.iter().find(|(name, _)| name == model).map_or(self.price, |(_, price)| *price)
+    pub fn price_of(&self, model: &str) -> ModelPrice {
+        self.prices.price_of(model)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What providers answer, taken apart with distrust: every field may be absent, odd or absurd.
 
+use actors::shared::Units;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,6 +12,9 @@ use super::chat::{ChatRequest, Produced};
 const NAME_CHARS_MAX: usize = 128;
 /// Tokens by which a provider's count of an answer may pass the limit it was asked with: its end marks.
 const END_TOKENS_MAX: u64 = 16;
+
+/// Where a provider's usage says how much of the prompt it had in a cache.
+const CACHED_TOKENS: &str = "/prompt_tokens_details/cached_tokens";
 
 /// On what a number of tokens rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +70,9 @@ impl TokenUsage {
             && (self.tokens_out > 0 || produced.bytes == 0)
     }
 
-    pub const fn total(self) -> u64 {
-        self.tokens_in.saturating_add(self.tokens_out)
+    /// In the units that prices are of.
+    pub fn units(self) -> Units {
+        Units { tokens_cached: self.tokens_cached, ..Units::tokens(self.tokens_in, self.tokens_out) }
     }
 }
 
@@ -133,7 +138,6 @@ impl Content {
 struct Reported {
     prompt_tokens: u64,
     completion_tokens: u64,
-    prompt_tokens_details: Option<Value>,
 }
 
 fn clean(name: &Value) -> Option<String> {
@@ -222,10 +226,11 @@ impl Wire {
     /// Reported usage, unless it is absent or malformed. Nothing says yet that it is true.
     pub fn usage(&self) -> Option<TokenUsage> {
         let reported = Reported::deserialize(self.usage.as_ref().filter(|usage| usage.is_object())?).ok()?;
-        let details = reported.prompt_tokens_details.as_ref();
-        let cached = details.and_then(|details| details.get("cached_tokens")).and_then(Value::as_u64);
+        let cached =
+            self.usage.as_ref().and_then(|usage| usage.pointer(CACHED_TOKENS)).and_then(Value::as_u64);
         Some(TokenUsage {
             tokens_in: reported.prompt_tokens,
+            // A part is never more than the whole.
             tokens_cached: cached.unwrap_or(0).min(reported.prompt_tokens),
             tokens_out: reported.completion_tokens,
             basis: Basis::Reported,
@@ -306,6 +311,24 @@ mod tests {
             let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
             let usage = answer(&json).unwrap().usage;
             assert_eq!((usage.basis, usage.tokens_in, usage.tokens_out), (Basis::Counted, 9, 2), "{json}");
+        }
+    }
+
+    #[test]
+    fn tokens_from_a_cache_are_read_and_are_never_more_than_came_in() {
+        for (details, expected) in [
+            ("null", 0),
+            ("{}", 0),
+            ("7", 0),
+            (r#"{"cached_tokens":-1}"#, 0),
+            (r#"{"cached_tokens":2}"#, 2),
+            (r#"{"cached_tokens":99}"#, 3),
+        ] {
+            let usage =
+                format!(r#"{{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":{details}}}"#);
+            let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
+            let usage = answer(&json).unwrap().usage;
+            assert_eq!((usage.basis, usage.tokens_cached), (Basis::Reported, expected), "{details}");
         }
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::parse::config;
 use super::providers::chat_url;
 use super::*;
-use actors::shared::Micro;
+use actors::shared::{Micro, ModelPrice};
 
 fn parsed(variables: &[(&str, &str)]) -> Config {
     let map: BTreeMap<_, _> = variables.iter().copied().collect();
@@ -44,6 +44,10 @@ fn mistakes_are_problems_and_not_defaults() {
         ("CREDIT_PER_1K", "NaN"),
         ("MODEL_PRICES", "[]"),
         ("MODEL_PRICES", r#"{"m":"x"}"#),
+        ("MODEL_PRICES", r#"{"m":{"input":1,"cached_input":2}}"#),
+        ("MODEL_PRICES", r#"{"m":{"input":1,"exit":2}}"#),
+        ("MODEL_PRICES", r#"{"a b":1}"#),
+        ("MODEL_PRICES", "0.5"),
         ("REQUESTS_PER_MINUTE", "-1"),
         ("JWT_TTL_SEC", "59"),
         ("GUEST_GRANT_CREDITS", "-1"),
@@ -172,10 +176,15 @@ fn each_wrong_key_is_told_apart() {
 
 #[test]
 fn a_model_has_its_own_price_or_the_general_one() {
-    let config = parsed(&[("CREDIT_PER_1K", "0.05"), ("MODEL_PRICES", r#"{"big":"0.5","free":0}"#)]);
-    assert_eq!(config.price_of("big").per_1k_tokens_micro, 500_000);
-    assert_eq!(config.price_of("free").per_1k_tokens_micro, 0);
-    assert_eq!(config.price_of("other").per_1k_tokens_micro, 50_000);
+    let prices = r#"{"big":"0.5","free":0,"split":{"input":0.1,"output":0.4,"cached_input":0.01}}"#;
+    let config = parsed(&[("CREDIT_PER_1K", "0.05"), ("MODEL_PRICES", prices)]);
+    assert_eq!(config.problems, []);
+    assert_eq!(config.price_of("big"), ModelPrice::flat(500_000));
+    assert_eq!(config.price_of("free"), ModelPrice::flat(0));
+    assert_eq!(config.price_of("other"), ModelPrice::flat(50_000));
+    let split = config.price_of("split");
+    assert_eq!((split.input_per_1k_micro, split.output_per_1k_micro), (100_000, 400_000));
+    assert_eq!(split.cached_input_per_1k_micro, Some(10_000));
 }
 
 #[test]
