@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::ask_form::{self, Manner};
 use super::chat_form;
+use super::embeddings;
 use super::error::ApiError;
 use super::kept_answer::KeptAnswer;
 use super::reply::Reply;
@@ -15,6 +16,10 @@ pub enum Form {
     /// OpenAI's chat completions; whether the client wants to see the usage at a stream's end.
     Chat {
         include_usage: bool,
+    },
+    /// OpenAI's embeddings; whether the client wants them in base64.
+    Embeddings {
+        base64: bool,
     },
 }
 
@@ -67,7 +72,9 @@ impl Form {
     pub fn failed(self, failed: &Failed) -> ApiError {
         match self {
             // Its clients send parameters of all kinds, and try again what is not their mistake.
-            Self::Chat { .. } if failed.blames_request() => ApiError::RequestRefused,
+            Self::Chat { .. } | Self::Embeddings { .. } if failed.blames_request() => {
+                ApiError::RequestRefused
+            }
             _ => ApiError::AskFailed { detail: failed.detail() },
         }
     }
@@ -77,6 +84,8 @@ impl Form {
         match self {
             Self::Ask(_) => ask_form::event(&piece.text, before),
             Self::Chat { .. } => Some(chat_form::event(piece, kept)),
+            // Never asked for as a stream.
+            Self::Embeddings { .. } => None,
         }
     }
 
@@ -89,6 +98,7 @@ impl Form {
         match self {
             Self::Ask(manner) => ask_form::closing(manner, closing),
             Self::Chat { include_usage } => chat_form::closing(include_usage, closing),
+            Self::Embeddings { .. } => String::new(),
         }
     }
 
@@ -97,6 +107,7 @@ impl Form {
         match self {
             Self::Ask(_) => kept,
             Self::Chat { .. } => chat_form::keep_whole(kept, answer, request_id),
+            Self::Embeddings { base64 } => embeddings::keep_whole(kept, answer, base64),
         }
     }
 
@@ -104,7 +115,7 @@ impl Form {
     pub fn whole(self, kept: &KeptAnswer) -> Reply {
         let reply = match self {
             Self::Ask(_) => ask_form::whole(kept),
-            Self::Chat { .. } => chat_form::whole(kept),
+            Self::Chat { .. } | Self::Embeddings { .. } => chat_form::whole(kept),
         };
         reply
             .with("x-provider", &kept.provider)
@@ -117,7 +128,7 @@ impl Form {
     pub fn replayed(self, kept: &KeptAnswer) -> Option<String> {
         match self {
             Self::Ask(_) => Some(ask_form::event(&kept.content, "").unwrap_or_default()),
-            Self::Chat { .. } => chat_form::replayed(kept),
+            Self::Chat { .. } | Self::Embeddings { .. } => chat_form::replayed(kept),
         }
     }
 }

@@ -8,6 +8,8 @@ pub const CHAT_BODY_BYTES_MAX: usize = 8_388_608;
 /// Messages of one chat, and answers to it that are asked for at once.
 pub const CHAT_MESSAGES_MAX: usize = 2_048;
 pub const CHAT_ANSWERS_MAX: u32 = 8;
+/// Inputs of one request for embeddings.
+pub const EMBEDDING_INPUTS_MAX: usize = 2_048;
 /// A model's name, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
 /// Nesting of a JSON body. No route needs ten levels; parsers and stacks stay far from theirs.

@@ -22,6 +22,7 @@ mod credentials;
 mod credits;
 mod delivery;
 mod dispatch;
+mod embeddings;
 mod error;
 mod error_message;
 #[cfg(test)]

@@ -38,7 +38,11 @@ pub struct Offer {
 pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result<Offer, ApiError> {
     let config = &context.config;
     let tier = tier(context, config)?;
-    let providers = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
+    let usual = if question.chat.vectors().is_some() { &config.offers.embeddings } else { &config.providers };
+    let providers = match tier {
+        Some(tier) if question.chat.vectors().is_none() => tier.providers.clone(),
+        _ => usual.clone(),
+    };
     let providers = match &question.model {
         Some(model) => models::serving(&providers, model)?,
         None => providers,

@@ -26,6 +26,7 @@ pub enum Action {
     UsageRecord,
     Ask,
     Chat,
+    Embeddings,
     ModelList,
     ModelShow,
     AiBinding,
@@ -53,10 +54,10 @@ const PATCH: &str = "PATCH";
 const DELETE: &str = "DELETE";
 
 use Action::{
-    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, EnvSnapshot, EventsOpen, Exchange,
-    GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    ModelList, ModelShow, NotImplemented, Notices, OpenApi, ProviderHealth, Ready, TicketMint, UsageList,
-    UsageRecord, UserToken, Verify,
+    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, Embeddings, EnvSnapshot,
+    EventsOpen, Exchange, GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet,
+    LimitsShow, Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, ProviderHealth, Ready,
+    TicketMint, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -103,6 +104,7 @@ const BUILT: &[Route] = &[
     route(&["/auth/logout", "/api/auth/logout", "/api/v1/auth/logout"], &[(POST, Logout)]),
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
+    route(&["/v1/embeddings"], &[(POST, Embeddings)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
     route(&["/api/tickets"], &[(POST, TicketMint)]),
@@ -138,7 +140,6 @@ const TO_COME: &[Route] = &[
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
-    route(&["/v1/embeddings"], &[(POST, NotImplemented)]),
     route(&["/v1/audio/speech"], &[(POST, NotImplemented)]),
     route(&["/v1/audio/transcriptions"], &[(POST, NotImplemented)]),
     route(&["/v1/realtime"], &[(GET, NotImplemented)]),

@@ -13,6 +13,7 @@ use worker::Env;
 mod fallback;
 mod identity;
 mod log_names;
+mod offers;
 mod parse;
 mod plans;
 mod preference;
@@ -28,6 +29,7 @@ mod tests;
 pub use fallback::{AttemptDeadlines, BreakerRules, Fallback};
 pub use identity::{TrustedIssuer, Turnstile};
 pub use log_names::LogNames;
+pub use offers::Offers;
 pub use plans::{limits_from_json, limits_to_json};
 pub use providers::{Provider, ProviderKind, safe_url};
 pub use signing::{SigningKey, SigningProblem};
@@ -99,6 +101,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Listed providers that cannot be called, and why.
     pub skipped_providers: Vec<(String, &'static str)>,
+    /// Who serves what is no chat.
+    pub offers: Offers,
     /// What models cost, until an operator edits it at run time.
     pub prices: Rc<PriceTable>,
     pub default_max_tokens: u32,

@@ -2,6 +2,7 @@
 
 use actors::shared::Units;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -93,6 +94,8 @@ pub struct Answer {
 pub(super) struct Wire {
     id: Option<Value>,
     choices: Option<Vec<Choice>>,
+    /// Vectors of embeddings.
+    data: Option<Vec<IgnoredAny>>,
     /// Workers AI: the text.
     response: Option<Value>,
     /// Workers AI: the tools it calls.
@@ -137,6 +140,8 @@ impl Content {
 #[derive(Deserialize)]
 struct Reported {
     prompt_tokens: u64,
+    /// Embeddings have none.
+    #[serde(default)]
     completion_tokens: u64,
 }
 
@@ -254,7 +259,12 @@ impl Wire {
         if produced.bytes > request.answer_bytes_max() {
             return Err(Failure::TooLarge);
         }
-        let text = if request.is_whole() {
+        let text = if let Some(vectors) = request.vectors() {
+            if self.data.as_ref().map(Vec::len) != Some(vectors) {
+                return Err(Failure::Malformed);
+            }
+            String::new()
+        } else if request.is_whole() {
             if !self.has_choices() && self.response.is_none() && self.called().is_none() {
                 return Err(Failure::Malformed);
             }
@@ -383,6 +393,25 @@ mod tests {
         for empty in ["{}", r#"{"choices":[]}"#] {
             let answer = Wire::parse(empty).unwrap().into_answer(&whole(1), "asked", empty.to_owned());
             assert_eq!(answer, Err(Failure::Malformed), "{empty}");
+        }
+    }
+
+    #[test]
+    fn of_embeddings_there_is_one_for_each_input() {
+        let members = serde_json::from_str(r#"{"input":["a","b"]}"#).unwrap();
+        let prompt = Prompt::Whole(WholeRequest::embeddings(members, 2));
+        let request = ChatRequest { prompt, max_tokens: 0, request_id: String::new() };
+        let read = |json: &str| Wire::parse(json).unwrap().into_answer(&request, "asked", json.to_owned());
+        let usage = r#""usage":{"prompt_tokens":7,"total_tokens":7}"#;
+        let two =
+            read(&format!(r#"{{"data":[{{"embedding":[0.1]}},{{"embedding":"AAA="}}],{usage}}}"#)).unwrap();
+        assert_eq!((two.usage.tokens_in, two.usage.tokens_out, two.usage.basis), (7, 0, Basis::Reported));
+        let counted = read(r#"{"shape":[2,1],"data":[[0.1],[0.2]]}"#).unwrap();
+        assert_eq!((counted.usage.tokens_in, counted.usage.basis), (2, Basis::Counted));
+        for wrong in
+            [r#"{"data":[[0.1]]}"#, r#"{"data":null}"#, r#"{"choices":[{"message":{"content":"Hi"}}]}"#]
+        {
+            assert_eq!(read(wrong), Err(Failure::Malformed), "{wrong}");
         }
     }
 

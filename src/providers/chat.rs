@@ -14,6 +14,11 @@ const BYTES_PER_TOKEN_MAX: usize = 16;
 /// six times as many, which an actor still keeps for replays (`actors::tenant::REPLY_BYTES_MAX`).
 const ANSWER_BYTES_MIN: usize = 131_072;
 
+/// The body a provider may send around an answer, in bytes: JSON escapes and metadata. That of embeddings holds 2,048
+/// vectors of 1,536 numbers in base64, or a tenth of them as text.
+const ANSWER_BODY_BYTES_MAX: usize = 4_194_304;
+const EMBEDDINGS_BODY_BYTES_MAX: usize = 25_165_824;
+
 /// One question, with everything a provider needs to know and nothing it need not.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
@@ -75,6 +80,24 @@ impl ChatRequest {
             stream_options: (stream && model.is_some()).then_some(StreamOptions { include_usage: true }),
         };
         serde_json::to_string(&body).unwrap_or_default()
+    }
+
+    /// Where it is posted, below a provider's base.
+    pub const fn path(&self) -> &'static str {
+        if self.vectors().is_some() { "/embeddings" } else { "/chat/completions" }
+    }
+
+    /// The vectors that are asked for; `None` where it is a chat.
+    pub const fn vectors(&self) -> Option<usize> {
+        match &self.prompt {
+            Prompt::Plain { .. } => None,
+            Prompt::Whole(whole) => whole.vectors,
+        }
+    }
+
+    /// What a provider may send for it, in bytes.
+    pub const fn body_bytes_max(&self) -> usize {
+        if self.vectors().is_some() { EMBEDDINGS_BODY_BYTES_MAX } else { ANSWER_BODY_BYTES_MAX }
     }
 
     /// Answers that are asked for at once, each of `max_tokens`.

@@ -26,7 +26,7 @@ const MESSAGE_TOKENS: u64 = 4;
 /// An address of a picture that is not the picture itself, in bytes. A longer one counts as text.
 const ADDRESS_BYTES_MAX: usize = 2_048;
 /// Members that the model reads.
-const READ_BY_MODEL: &[&str] = &["messages", "tools", "functions", "response_format"];
+const READ_BY_MODEL: &[&str] = &["messages", "tools", "functions", "response_format", "input"];
 
 /// The members of a JSON object as they came, in their order; no name twice.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +111,8 @@ pub struct WholeRequest {
     stream_options: Map<String, Value>,
     /// Answers that are asked for at once.
     pub answers: u32,
+    /// Vectors that are asked for, one for each input; `None` where it is a chat.
+    pub vectors: Option<usize>,
     pub size: PromptSize,
 }
 
@@ -127,7 +129,12 @@ impl WholeRequest {
         }
         let size = PromptSize::of(&members);
         let limit_name = if newer { "max_completion_tokens" } else { "max_tokens" };
-        Self { members, limit_name, stream_options, answers, size }
+        Self { members, limit_name, stream_options, answers, vectors: None, size }
+    }
+
+    /// A request for embeddings of as many inputs.
+    pub fn embeddings(members: Members, inputs: usize) -> Self {
+        Self { vectors: Some(inputs), ..Self::new(members, 0) }
     }
 
     /// Members that are not passed on as they came.
@@ -141,6 +148,15 @@ impl WholeRequest {
             members.set("model", &json!(model));
         }
         members.0.extend(self.members.0.iter().cloned());
+        if self.vectors.is_some() {
+            if model.is_none() {
+                // Workers AI's name for it.
+                let input = members.value("input").unwrap_or_default();
+                members = Members::default();
+                members.set("text", &input);
+            }
+            return members.to_text();
+        }
         let limit_name = if model.is_some() { self.limit_name } else { "max_tokens" };
         members.set(limit_name, &json!(max_tokens));
         if stream {
@@ -313,6 +329,16 @@ mod tests {
     fn a_member_that_is_there_twice_is_refused() {
         assert!(serde_json::from_str::<Members>(r#"{"messages":[],"messages":[1]}"#).is_err());
         assert!(serde_json::from_str::<Members>(r"[]").is_err());
+    }
+
+    #[test]
+    fn embeddings_are_asked_with_what_came_and_the_model() {
+        let asked = json!({"model": "x", "input": ["a b", "c"], "dimensions": 3});
+        let request = WholeRequest::embeddings(members(&asked), 2);
+        let body = request.body(Some("m"), 0, false);
+        assert_eq!(body, r#"{"model":"m","dimensions":3,"input":["a b","c"]}"#);
+        assert_eq!(request.body(None, 0, false), r#"{"text":["a b","c"]}"#);
+        assert_eq!(request.size.tokens_counted(), 3);
     }
 
     #[test]

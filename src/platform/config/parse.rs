@@ -23,7 +23,8 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     let default_price = reader.price("CREDIT_PER_1K", &price_text);
     let prices = PriceTable { default: default_price, models: model_prices(&mut reader) };
     let deadlines = deadlines(&mut reader);
-    let (providers, skipped_providers) = providers::read(&mut reader, environment, ai_bound, deadlines);
+    let (providers, skipped_providers, offers) =
+        providers::read(&mut reader, environment, ai_bound, deadlines);
     let max_output_tokens = small(reader.number("MAX_OUTPUT_TOKENS", 4_096, 1, 1_000_000));
     let default_max_tokens = small(reader.number("DEFAULT_MAX_TOKENS", 512, 1, 1_000_000));
     if default_max_tokens > max_output_tokens {
@@ -56,6 +57,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         log_names,
         providers,
         skipped_providers,
+        offers,
         prices: Rc::new(prices),
         default_max_tokens,
         max_output_tokens,

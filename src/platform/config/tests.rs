@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::parse::config;
-use super::providers::chat_url;
+use super::providers::base_url;
 use super::*;
 use actors::shared::{Micro, ModelPrice};
 
@@ -128,10 +128,24 @@ fn keys_go_only_to_safe_addresses() {
         ("file:///etc/passwd", development, false),
         ("not a url", development, false),
     ] {
-        assert_eq!(chat_url(base, environment).is_some(), good, "{base}");
+        assert_eq!(base_url(base, environment).is_some(), good, "{base}");
     }
-    let url = chat_url("https://api.groq.com/openai/v1/", Environment::Production);
-    assert_eq!(url.as_deref(), Some("https://api.groq.com/openai/v1/chat/completions"));
+    let url = base_url("https://api.groq.com/openai/v1/", Environment::Production);
+    assert_eq!(url.as_deref(), Some("https://api.groq.com/openai/v1"));
+}
+
+#[test]
+fn what_is_no_chat_has_lists_of_its_own() {
+    let some = ("EMBEDDING_PROVIDERS", "openai=small, cfai=@cf/baai/bge-base-en-v1.5,openai=large,groq=x");
+    let config = parsed(&[some, ("OPENAI_API_KEY", "k"), ("PREFERRED_PROVIDER", "cfai")]);
+    assert_eq!(config.problems, []);
+    let listed: Vec<_> =
+        config.offers.embeddings.iter().map(|provider| (&*provider.name, provider.model.as_str())).collect();
+    let expected = [("openai", "small"), ("cfai", "@cf/baai/bge-base-en-v1.5"), ("openai", "large")];
+    assert_eq!(listed, expected, "groq has no key");
+    for wrong_list in ["openai", "nobody=x", "openai="] {
+        assert_eq!(wrong(&[("EMBEDDING_PROVIDERS", wrong_list)]), ["EMBEDDING_PROVIDERS"], "{wrong_list}");
+    }
 }
 
 #[test]
@@ -265,7 +279,7 @@ fn further_servers_come_by_configuration() {
     assert_eq!(config.problems, []);
     assert_eq!(order(&config), [("mine", 0, 2), ("free", 0, 1), ("cfai", 1, 1)]);
     let [mine, free, cfai] = config.providers.as_slice() else { panic!("three providers") };
-    assert_eq!(mine.url, "https://llm.example/v1/chat/completions");
+    assert_eq!(mine.base, "https://llm.example/v1");
     assert_eq!((mine.key.as_deref(), free.key.as_deref()), (Some("secret"), None));
     assert_eq!(*mine.models, ["big", "small", "mid"]);
     let usual = config.deadlines;

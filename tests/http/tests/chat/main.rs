@@ -1,5 +1,6 @@
 //! `/v1/chat/completions` and `/v1/models`: what OpenAI's clients send and read, metered as an ask is.
 
+mod embeddings;
 mod errors;
 mod models;
 mod routing;

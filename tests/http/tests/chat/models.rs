@@ -1,6 +1,9 @@
 //! `GET /v1/models`.
 
-use http_tests::vars::{CF_AI_MODEL, GROQ_MODEL, HIGH_TIER_MODEL, LOCAL_MODEL, OPENAI_MODEL};
+use http_tests::vars::{
+    CF_AI_EMBEDDING_MODEL, CF_AI_MODEL, EMBEDDING_MODEL, GROQ_MODEL, HIGH_TIER_MODEL, LOCAL_MODEL,
+    OPENAI_MODEL,
+};
 use http_tests::world::{World, text};
 use serde_json::Value;
 
@@ -11,7 +14,16 @@ async fn models_are_listed_and_shown() {
     let list = tenant.get("/v1/models").send().await.expect(200).json();
     let data = list["data"].as_array().cloned().unwrap_or_default();
     let names: Vec<&str> = data.iter().map(|model| text(model, "id")).collect();
-    let expected = ["auto", GROQ_MODEL, CF_AI_MODEL, OPENAI_MODEL, LOCAL_MODEL, HIGH_TIER_MODEL];
+    let expected = [
+        "auto",
+        GROQ_MODEL,
+        CF_AI_MODEL,
+        OPENAI_MODEL,
+        LOCAL_MODEL,
+        HIGH_TIER_MODEL,
+        EMBEDDING_MODEL,
+        CF_AI_EMBEDDING_MODEL,
+    ];
     assert_eq!(names, expected);
     for (name, path) in [(GROQ_MODEL, GROQ_MODEL.to_owned()), (CF_AI_MODEL, CF_AI_MODEL.replace('/', "%2F"))]
     {
