@@ -50,6 +50,16 @@ impl Micro {
         thousandths / 1_000.0
     }
 
+    /// So many hundredths of it, to the nearest step of a charge, half up. For amounts that are not negative.
+    #[must_use]
+    pub fn percent(self, percent: u32) -> Self {
+        let parts = i128::from(self.0).saturating_mul(i128::from(percent));
+        let step = i128::from(MICRO_PER_STEP).saturating_mul(100);
+        let steps = parts.saturating_add(step / 2).div_euclid(step);
+        let micro = steps.saturating_mul(i128::from(MICRO_PER_STEP));
+        Self(i64::try_from(micro).unwrap_or(Self::MAX.0)).min(Self::MAX)
+    }
+
     /// Sum within ±[`Micro::MAX`].
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
@@ -86,6 +96,22 @@ impl fmt::Display for Micro {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_an_amount_is_rounded_half_up_to_a_step() {
+        for (micro, percent, expected) in [
+            (12_000, 100, 12_000),
+            (12_000, 50, 6_000),
+            (12_000, 0, 0),
+            (1_000, 50, 1_000),
+            (1_000, 49, 0),
+            (5_000, 10, 1_000),
+            (4_000, 12, 0),
+            (Micro::MAX.0, 100, Micro::MAX.0),
+        ] {
+            assert_eq!(Micro(micro).percent(percent), Micro(expected), "{micro} × {percent} %");
+        }
+    }
 
     #[test]
     fn amounts_beyond_the_bound_are_not_amounts() {

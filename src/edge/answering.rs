@@ -16,6 +16,7 @@ use super::meter::{self, Admission, Ticket, Work, WorkEnd};
 use super::offer;
 use super::question::Question;
 use super::reply::{Reply, ReplyTo};
+use super::response_cache;
 use crate::platform::detached::{self, ClientWatch};
 use crate::providers::{self, Answered};
 
@@ -39,6 +40,7 @@ pub async fn answer(context: &Rc<Context>, mut asked: Asked) -> Result<Reply, Ap
         Some(tier) => format!("{}/{tier}", asked.digest),
         None => asked.digest.clone(),
     };
+    asked.digest.clone_from(&digest);
     let mut idempotency = asked.idempotency.take();
     let fingerprint = idempotency.is_none().then(|| format!("{}:{digest}", asked.caller.scope()));
     if let Some(key) = &mut idempotency {
@@ -61,6 +63,12 @@ pub async fn answer(context: &Rc<Context>, mut asked: Asked) -> Result<Reply, Ap
 /// An answer that goes back whole.
 async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyTo) {
     let Asked { caller, question, form, .. } = asked;
+    let slot = response_cache::Slot::of(context, caller, &asked.digest);
+    if let Some(slot) = &slot
+        && let Some(kept) = slot.read().await
+    {
+        return cached(context, asked, ticket, &kept, reply_to).await;
+    }
     let watch = ClientWatch::new(context.inbound.signal());
     let work =
         providers::complete(&context.env, &context.config, &ticket.providers, &question.chat, ticket.end_ms);
@@ -84,18 +92,51 @@ async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyT
         priced_model: &provider.model,
         skill: question.skill.as_deref(),
         usage: answer.usage,
+        price_percent: None,
         held: ticket.held,
         end: WorkEnd::Complete,
     };
     let kept = form.keep_whole(keep(&work, &answer.text), &answer, &context.request_id);
-    let ended = meter::settle(context, caller, ticket, &work, to_raw(&kept)).await;
-    let mut reply = form.whole(&kept);
+    let reply = settled(context, asked, ticket, &work, &kept).await;
+    let _gone = reply_to.send(Ok(if slot.is_some() { reply.with("x-cache", "miss") } else { reply }));
+    if let Some(slot) = slot {
+        slot.write(&kept).await;
+    }
+}
+
+/// An answer that was made before, to this very request.
+async fn cached(context: &Context, asked: &Asked, ticket: &Ticket, kept: &KeptAnswer, reply_to: ReplyTo) {
+    let work = Work {
+        provider: &kept.provider,
+        attempts: &[],
+        model: &kept.model,
+        priced_model: &kept.priced_model,
+        skill: asked.question.skill.as_deref(),
+        usage: kept.usage(),
+        price_percent: context.config.response_cache.map(|cache| cache.price_percent),
+        held: ticket.held,
+        end: WorkEnd::Complete,
+    };
+    let reply = settled(context, asked, ticket, &work, kept).await;
+    let _gone = reply_to.send(Ok(reply.with("x-cache", "hit")));
+}
+
+/// Settles the work, and makes the reply that tells it.
+async fn settled(
+    context: &Context,
+    asked: &Asked,
+    ticket: &Ticket,
+    work: &Work<'_>,
+    kept: &KeptAnswer,
+) -> Reply {
+    let ended = meter::settle(context, &asked.caller, ticket, work, to_raw(kept)).await;
+    let mut reply = asked.form.whole(kept);
     let mut available = ticket.available;
     if let Some(ended) = ended {
         available = ended.available;
-        reply = billed(reply, caller, &ended.charged.to_string(), &ended.available.to_string());
+        reply = billed(reply, &asked.caller, &ended.charged.to_string(), &ended.available.to_string());
     }
-    let _gone = reply_to.send(Ok(with_budgets(reply, ticket, available)));
+    with_budgets(reply, ticket, available)
 }
 
 /// The first reply again.

@@ -180,6 +180,7 @@ impl Delivery<'_> {
             priced_model: &self.provider.model,
             skill: self.asked.question.skill.as_deref(),
             usage,
+            price_percent: None,
             held,
             end,
         }

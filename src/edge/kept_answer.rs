@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::identity::Caller;
 use super::meter::{Ticket, Work, WorkEnd};
 use super::reply::Reply;
+use crate::providers::{Basis, TokenUsage};
 
 /// What is kept of an answer for the same idempotency key.
 #[derive(Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct KeptAnswer {
     /// Those of `tokens_in` that the provider had from before.
     #[serde(default)]
     pub tokens_cached: u64,
+    /// The model whose price counts.
+    #[serde(default)]
+    pub priced_model: String,
     /// OpenAI's format: the whole body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<RawValue>>,
@@ -40,6 +44,18 @@ pub struct KeptAnswer {
     pub finish: Option<String>,
 }
 
+impl KeptAnswer {
+    /// What was used for it when it was made.
+    pub fn usage(&self) -> TokenUsage {
+        TokenUsage {
+            tokens_in: self.tokens_in,
+            tokens_cached: self.tokens_cached,
+            tokens_out: self.tokens_out,
+            basis: Basis::named(&self.basis),
+        }
+    }
+}
+
 pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
     KeptAnswer {
         content: text.to_owned(),
@@ -51,6 +67,7 @@ pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
         interrupted: work.end == WorkEnd::Interrupted,
         cut: work.end == WorkEnd::HoldUsedUp,
         tokens_cached: work.usage.tokens_cached,
+        priced_model: work.priced_model.to_owned(),
         body: None,
         events: None,
         id: None,

@@ -56,6 +56,7 @@ mod query;
 mod question;
 mod refusals;
 mod reply;
+mod response_cache;
 mod routed_secret;
 mod routes;
 mod tenant_limits;

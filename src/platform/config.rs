@@ -20,6 +20,7 @@ mod preference;
 mod provider_table;
 mod providers;
 mod reader;
+mod response_cache;
 mod signing;
 mod tiers;
 
@@ -32,6 +33,7 @@ pub use log_names::LogNames;
 pub use offers::Offers;
 pub use plans::{limits_from_json, limits_to_json};
 pub use providers::{Provider, ProviderKind, safe_url};
+pub use response_cache::ResponseCache;
 pub use signing::{SigningKey, SigningProblem};
 pub use tiers::Tier;
 
@@ -101,6 +103,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Listed providers that cannot be called, and why.
     pub skipped_providers: Vec<(String, &'static str)>,
+    /// What is kept of answers, when anything is.
+    pub response_cache: Option<ResponseCache>,
     /// Who serves what is no chat.
     pub offers: Offers,
     /// What models cost, until an operator edits it at run time.

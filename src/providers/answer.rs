@@ -27,6 +27,11 @@ pub enum Basis {
 }
 
 impl Basis {
+    /// The one of that name; what is not known was counted.
+    pub fn named(name: &str) -> Self {
+        if name == Self::Reported.name() { Self::Reported } else { Self::Counted }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reported => "reported",

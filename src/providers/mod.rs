@@ -18,7 +18,7 @@ mod sse;
 mod whole_request;
 mod workers_ai;
 
-pub use answer::{Answer, TokenUsage};
+pub use answer::{Answer, Basis, TokenUsage};
 pub use attempts::{Answered, Attempt, Failed, stream_failed};
 pub use breaker::Shown;
 pub use breakers::health;

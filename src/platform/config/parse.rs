@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader};
 use super::{
-    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers, signing,
-    tiers,
+    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers,
+    response_cache, signing, tiers,
 };
 
 /// The shortest admin key that is accepted, in characters.
@@ -57,6 +57,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         log_names,
         providers,
         skipped_providers,
+        response_cache: response_cache::read(&mut reader),
         offers,
         prices: Rc::new(prices),
         default_max_tokens,

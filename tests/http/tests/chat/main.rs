@@ -2,6 +2,7 @@
 
 mod embeddings;
 mod errors;
+mod kept_responses;
 mod models;
 mod routing;
 mod stage;
