@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Charged steps of a script, each a usage row: plain, streamed, aborted, two calls of a tool, a picture, the retried
-/// one, and the one with a key that is sent twice.
-const CHARGED: usize = 8;
+/// one, the one with a key that is sent twice, and embeddings.
+const CHARGED: usize = 9;
 
 struct Client {
     name: &'static str,

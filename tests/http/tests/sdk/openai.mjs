@@ -72,6 +72,10 @@ const keyed = () => client.chat.completions.create({ model: 'auto', max_tokens: 
 assert.deepEqual(await keyed(), await keyed());
 done('the same Idempotency-Key twice', 'one answer');
 
+const embedded = await client.embeddings.create({ model: '@cf/baai/bge-base-en-v1.5', input: ['sdk', 'b'] });
+assert.deepEqual([...embedded.data[1].embedding], [0.5, -1, 1]);
+done('embeddings', `${embedded.data.length} of ${embedded.data[0].embedding.length} numbers`);
+
 const ask = (client, more = {}) => () => client.chat.completions.create({ model: 'auto', messages: user('sdk-none'), ...more });
 const once = (apiKey) => new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 await fails('unknown model', OpenAI.NotFoundError, 404, 'model_not_found', ask(client, { model: 'gpt-99' }));

@@ -99,6 +99,11 @@ assert keyed() == keyed()
 done("the same Idempotency-Key twice", "one answer")
 
 
+embedded = client.embeddings.create(model="@cf/baai/bge-base-en-v1.5", input=["sdk", "b"])
+assert embedded.data[1].embedding == [0.5, -1.0, 1.0]
+done("embeddings", f"{len(embedded.data)} of {len(embedded.data[0].embedding)} numbers")
+
+
 def ask(client, **more):
     return lambda: client.chat.completions.create(**{"model": "auto", "messages": user("sdk-none"), **more})
 
