@@ -66,7 +66,11 @@ async fn it_opens_and_one_request_tries_again(world: &World) {
     let until = chrono::DateTime::parse_from_rfc3339(text(&told, "open_until")).expect("a time");
     assert!(until > chrono::Utc::now(), "{told}");
     assert_eq!(told.pointer("/failures/http_500"), Some(&json!(FAILURES)), "{told}");
-    assert_eq!(told.get("attempts"), Some(&json!(FAILURES)), "{told}");
+    let attempts = told.get("attempts").and_then(Value::as_u64);
+    assert!(
+        attempts.is_some_and(|attempts| attempts > FAILURES as u64),
+        "wrong questions are attempts: {told}"
+    );
     assert!((number(&told, "error_rate") - 1.0).abs() < 1e-9, "{told}");
     let second = health(world, "openai", OPENAI_MODEL).await;
     assert_eq!((text(&second, "state"), number(&second, "error_rate")), ("closed", 0.0), "{second}");

@@ -4,6 +4,8 @@ use http_tests::client::unique_marker;
 use http_tests::poll::eventually;
 use http_tests::provider::Provider;
 use http_tests::provider_script::{Behaviour, Completion, Usage};
+use http_tests::raw_http;
+use http_tests::tokens::user_token;
 use http_tests::world::{SETTLE_BOUND, Tenant, World, assert_credits, text};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -111,12 +113,22 @@ async fn a_client_that_leaves_ends_both(world: &World) {
     for provider in [&world.groq, &world.openai] {
         provider.script(&marker, [Behaviour::silent()]);
     }
-    let asking = tenant.ask(&json!({"input": marker})).open();
-    let left = tokio::time::timeout(Duration::from_millis(HEDGE_MS + 600), asking).await;
-    assert!(left.is_err(), "nobody answers");
+    let body = json!({"input": marker}).to_string();
+    let head = format!(
+        "Authorization: Bearer {}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n",
+        user_token(&tenant.email),
+        body.len(),
+    );
+    let both_asked = eventually(SETTLE_BOUND, "both are asked", || async {
+        let calls = world.calls_anywhere(&marker);
+        if calls == 2 { Ok(()) } else { Err(calls) }
+    });
+    raw_http::leave(&world.stack.target(), "/api/si/ask", &head, body.as_bytes(), both_asked).await;
     is_hung_up_on(&world.groq, &marker).await;
     is_hung_up_on(&world.openai, &marker).await;
     assert_credits(tenant.settled_balance().await, 1.0, "nothing was delivered");
+    assert!(world.local.calls(&marker).is_empty(), "nobody else is asked for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

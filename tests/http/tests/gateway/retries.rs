@@ -67,17 +67,17 @@ async fn rounds_are_counted(world: &World) {
 
 /// A 500 alone says nothing of the next try; with `Retry-After` it does. It is asked then and not before.
 async fn a_provider_that_says_when_is_asked_then(world: &World) {
-    let date =
-        (chrono::Utc::now() + chrono::Duration::seconds(3)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    for (after, least) in [("1", Duration::from_millis(1_000)), (date.as_str(), Duration::from_millis(1_000))]
-    {
+    for dated in [false, true] {
+        // A date has whole seconds: three from now are at least two.
+        let date = (chrono::Utc::now() + chrono::Duration::seconds(3)).format("%a, %d %b %Y %H:%M:%S GMT");
+        let (after, least_ms) = if dated { (date.to_string(), 1_800) } else { ("1".to_owned(), 1_000) };
         let tenant = world.tenant("later", 1.0).await;
         let marker = unique_marker();
-        world.groq.script(&marker, [Behaviour::busy(500, after), good()]);
+        world.groq.script(&marker, [Behaviour::busy(500, &after), good()]);
         world.openai.script(&marker, [Behaviour::status(500)]);
         let started = Instant::now();
         tenant.ask(&json!({"input": marker})).send().await.expect(200);
-        assert!(started.elapsed() >= least, "{after}: {:?}", started.elapsed());
+        assert!(started.elapsed() >= Duration::from_millis(least_ms), "{after}: {:?}", started.elapsed());
         assert_eq!((world.groq.calls(&marker).len(), world.openai.calls(&marker).len()), (2, 1), "{after}");
     }
 }
