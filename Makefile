@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table fuzz keys sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test-http: build target/transaction-probe/index.js setup-llm ## the release bund
 
 abuse-table: build ## every case of the abuse table, in both modes and on all aliases; writes ops/proofs/abuse.md
 	ABUSE_REPORT="$(CURDIR)/ops/proofs/abuse.md" cargo test --locked -p http-tests --test abuse
+
+provider-faults: build ## everything a provider may do wrong, and what becomes of it; writes ops/proofs/provider-faults.md
+	PROVIDER_FAULTS_REPORT="$(CURDIR)/ops/proofs/provider-faults.md" cargo test --locked -p http-tests --test gateway faults
 
 test-openapi: build setup-node ## the API against its own document: schemathesis as a user, with an API key and as the operator
 	OPENAPI_TOOLS="$$(ops/setup/python-tools.sh openapi)" EXAMPLES="$(EXAMPLES)" SEED="$(SEED)" \

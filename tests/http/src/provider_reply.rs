@@ -47,6 +47,7 @@ pub async fn perform(mut behaviour: Behaviour, asked: &Asked, progress: &Arc<Pro
         Behaviour::Page { status, content_type, body } => page(status, content_type, body, in_flight),
         Behaviour::RawEvents { pieces, gap } => raw_events(pieces, gap, in_flight),
         Behaviour::Redirect { status, to } => redirect(status, &to, in_flight),
+        Behaviour::Busy { status, retry_after } => busy(status, &retry_after, in_flight),
         Behaviour::Giant { body_bytes } => giant(body_bytes, in_flight),
         Behaviour::Dripping { gap } => dripping(gap, asked, in_flight),
         Behaviour::Late(..) => unreachable!("the loop above unwraps every delay"),
@@ -141,6 +142,12 @@ fn page(status: u16, content_type: &'static str, body: Bytes, in_flight: InFligh
 fn redirect(status: u16, to: &str, in_flight: InFlight) -> Response<Body> {
     in_flight.finish();
     Response::builder().status(status).header(header::LOCATION, to).body(Body::empty()).expect("a redirect")
+}
+
+fn busy(status: u16, retry_after: &str, in_flight: InFlight) -> Response<Body> {
+    in_flight.finish();
+    let response = Response::builder().status(status).header(header::RETRY_AFTER, retry_after);
+    response.body(Body::from(crate::vars::PROVIDER_INTERNALS)).expect("a refusal")
 }
 
 fn giant(body_bytes: u64, in_flight: InFlight) -> Response<Body> {

@@ -74,6 +74,11 @@ pub enum Behaviour {
         status: u16,
         to: String,
     },
+    /// An error that says when to come back.
+    Busy {
+        status: u16,
+        retry_after: String,
+    },
     /// A completion whose text is so long that the body has this many bytes.
     Giant {
         body_bytes: u64,
@@ -165,6 +170,11 @@ impl Behaviour {
         let usage = json!({"prompt_tokens": 7, "total_tokens": 7});
         let answer = json!({"object": "list", "data": data, "model": body.get("model"), "usage": usage});
         Self::page(200, "application/json", answer.to_string())
+    }
+
+    /// An error with `Retry-After`, in seconds or as a date.
+    pub fn busy(status: u16, retry_after: &str) -> Self {
+        Self::Busy { status, retry_after: retry_after.to_owned() }
     }
 
     /// A proxy's page where JSON was expected.
