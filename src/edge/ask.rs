@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::ask_stream;
+use super::catalog;
 use super::context::Context;
 use super::error::ApiError;
 use super::identity::Caller;
@@ -24,10 +25,11 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     meter::refused_before(context, &caller)?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let mut idempotency = context.idempotency(&caller, &bytes)?;
-    let mut question = question::parse(context, &bytes)?;
+    let known = catalog::current(context).await;
+    let mut question = question::parse(context, &known, &bytes)?;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
-    let offer = offer::make(context, &mut question, streams)?;
+    let offer = offer::make(context, &known, &mut question, streams)?;
     let asked = idempotency.as_ref().map_or_else(|| context.digest(&bytes), |key| key.body_hash.clone());
     // The tier is a header, and no part of the body; but another tier is another question.
     let asked = offer.tier.as_ref().map_or_else(|| asked.clone(), |tier| format!("{asked}/{tier}"));
@@ -81,7 +83,7 @@ async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &T
         provider: provider.name,
         model: &answer.model,
         priced_model: &provider.model,
-        skill: &question.skill,
+        question,
         usage: answer.usage,
         held: ticket.held,
         end: WorkEnd::Complete,

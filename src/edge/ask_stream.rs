@@ -141,7 +141,7 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&self, mut stream: PieceStream, writer: ByteWriter, watch: &ClientWatch) {
         let mut text = String::new();
-        let mut allowance = Allowance::new(self.context, self.question, self.ticket, self.provider);
+        let mut allowance = Allowance::new(self.question, self.ticket, self.provider);
         let (end, listening) = self.pump(&mut stream, &writer, watch, &mut text, &mut allowance).await;
         let reported = stream.usage;
         // Dropped before the settle: nobody reads on, so the provider is told to stop at once.
@@ -166,7 +166,7 @@ impl Delivery<'_> {
             provider: self.provider.name,
             model: self.model,
             priced_model: &self.provider.model,
-            skill: &self.question.skill,
+            question: self.question,
             usage,
             held,
             end,
@@ -187,8 +187,9 @@ impl Delivery<'_> {
         let usage = TokenUsage::counted(&self.question.chat, text);
         let work = self.work(usage, WorkEnd::Complete, allowance.held);
         let top_up = async |hold_total: Micro| {
-            let totals = (work.held, hold_total);
-            meter::top_up(self.context, self.caller, self.ticket, totals, &work).await.map(|()| hold_total)
+            meter::top_up(self.context, self.caller, self.ticket, hold_total, &work)
+                .await
+                .map(|()| hold_total)
         };
         let held = match top_up(wanted).await {
             // The balance pays for a part of it.
@@ -270,13 +271,13 @@ struct Allowance {
 }
 
 impl Allowance {
-    fn new(context: &Context, question: &Question, ticket: &Ticket, provider: &Provider) -> Self {
+    fn new(question: &Question, ticket: &Ticket, provider: &Provider) -> Self {
         let chat = &question.chat;
         Self {
             limited: question.max_credits.is_some() && question.on_hold_used == OnHoldUsed::Cut,
             held_max: ticket.hold_max,
             held: ticket.held,
-            price: context.config.price_of(&provider.model),
+            price: ticket.pricing.price_of(&provider.model),
             prompt_tokens: providers::count_prompt(chat.system.as_deref(), &chat.user),
             counter: TokenCounter::default(),
             pieces: 0,

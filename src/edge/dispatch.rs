@@ -13,7 +13,7 @@ use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
-    openapi, tenant_limits, tickets, usage,
+    openapi, prices, skills, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -156,6 +156,14 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::UsageList => usage::list(context).await,
         Action::UsageRecord => usage::record(context).await,
         Action::Ask => ask::ask(context).await,
+        Action::SkillsForAll => skills::list_for_all(context).await,
+        Action::PricesShow => prices::show(context).await,
+        Action::PricesSet => prices::set(context).await,
+        Action::SkillList => skills::list(context).await,
+        Action::SkillShow => skills::show(context).await,
+        Action::SkillSet => skills::set(context).await,
+        Action::SkillDelete => skills::delete(context).await,
+        Action::SkillRollBack => skills::roll_back(context).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

@@ -1,10 +1,13 @@
 //! What a request is offered: which providers may answer it, what it may cost, and what it weighs.
 
+use actors::catalog::SkillTerms;
 use actors::rate::Weight;
 use actors::shared::{Micro, ModelPrice, Units};
 
+use super::catalog::Known;
 use super::context::Context;
 use super::error::ApiError;
+use super::pricing::Pricing;
 use super::question::{OnHoldUsed, Question};
 use crate::platform::config::{Config, Provider, Tier};
 use crate::providers::estimate_prompt_tokens;
@@ -18,6 +21,7 @@ const TOP_UP_TOKENS_DEFAULT: u32 = 256;
 pub struct Offer {
     /// In the order they are asked.
     pub providers: Vec<Provider>,
+    pub pricing: Pricing,
     pub tier: Option<String>,
     /// What is set aside before the work.
     pub hold: Micro,
@@ -34,14 +38,21 @@ pub struct Offer {
 ///
 /// # Errors
 /// `UnknownTier`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the prompt.
-pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result<Offer, ApiError> {
+pub fn make(
+    context: &Context,
+    known: &Known,
+    question: &mut Question,
+    streams: bool,
+) -> Result<Offer, ApiError> {
     let config = &context.config;
     let tier = tier(context, config)?;
-    let providers = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
+    let usual = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
+    let providers = preferred(usual, &question.answered_by.terms);
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }
-    let rates = Rates(providers.iter().map(|provider| config.price_of(&provider.model)).collect());
+    let pricing = known.pricing(Some(&question.answered_by));
+    let rates = Rates(providers.iter().map(|provider| pricing.price_of(&provider.model)).collect());
     let prompt = estimate_prompt_tokens(question.chat.prompt_bytes());
     if !streams {
         question.on_hold_used = OnHoldUsed::Cut;
@@ -57,7 +68,19 @@ pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result
         micro: hold,
     };
     let tier = tier.map(|tier| tier.name.clone());
-    Ok(Offer { providers, tier, hold, hold_max, cost_max, weight })
+    Ok(Offer { providers, pricing, tier, hold, hold_max, cost_max, weight })
+}
+
+/// The usual order, with what a skill prefers in front: its models first, and of equals its providers. What nobody
+/// here serves is passed over, and who is not preferred still answers when the others do not.
+fn preferred(mut usual: Vec<Provider>, terms: &SkillTerms) -> Vec<Provider> {
+    let place =
+        |list: &[String], name: &str| list.iter().position(|listed| listed == name).unwrap_or(usize::MAX);
+    // The sort keeps the order of equals.
+    usual.sort_by_key(|provider| {
+        (place(&terms.models, &provider.model), place(&terms.providers, provider.name))
+    });
+    usual
 }
 
 /// The prices of all who may answer. Whoever does, the hold must cover it.
@@ -137,6 +160,7 @@ pub fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::config::ProviderKind;
 
     fn rates() -> Rates {
         Rates(vec![ModelPrice::flat(50_000)])
@@ -163,6 +187,30 @@ mod tests {
         assert_eq!((usual.hold, usual.hold_max, usual.cost_max), (Micro(18_000), Micro(210_000), None));
         let short = terms((&rates(), 100, OnHoldUsed::TopUp), 5, Some(Micro(6_000))).unwrap();
         assert_eq!((short.hold, short.hold_max), (Micro(6_000), Micro(6_000)), "no more than it may cost");
+    }
+
+    #[test]
+    fn a_skill_moves_what_it_prefers_to_the_front_and_leaves_nobody_out() {
+        let provider = |name: &'static str, model: &str| Provider {
+            name,
+            kind: ProviderKind::OpenAiCompatible,
+            url: String::new(),
+            key: None,
+            model: model.to_owned(),
+        };
+        let usual = || vec![provider("groq", "small"), provider("openai", "big"), provider("local", "small")];
+        let names = |models: &[&str], providers: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+            let terms =
+                SkillTerms { models: owned(models), providers: owned(providers), ..SkillTerms::default() };
+            let names: Vec<&str> = preferred(usual(), &terms).iter().map(|provider| provider.name).collect();
+            names.join(" ")
+        };
+        assert_eq!(names(&[], &[]), "groq openai local");
+        assert_eq!(names(&["big"], &[]), "openai groq local");
+        assert_eq!(names(&["unknown", "small"], &["local"]), "local groq openai");
+        assert_eq!(names(&["unknown"], &["nobody"]), "groq openai local");
+        assert_eq!(names(&["big"], &["local", "groq"]), "openai local groq");
     }
 
     #[test]

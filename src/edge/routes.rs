@@ -25,6 +25,14 @@ pub enum Action {
     UsageList,
     UsageRecord,
     Ask,
+    SkillsForAll,
+    PricesShow,
+    PricesSet,
+    SkillList,
+    SkillShow,
+    SkillSet,
+    SkillDelete,
+    SkillRollBack,
     AiBinding,
     AiTest,
     AdminPing,
@@ -51,7 +59,8 @@ const DELETE: &str = "DELETE";
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, CookieKeep, EnvSnapshot, EventsOpen, Exchange,
     GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    NotImplemented, Notices, OpenApi, Ready, TicketMint, UsageList, UsageRecord, UserToken, Verify,
+    NotImplemented, Notices, OpenApi, PricesSet, PricesShow, Ready, SkillDelete, SkillList, SkillRollBack,
+    SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -107,6 +116,11 @@ const BUILT: &[Route] = &[
     route(&["/api/credits/verify"], &[(GET, Verify)]),
     route(&["/api/credits/notices"], &[(GET, Notices)]),
     route(&["/api/credits/limits"], &[(GET, LimitsShow), (PUT, LimitsSet)]),
+    route(&["/api/skills"], &[(GET, SkillsForAll)]),
+    route(&["/api/admin/prices"], &[(GET, PricesShow), (PUT, PricesSet)]),
+    route(&["/api/admin/skills"], &[(GET, SkillList)]),
+    route(&["/api/admin/skills/:name"], &[(GET, SkillShow), (PUT, SkillSet), (DELETE, SkillDelete)]),
+    route(&["/api/admin/skills/:name/rollback"], &[(POST, SkillRollBack)]),
     route(&["/api/ai/binding"], &[(GET, AiBinding)]),
     route(&["/api/ai/test"], &[(POST, AiTest)]),
     route(&["/api/admin/ping"], &[(GET, AdminPing), (POST, AdminPing)]),
