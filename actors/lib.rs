@@ -15,6 +15,7 @@
 )]
 
 pub mod addresses;
+pub mod catalog;
 pub mod credits;
 pub mod events;
 pub mod keys;

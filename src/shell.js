@@ -159,6 +159,7 @@ globalThis.cognomega = {
   remember: (key, text, ttlS) => caches.default.put(
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
+  catalog: (env, name, call) => env.CATALOG.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 
@@ -280,4 +281,8 @@ export class TenantActor extends Actor {
 
 export class AddressActor extends Actor {
   static made = (ctx) => new rust.AddressActor(ctx.storage);
+}
+
+export class CatalogActor extends Actor {
+  static made = (ctx) => new rust.CatalogActor(ctx.storage);
 }

@@ -245,12 +245,9 @@ fn per(micro: i64, per_count: u128) -> u128 {
     u128::from(micro.unsigned_abs()).saturating_mul(UNIT_PARTS.checked_div(per_count).unwrap_or(0))
 }
 
-/// A price of one unit, as a number or as the text of one. What is no price at all must not become zero by rounding.
+/// A price of one unit. What is not quite nothing must not become it by rounding.
 fn unit_micro(value: &Value) -> Option<i64> {
-    let credits = match value {
-        Value::String(text) => text.trim().parse().ok()?,
-        value => value.as_f64()?,
-    };
+    let credits = value.as_f64()?;
     let micro = Micro::from_credits(credits)?.0;
     let is_price = (0..=ModelPrice::PER_UNIT_MICRO_MAX).contains(&micro) && (micro > 0 || credits == 0.0);
     is_price.then_some(micro)
@@ -320,7 +317,8 @@ impl PriceTable {
             );
         };
         let default = ModelPrice::from_json(default).map_err(|expected| format!("`default`: {expected}"))?;
-        let models = fields.get("models").map_or(Ok(BTreeMap::new()), Self::models_from_json)?;
+        let models = fields.get("models").filter(|models| !models.is_null());
+        let models = models.map_or(Ok(BTreeMap::new()), Self::models_from_json)?;
         Ok(Self { default, models })
     }
 

@@ -68,6 +68,18 @@ pub enum Refusal {
     /// As many sockets are open as a tenant may have.
     #[error("{limit} sockets are open")]
     TooManySockets { limit: u32 },
+    /// Another version is the current one than whoever changes it knows.
+    #[error("version {current_version} is the current one")]
+    VersionConflict { current_version: i64 },
+    /// The catalog has no such version, or no such skill.
+    #[error("no such version")]
+    UnknownVersion,
+    /// As many versions are kept as may be.
+    #[error("{limit} versions are kept")]
+    TooManyVersions { limit: i64 },
+    /// As many skills are there as may be.
+    #[error("{limit} skills are there")]
+    TooManySkills { limit: u32 },
     /// The operation id was used before.
     #[error("the operation id was used before")]
     DuplicateOperation,

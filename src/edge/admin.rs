@@ -33,6 +33,7 @@ const VARS: &[&str] = &[
     "LOCAL_BASE",
     "CREDIT_PER_1K",
     "MODEL_PRICES",
+    "CATALOG_TTL_MS",
     "GUEST_TOKENS_PER_MINUTE",
     "GUEST_TOKENS_PER_DAY",
     "EXCHANGES_PER_MINUTE",
@@ -66,7 +67,8 @@ const SECRETS: &[&str] = &[
     "LOCAL_API_KEY",
     "CARTESIA_API_KEY",
 ];
-const BINDINGS: &[&str] = &["TENANT", "ADDRESS", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
+const BINDINGS: &[&str] =
+    &["TENANT", "ADDRESS", "CATALOG", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
 
 /// `/api/admin/ping`.
 pub fn ping(context: &Context) -> Result<Reply, ApiError> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use actors::tenant::{Idempotency, Stored};
 
+use super::catalog::Known;
 use super::context::Context;
 use super::delivery;
 use super::error::ApiError;
@@ -33,8 +34,8 @@ pub struct Asked {
 
 /// # Errors
 /// What the offer or the actor refuses; `AskFailed` when no provider answers.
-pub async fn answer(context: &Rc<Context>, mut asked: Asked) -> Result<Reply, ApiError> {
-    let offer = offer::make(context, &mut asked.question, asked.streams)?;
+pub async fn answer(context: &Rc<Context>, known: &Known, mut asked: Asked) -> Result<Reply, ApiError> {
+    let offer = offer::make(context, known, &mut asked.question, asked.streams)?;
     // The tier is a header, and no part of the body; but another tier is another question.
     let digest = match &offer.tier {
         Some(tier) => format!("{}/{tier}", asked.digest),
@@ -63,7 +64,7 @@ pub async fn answer(context: &Rc<Context>, mut asked: Asked) -> Result<Reply, Ap
 /// An answer that goes back whole.
 async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyTo) {
     let Asked { caller, question, form, .. } = asked;
-    let slot = response_cache::Slot::of(context, caller, &asked.digest);
+    let slot = response_cache::Slot::of(context, asked);
     if let Some(slot) = &slot
         && let Some(kept) = slot.read().await
     {
@@ -90,7 +91,7 @@ async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyT
         attempts: &attempts,
         model: &answer.model,
         priced_model: &provider.model,
-        skill: question.skill.as_deref(),
+        question,
         usage: answer.usage,
         price_percent: None,
         held: ticket.held,
@@ -111,7 +112,7 @@ async fn cached(context: &Context, asked: &Asked, ticket: &Ticket, kept: &KeptAn
         attempts: &[],
         model: &kept.model,
         priced_model: &kept.priced_model,
-        skill: asked.question.skill.as_deref(),
+        question: &asked.question,
         usage: kept.usage(),
         price_percent: context.config.response_cache.map(|cache| cache.price_percent),
         held: ticket.held,

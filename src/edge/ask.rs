@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::answering;
 use super::ask_form::Manner;
+use super::catalog;
 use super::context::Context;
 use super::error::ApiError;
 use super::form::Form;
@@ -18,11 +19,12 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     meter::refused_before(context, &caller)?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
-    let question = question::parse(context, &bytes)?;
+    let known = catalog::current(context).await;
+    let question = question::parse(context, &known, &bytes)?;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let form = Form::Ask(Manner::of(&context.inbound));
-    let asked =
-        answering::Asked { caller, question, form, streams, idempotency, digest: context.digest(&bytes) };
-    answering::answer(context, asked).await
+    let digest = context.digest(&bytes);
+    let asked = answering::Asked { caller, question, form, streams, idempotency, digest };
+    answering::answer(context, &known, asked).await
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::answering::{self, Asked};
+use super::catalog;
 use super::chat_question::{self, Chat};
 use super::context::Context;
 use super::error::ApiError;
@@ -19,5 +20,6 @@ pub async fn complete(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let Chat { question, streams, include_usage } = chat_question::parse(context, &bytes)?;
     let form = Form::Chat { include_usage };
     let asked = Asked { caller, question, form, streams, idempotency, digest: context.digest(&bytes) };
-    answering::answer(context, asked).await
+    let known = catalog::current(context).await;
+    answering::answer(context, &known, asked).await
 }

@@ -178,7 +178,7 @@ impl Delivery<'_> {
             attempts: self.attempts,
             model: self.model,
             priced_model: &self.provider.model,
-            skill: self.asked.question.skill.as_deref(),
+            question: &self.asked.question,
             usage,
             price_percent: None,
             held,
@@ -201,8 +201,8 @@ impl Delivery<'_> {
         let usage = TokenUsage::counted(&question.chat, produced);
         let work = self.work(usage, WorkEnd::Complete, allowance.held);
         let top_up = async |hold_total: Micro| {
-            let totals = (work.held, hold_total);
-            let topped = meter::top_up(self.context, &self.asked.caller, self.ticket, totals, &work).await;
+            let topped =
+                meter::top_up(self.context, &self.asked.caller, self.ticket, hold_total, &work).await;
             topped.map(|()| hold_total)
         };
         let held = match top_up(wanted).await {
@@ -358,7 +358,7 @@ impl Allowance {
             limited: question.max_credits.is_some() && question.on_hold_used == OnHoldUsed::Cut,
             held_max: ticket.hold_max,
             held: ticket.held,
-            price: delivery.context.config.price_of(&delivery.provider.model),
+            price: ticket.pricing.price_of(&delivery.provider.model),
             prompt_tokens: question.chat.prompt_tokens_counted(),
             counted: 0,
             pieces: 0,

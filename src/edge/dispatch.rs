@@ -13,7 +13,7 @@ use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, auth, chat, cookie, cors, credentials, credits, embeddings, events, exchange,
-    health, keys, ledger, models, openapi, provider_health, tenant_limits, tickets, usage,
+    health, keys, ledger, models, openapi, prices, provider_health, skills, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -160,6 +160,14 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Embeddings => embeddings::embed(context).await,
         Action::ModelList => models::list(context).await,
         Action::ModelShow => models::show(context).await,
+        Action::SkillsForAll => skills::list_for_all(context).await,
+        Action::PricesShow => prices::show(context).await,
+        Action::PricesSet => prices::set(context).await,
+        Action::SkillList => skills::list(context).await,
+        Action::SkillShow => skills::show(context).await,
+        Action::SkillSet => skills::set(context).await,
+        Action::SkillDelete => skills::delete(context).await,
+        Action::SkillRollBack => skills::roll_back(context).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

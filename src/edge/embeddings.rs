@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::answering::{self, Asked};
+use super::catalog;
 use super::context::Context;
 use super::error::ApiError;
 use super::form::Form;
@@ -26,7 +27,8 @@ pub async fn embed(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let (question, base64) = parse(context, &bytes)?;
     let form = Form::Embeddings { base64 };
     let asked = Asked { caller, question, form, streams: false, idempotency, digest: context.digest(&bytes) };
-    answering::answer(context, asked).await
+    let known = catalog::current(context).await;
+    answering::answer(context, &known, asked).await
 }
 
 /// # Errors
@@ -49,7 +51,14 @@ fn parse(context: &Context, bytes: &[u8]) -> Result<(Question, bool), ApiError> 
     let prompt = Prompt::Whole(WholeRequest::embeddings(members, inputs));
     let chat = ChatRequest { prompt, max_tokens: 0, request_id: context.request_id.clone() };
     let on_hold_used = OnHoldUsed::Cut;
-    let question = Question { skill: None, model: Some(model), chat, max_credits: None, on_hold_used };
+    let question = Question {
+        skill: None,
+        answered_by: None,
+        model: Some(model),
+        chat,
+        max_credits: None,
+        on_hold_used,
+    };
     Ok((question, base64))
 }
 

@@ -116,6 +116,23 @@ pub enum ApiError {
     TooManyKeys {
         limit: u32,
     },
+    // Skills and prices
+    SkillDisabled {
+        skill: String,
+    },
+    InputTooLong {
+        skill: String,
+        max_bytes: u32,
+    },
+    VersionConflict {
+        current_version: i64,
+    },
+    TooManyVersions {
+        limit: i64,
+    },
+    TooManySkills {
+        limit: u32,
+    },
     IdempotencyConflict,
     IdempotencyInProgress,
     /// The key's request was charged and no answer of it was kept: its stream was lost, or it was too long to keep.
@@ -137,6 +154,11 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// A setting of an operator's that is out of its bounds.
+    pub fn invalid_setting(field: &str, expected: &str) -> Self {
+        Self::InvalidSetting { field: field.to_owned(), expected: expected.to_owned() }
+    }
+
     /// The `error` field.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -188,6 +210,11 @@ impl ApiError {
             Self::TooManyGrants { .. } => "too_many_grants",
             Self::TooManyHolds { .. } => "too_many_holds",
             Self::TooManyKeys { .. } => "too_many_idempotency_keys",
+            Self::SkillDisabled { .. } => "skill_disabled",
+            Self::InputTooLong { .. } => "input_too_long",
+            Self::VersionConflict { .. } => "version_conflict",
+            Self::TooManyVersions { .. } => "too_many_versions",
+            Self::TooManySkills { .. } => "too_many_skills",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::IdempotencyInProgress => "idempotency_in_progress",
             Self::ChargedWithoutReply { .. } => "charged_without_reply",
@@ -225,6 +252,7 @@ impl ApiError {
             | Self::EmailUnverified
             | Self::EmailDomainForbidden
             | Self::KeysForbidden
+            | Self::SkillDisabled { .. }
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
             Self::ExchangeUnconfigured => 501,
@@ -233,9 +261,12 @@ impl ApiError {
             Self::IdempotencyConflict
             | Self::IdempotencyInProgress
             | Self::ChargedWithoutReply { .. }
+            | Self::VersionConflict { .. }
+            | Self::TooManyVersions { .. }
+            | Self::TooManySkills { .. }
             | Self::TooManyApiKeys { .. }
             | Self::TooManyGrants { .. } => 409,
-            Self::PayloadTooLarge { .. } => 413,
+            Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } => 413,
             Self::UriTooLong => 414,
             Self::UpgradeRequired => 426,
             Self::HeadersTooLarge { .. } => 431,
@@ -295,6 +326,16 @@ impl ApiError {
             Self::InvalidSetting { field, .. } => {
                 body.insert("field".to_owned(), json!(field));
             }
+            Self::SkillDisabled { skill } => {
+                body.insert("skill".to_owned(), json!(skill));
+            }
+            Self::InputTooLong { skill, max_bytes } => {
+                body.insert("skill".to_owned(), json!(skill));
+                body.insert("max_bytes".to_owned(), json!(max_bytes));
+            }
+            Self::VersionConflict { current_version } => {
+                body.insert("current_version".to_owned(), json!(current_version));
+            }
             Self::InsufficientCredits { email, available, needed, updated_at_ms } => {
                 balance_fields(&mut body, email.as_deref(), *available, *updated_at_ms);
                 body.insert("needed".to_owned(), json!(needed.credits()));
@@ -346,7 +387,10 @@ impl From<Refusal> for ApiError {
             Refusal::TierNotAllowed { tier } => Self::TierNotAllowed { tier },
             Refusal::InvalidSetting { field, expected } => Self::InvalidSetting { field, expected },
             Refusal::TooManyGrants { limit } => Self::TooManyGrants { limit },
-            Refusal::UnknownEntry | Refusal::UnknownApiKey => Self::NotFound,
+            Refusal::VersionConflict { current_version } => Self::VersionConflict { current_version },
+            Refusal::TooManyVersions { limit } => Self::TooManyVersions { limit },
+            Refusal::TooManySkills { limit } => Self::TooManySkills { limit },
+            Refusal::UnknownEntry | Refusal::UnknownApiKey | Refusal::UnknownVersion => Self::NotFound,
             Refusal::UnknownTicket => Self::TicketInvalid,
             Refusal::TooManyTickets { limit, retry_after_ms } => {
                 Self::TooManyTickets { limit, retry_after_ms }

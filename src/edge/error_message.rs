@@ -107,6 +107,19 @@ impl ApiError {
             Self::TooManyGrants { limit } => {
                 format!("{limit} grants are live, which is the limit; let some be spent or expire")
             }
+            Self::SkillDisabled { skill } => format!("the skill `{skill}` is switched off"),
+            Self::InputTooLong { skill, max_bytes } => {
+                format!("the skill `{skill}` takes an input of at most {max_bytes} bytes")
+            }
+            Self::VersionConflict { current_version } => {
+                format!(
+                    "version {current_version} is the current one; look at it, and say so as `expected_version`"
+                )
+            }
+            Self::TooManyVersions { limit } => format!("{limit} versions are kept, which is the limit"),
+            Self::TooManySkills { limit } => {
+                format!("{limit} skills are there, which is the limit; delete one")
+            }
             Self::TooManyHolds { limit } => format!("{limit} requests are under way, which is the limit"),
             Self::TooManyKeys { limit } => {
                 format!("{limit} idempotency keys were used in a day, which is the limit")

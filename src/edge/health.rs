@@ -9,7 +9,7 @@ use crate::platform::config::{self, Environment, IdentityMode};
 use crate::platform::now_ms;
 
 /// Bindings without which a request would fail.
-const NEEDED: &[&str] = &["TENANT", "ADDRESS", "KEYS"];
+const NEEDED: &[&str] = &["TENANT", "ADDRESS", "CATALOG", "KEYS"];
 
 /// `GET /healthz`.
 pub fn healthy() -> Reply {

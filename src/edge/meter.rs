@@ -7,13 +7,15 @@ use actors::tenant::{
     Admission as AdmissionCall, Admitted, Command, Idempotency, Reply as ActorReply, Stored,
 };
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
 use super::identity::Caller;
 use super::known_keys;
 use super::offer::{self, Offer};
+use super::pricing::Pricing;
+use super::question::Question;
 use super::refusals;
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
@@ -50,6 +52,7 @@ pub struct Ticket {
     pub tier: Option<String>,
     /// Those whose models may answer, in order.
     pub providers: Vec<Provider>,
+    pub pricing: Pricing,
     /// The client gave a key: it can come back for the answer.
     pub has_key: bool,
     /// When the work must have ended, so that its settle comes well before the hold's deadline.
@@ -60,7 +63,7 @@ pub struct Ticket {
 
 /// Admitted, or answered before.
 pub enum Admission {
-    Go(Ticket),
+    Go(Box<Ticket>),
     Replay(Stored),
 }
 
@@ -96,7 +99,7 @@ pub struct Work<'a> {
     pub model: &'a str,
     /// The model that was asked for. Its price counts: what a provider says of itself changes no charge.
     pub priced_model: &'a str,
-    pub skill: Option<&'a str>,
+    pub question: &'a Question,
     pub usage: TokenUsage,
     /// Hundredths of the price that are charged: less than all for an answer that was made before.
     pub price_percent: Option<u32>,
@@ -149,7 +152,8 @@ pub async fn admit(
         match context.send_metered(caller, Command::Admit(Box::new(call))).await {
             Ok(ActorReply::Admitted(admitted)) => {
                 let end_ms = now_ms().saturating_add(deadlines.total_ms);
-                return Ok(Admission::Go(ticket(hold, admitted, offer, has_key, end_ms)));
+                let ticket = ticket(hold, admitted, offer, has_key, end_ms);
+                return Ok(Admission::Go(Box::new(ticket)));
             }
             Ok(ActorReply::Replay(stored)) => return Ok(Admission::Replay(stored)),
             Err(Refusal::IdempotencyInProgress) if now_ms() < end_ms => {
@@ -197,7 +201,7 @@ fn owner(context: &Context, caller: &Caller, offer: &Offer) -> Owner {
 
 fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms: i64) -> Ticket {
     let Admitted { held, available, granted, deadline_ms, models, budgets } = admitted;
-    let Offer { mut providers, tier, hold_max, cost_max, .. } = offer;
+    let Offer { mut providers, pricing, tier, hold_max, cost_max, .. } = offer;
     // A model whose cap is used up does not answer.
     providers.retain(|provider| models.contains(&provider.model));
     Ticket {
@@ -210,6 +214,7 @@ fn ticket(hold: String, admitted: Admitted, offer: Offer, has_key: bool, end_ms:
         budgets,
         tier,
         providers,
+        pricing,
         has_key,
         end_ms,
         deadline_ms,
@@ -224,15 +229,17 @@ pub async fn top_up(
     context: &Context,
     caller: &Caller,
     ticket: &Ticket,
-    (charge_total, hold_total): (Micro, Micro),
+    hold_total: Micro,
     work: &Work<'_>,
 ) -> Result<(), Micro> {
+    // No more than is set aside is charged before the end.
+    let (charge_total, usage) = charged(context, ticket, work, Some(work.held));
     let command = Command::Progress {
         hold: ticket.hold.clone(),
         charge_total,
         hold_total,
         ttl_ms: context.config.deadlines.hold_ttl_ms,
-        usage: usage(context, work),
+        usage,
     };
     match tenant_stub::send(context.origin(), &caller.tenant, None, command).await {
         Ok(ActorReply::Progressed(_)) => Ok(()),
@@ -264,18 +271,10 @@ pub async fn settle(
     work: &Work<'_>,
     reply: Option<Box<RawValue>>,
 ) -> Option<EndedHold> {
-    let mut charge = context.config.price_of(work.priced_model).charge(&work.usage.units());
-    if let Some(percent) = work.price_percent {
-        charge = charge.percent(percent);
-    }
-    if work.end == WorkEnd::HoldUsedUp {
-        // It was cut so that it costs no more.
-        charge = charge.min(work.held);
-    }
-    if let Some(limit) = ticket.cost_max {
-        charge = charge.min(limit);
-    }
-    let command = Command::Settle { hold: ticket.hold.clone(), charge, usage: usage(context, work), reply };
+    // What was cut so that it costs no more.
+    let cut = (work.end == WorkEnd::HoldUsedUp).then_some(work.held);
+    let (charge, usage) = charged(context, ticket, work, cut);
+    let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
     end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await
 }
@@ -286,29 +285,44 @@ pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
     let _the_deadline_ends_it_otherwise = end(context, caller, command, RELEASE_PATIENCE_MS).await;
 }
 
-fn usage(context: &Context, work: &Work<'_>) -> Usage {
-    let mut meta = json!({
-        "provider": work.provider,
-        "model": work.model,
-        "skill": work.skill,
-        "basis": work.usage.basis.name(),
-        "outcome": work.end.name(),
-        "request_id": context.request_id,
-    });
-    if let (Some(percent), Some(members)) = (work.price_percent, meta.as_object_mut()) {
-        members.insert("cache".to_owned(), json!("hit"));
-        members.insert("price_percent".to_owned(), json!(percent));
+/// What the work costs, and the usage row that says all that this is computed from.
+fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<Micro>) -> (Micro, Usage) {
+    let charge_max = [at_most, ticket.cost_max].into_iter().flatten().min();
+    let used = (work.priced_model, work.usage.units());
+    let (charged, due) = ticket.pricing.charged(used, work.price_percent, charge_max);
+    let Question { skill, answered_by, .. } = work.question;
+    let mut meta = Map::new();
+    for (name, value) in [
+        ("provider", json!(work.provider)),
+        ("model", json!(work.model)),
+        ("basis", json!(work.usage.basis.name())),
+        ("outcome", json!(work.end.name())),
+        ("request_id", json!(context.request_id)),
+    ] {
+        meta.insert(name.to_owned(), value);
     }
+    if let (Some(skill), Some(answered_by)) = (skill, answered_by) {
+        meta.insert("skill".to_owned(), json!(skill));
+        meta.insert("skill_version".to_owned(), json!(answered_by.version));
+        if !answered_by.name.eq_ignore_ascii_case(skill) {
+            meta.insert("answered_by".to_owned(), json!(answered_by.name));
+        }
+    }
+    charged.write(&mut meta);
     // Whoever answered at once is named already.
-    if let (true, Some(members)) = (work.attempts.len() > 1, meta.as_object_mut()) {
-        members.insert("attempts".to_owned(), attempts(work.attempts));
+    if work.attempts.len() > 1 {
+        meta.insert("attempts".to_owned(), attempts(work.attempts));
     }
+    (due, usage(context, work, meta))
+}
+
+fn usage(context: &Context, work: &Work<'_>, meta: Map<String, Value>) -> Usage {
     Usage {
         route: Some(context.route.to_owned()),
         tokens_in: i64::try_from(work.usage.tokens_in).ok(),
         tokens_out: i64::try_from(work.usage.tokens_out).ok(),
         model: Some(work.priced_model.to_owned()),
-        meta: RawValue::from_string(meta.to_string()).ok(),
+        meta: RawValue::from_string(Value::Object(meta).to_string()).ok(),
     }
 }
 

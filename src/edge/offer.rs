@@ -1,11 +1,14 @@
 //! What a request is offered: which providers may answer it, what it may cost, and what it weighs.
 
+use actors::catalog::SkillTerms;
 use actors::rate::Weight;
 use actors::shared::{Micro, ModelPrice, Units};
 
+use super::catalog::Known;
 use super::context::Context;
 use super::error::ApiError;
 use super::models;
+use super::pricing::Pricing;
 use super::question::{OnHoldUsed, Question};
 use crate::platform::config::{Config, Provider, Tier};
 
@@ -18,6 +21,7 @@ const TOP_UP_TOKENS_DEFAULT: u32 = 256;
 pub struct Offer {
     /// In the order they are asked.
     pub providers: Vec<Provider>,
+    pub pricing: Pricing,
     pub tier: Option<String>,
     /// What is set aside before the work.
     pub hold: Micro,
@@ -35,7 +39,12 @@ pub struct Offer {
 /// # Errors
 /// `UnknownTier`; `UnknownModel`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the
 /// prompt.
-pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result<Offer, ApiError> {
+pub fn make(
+    context: &Context,
+    known: &Known,
+    question: &mut Question,
+    streams: bool,
+) -> Result<Offer, ApiError> {
     let config = &context.config;
     let tier = tier(context, config)?;
     let usual = if question.chat.vectors().is_some() { &config.offers.embeddings } else { &config.providers };
@@ -47,10 +56,15 @@ pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result
         Some(model) => models::serving(&providers, model)?,
         None => providers,
     };
+    let providers = match &question.answered_by {
+        Some(skill) => preferred(providers, &skill.terms),
+        None => providers,
+    };
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }
-    let rates = Rates(providers.iter().map(|provider| config.price_of(&provider.model)).collect());
+    let pricing = known.pricing(question.answered_by.as_deref());
+    let rates = Rates(providers.iter().map(|provider| pricing.price_of(&provider.model)).collect());
     let prompt = question.chat.prompt_tokens_held();
     if !streams {
         question.on_hold_used = OnHoldUsed::Cut;
@@ -71,7 +85,29 @@ pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result
         micro: hold,
     };
     let tier = tier.map(|tier| tier.name.clone());
-    Ok(Offer { providers, tier, hold, hold_max, cost_max, weight })
+    Ok(Offer { providers, pricing, tier, hold, hold_max, cost_max, weight })
+}
+
+/// The usual order, with what a skill prefers in front: its models first, and of equals its providers. What nobody
+/// here serves is passed over, and who is not preferred still answers when the others do not.
+fn preferred(mut usual: Vec<Provider>, terms: &SkillTerms) -> Vec<Provider> {
+    let place =
+        |list: &[String], name: &str| list.iter().position(|listed| listed == name).unwrap_or(usize::MAX);
+    let rank = |provider: &Provider| {
+        (place(&terms.models, &provider.model), place(&terms.providers, &provider.name))
+    };
+    // The sort keeps the order of equals.
+    usual.sort_by_key(rank);
+    // Only those that are preferred alike go on sharing a place.
+    let (mut last, mut at) = (None, 0_usize);
+    for provider in &mut usual {
+        let key = (rank(provider), provider.place);
+        if last.is_some_and(|last| last != key) {
+            at = at.saturating_add(1);
+        }
+        (last, provider.place) = (Some(key), at);
+    }
+    usual
 }
 
 /// The prices of all who may answer. Whoever does, the hold must cover it.
@@ -164,6 +200,7 @@ pub fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::config::{AttemptDeadlines, ProviderKind};
 
     fn rates() -> Rates {
         Rates(vec![ModelPrice::flat(50_000)])
@@ -205,6 +242,44 @@ mod tests {
         assert_eq!((usual.hold, usual.hold_max, usual.cost_max), (Micro(18_000), Micro(210_000), None));
         let short = asked.terms(5, Some(Micro(6_000))).unwrap();
         assert_eq!((short.hold, short.hold_max), (Micro(6_000), Micro(6_000)), "no more than it may cost");
+    }
+
+    #[test]
+    fn a_skill_moves_what_it_prefers_to_the_front_and_leaves_nobody_out() {
+        let provider = |name: &str, model: &str| Provider {
+            name: name.into(),
+            kind: ProviderKind::OpenAiCompatible,
+            base: String::new(),
+            key: None,
+            model: model.to_owned(),
+            models: [model.to_owned()].into(),
+            deadlines: AttemptDeadlines {
+                connect_ms: 1,
+                first_token_ms: 1,
+                idle_ms: 1,
+                answer_ms: 1,
+                stream_ms: 1,
+            },
+            place: 0,
+            weight: 1,
+        };
+        let usual = || vec![provider("groq", "small"), provider("openai", "big"), provider("local", "small")];
+        let names = |models: &[&str], providers: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+            let terms =
+                SkillTerms { models: owned(models), providers: owned(providers), ..SkillTerms::default() };
+            let chosen = preferred(usual(), &terms);
+            let places: Vec<usize> = chosen.iter().map(|provider| provider.place).collect();
+            assert!(places.is_sorted() && places.first() == Some(&0), "{places:?}");
+            let beside = places.windows(2).filter(|pair| pair[0] == pair[1]).count();
+            let names: Vec<&str> = chosen.iter().map(|provider| &*provider.name).collect();
+            (names.join(" "), beside)
+        };
+        assert_eq!(names(&[], &[]), ("groq openai local".to_owned(), 2));
+        assert_eq!(names(&["big"], &[]), ("openai groq local".to_owned(), 1));
+        assert_eq!(names(&["unknown", "small"], &["local"]), ("local groq openai".to_owned(), 0));
+        assert_eq!(names(&["unknown"], &["nobody"]), ("groq openai local".to_owned(), 2));
+        assert_eq!(names(&["big"], &["local", "groq"]), ("openai local groq".to_owned(), 0));
     }
 
     #[test]

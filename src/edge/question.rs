@@ -1,18 +1,22 @@
 //! The body of an ask: what is asked, understood and bounded.
 
+use std::rc::Rc;
+
+use actors::catalog::{GENERAL, OnClientSystem, SkillTerms};
 use actors::shared::Micro;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::catalog::{Known, Skill};
 use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
 use super::limits::SKILL_BYTES_MAX;
 use crate::providers::{ChatRequest, Prompt};
 
-const GENERAL: &str = "general";
-const GENERAL_PROMPT: &str = "You are a helpful assistant. Answer clearly and briefly.";
+/// What stands between a skill's own prompt and what a client adds to it.
+const BETWEEN_SYSTEMS: &str = "\n\n";
 
 /// Known fields as raw values, so that each wrong type gets its own answer.
 #[derive(Deserialize)]
@@ -38,8 +42,10 @@ pub enum OnHoldUsed {
 
 /// A question that was understood.
 pub struct Question {
-    /// `None` where none can be named.
+    /// The skill as it was asked for; `None` where none can be named.
     pub skill: Option<String>,
+    /// The skill that answers: the stored one of that name, else the general one.
+    pub answered_by: Option<Rc<Skill>>,
     /// The model that was asked for by its name; `None` takes each provider's own.
     pub model: Option<String>,
     pub chat: ChatRequest,
@@ -49,9 +55,11 @@ pub struct Question {
     pub on_hold_used: OnHoldUsed,
 }
 
+/// Reads a question, and puts what its skill says around it.
+///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
-pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
+pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question, ApiError> {
     let body: AskBody<'_> = json_body::parse(bytes)?;
     let skill = match body.skill {
         None | Some(Value::Null) => GENERAL.to_owned(),
@@ -72,8 +80,8 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
         return Err(ApiError::MissingInput);
     }
     let system = match body.system {
-        None | Some(Value::Null) => GENERAL_PROMPT.to_owned(),
-        Some(Value::String(system)) => system,
+        None | Some(Value::Null) => None,
+        Some(Value::String(system)) => Some(system),
         Some(_) => return Err(ApiError::InvalidField { field: "system", expected: "a text" }),
     };
     match body.attachments {
@@ -83,19 +91,44 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
         Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
         Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
     }
-    let system = Some(system).filter(|system| !system.trim().is_empty());
+    let max_tokens = max_tokens(context, body.max_tokens.as_ref())?;
+    let answered_by = known.skill(&skill);
+    let terms = &answered_by.terms;
+    if !terms.enabled {
+        return Err(ApiError::SkillDisabled { skill });
+    }
+    if let Some(max_bytes) = terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
+        return Err(ApiError::InputTooLong { skill, max_bytes });
+    }
     let chat = ChatRequest {
-        prompt: Prompt::Plain { system, user },
-        max_tokens: max_tokens(context, body.max_tokens.as_ref())?,
+        prompt: Prompt::Plain { system: system_of(terms, system), user },
+        max_tokens: terms.max_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
         request_id: context.request_id.clone(),
     };
     Ok(Question {
         skill: Some(skill),
+        answered_by: Some(answered_by),
         model: None,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
     })
+}
+
+/// What the model is told first. A client that sends nothing at all has the skill's prompt; one that sends an empty
+/// text wants none, where it may say so.
+fn system_of(terms: &SkillTerms, client: Option<String>) -> Option<String> {
+    let system = match (client, terms.on_client_system) {
+        (None, _) => terms.system.clone(),
+        (Some(client), OnClientSystem::Replace) => client,
+        (Some(client), OnClientSystem::Append) if client.trim().is_empty() => terms.system.clone(),
+        (Some(client), OnClientSystem::Append) => [&terms.system, BETWEEN_SYSTEMS, &client].concat(),
+    };
+    Some(system).filter(|system| !system.trim().is_empty())
+}
+
+fn usize_of(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 pub fn max_credits(asked: Option<&Value>) -> Result<Option<Micro>, ApiError> {
@@ -137,5 +170,29 @@ fn max_tokens(context: &Context, asked: Option<&Value>) -> Result<u32, ApiError>
             })?;
             Ok(u32::try_from(count).unwrap_or(u32::MAX).min(config.max_output_tokens))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_replaces_or_adds_to_what_a_skill_says() {
+        let of = |on_client_system, client: Option<&str>| {
+            let terms = SkillTerms { system: "Skill.".to_owned(), on_client_system, ..SkillTerms::default() };
+            system_of(&terms, client.map(str::to_owned))
+        };
+        for (on_client_system, client, expected) in [
+            (OnClientSystem::Replace, None, Some("Skill.")),
+            (OnClientSystem::Replace, Some("Mine."), Some("Mine.")),
+            (OnClientSystem::Replace, Some(" "), None),
+            (OnClientSystem::Append, None, Some("Skill.")),
+            (OnClientSystem::Append, Some("Mine."), Some("Skill.\n\nMine.")),
+            (OnClientSystem::Append, Some(" "), Some("Skill.")),
+        ] {
+            assert_eq!(of(on_client_system, client).as_deref(), expected, "{on_client_system:?} {client:?}");
+        }
+        assert_eq!(system_of(&SkillTerms::default(), None), None, "a skill that says nothing");
     }
 }

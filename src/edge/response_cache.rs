@@ -6,8 +6,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::answering::Asked;
 use super::context::Context;
-use super::identity::Caller;
 use super::kept_answer::KeptAnswer;
 use crate::platform::{recall, tenant_stub};
 
@@ -23,13 +23,17 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// `None` where nothing is kept. `digest` is of everything that a request asks.
-    pub fn of(context: &Context, caller: &Caller, digest: &str) -> Option<Self> {
+    /// `None` where nothing is kept.
+    pub fn of(context: &Context, asked: &Asked) -> Option<Self> {
         let ttl_s = context.config.response_cache.as_ref()?.ttl_s;
         let mut key = Sha256::new();
-        key.update(tenant_stub::name_of(&caller.tenant));
+        key.update(tenant_stub::name_of(&asked.caller.tenant));
         key.update([0]);
-        key.update(digest);
+        key.update(&asked.digest);
+        if let Some(skill) = &asked.question.answered_by {
+            // With another prompt the same words ask something else.
+            key.update(format!("/{}/{}", skill.name, skill.version));
+        }
         let wish = context.inbound.header("cache-control").unwrap_or_default().to_ascii_lowercase();
         let fresh = wish.contains("no-cache") || wish.contains("no-store");
         Some(Self { key: format!("{:x}", key.finalize()), ttl_s, fresh })

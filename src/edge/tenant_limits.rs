@@ -82,7 +82,7 @@ pub async fn set(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let value: Value = json_body::parse(&bytes)?;
-    let body = Body::deserialize(&value).map_err(|_| invalid("settings", SETTINGS))?;
+    let body = Body::deserialize(&value).map_err(|_| ApiError::invalid_setting("settings", SETTINGS))?;
     let caller = context.named_by_operator(body.email.as_ref())?;
     let settings = settings(context, body)?;
     let fresh_secret = webhook::secret(random_bytes());
@@ -100,12 +100,12 @@ pub async fn set(context: &Context) -> Result<Reply, ApiError> {
 
 fn settings(context: &Context, body: Body) -> Result<Settings, ApiError> {
     let limits = |value: &Value| {
-        let limits = limits_from_json(value).map_err(|wrong| invalid("limits", &wrong))?;
+        let limits = limits_from_json(value).map_err(|wrong| ApiError::invalid_setting("limits", &wrong))?;
         let configured = |name: &String| context.config.tiers.iter().any(|tier| tier.name == *name);
         if limits.tiers.iter().flatten().all(configured) {
             return Ok(limits);
         }
-        Err(invalid("limits", "in `tiers`, only names that TIERS has"))
+        Err(ApiError::invalid_setting("limits", "in `tiers`, only names that TIERS has"))
     };
     let keys = body.keys.iter().map(|(key, value)| Ok((key.clone(), limits(value)?)));
     let webhook = body.webhook.map(|hook| hook_of(context, hook)).transpose()?;
@@ -139,19 +139,19 @@ fn top_up(wire: WireTopUp) -> Result<TopUp, ApiError> {
 /// An address this service would call, so it must not point inside; and the secret, when the operator has one.
 fn hook_of(context: &Context, wire: WireWebhook) -> Result<Webhook, ApiError> {
     let expected = "an https URL with a host name, without user, password or fragment";
-    safe_url(&wire.url, context.config.environment).ok_or_else(|| invalid("webhook", expected))?;
+    safe_url(&wire.url, context.config.environment)
+        .ok_or_else(|| ApiError::invalid_setting("webhook", expected))?;
     if wire.secret.as_ref().is_some_and(|secret| !webhook::is_secret(secret)) {
-        return Err(invalid("webhook", "a secret of `whsec_` and 24 to 64 bytes in base64"));
+        return Err(ApiError::invalid_setting(
+            "webhook",
+            "a secret of `whsec_` and 24 to 64 bytes in base64",
+        ));
     }
     Ok(Webhook { url: wire.url, secret: wire.secret.unwrap_or_default() })
 }
 
 fn credits(field: &str, amount: f64) -> Result<Micro, ApiError> {
-    Micro::from_credits(amount).ok_or_else(|| invalid(field, "an amount of credits"))
-}
-
-fn invalid(field: &str, expected: &str) -> ApiError {
-    ApiError::InvalidSetting { field: field.to_owned(), expected: expected.to_owned() }
+    Micro::from_credits(amount).ok_or_else(|| ApiError::invalid_setting(field, "an amount of credits"))
 }
 
 /// Settings and counts as clients see them: amounts in credits, and no secret.

@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use actors::shared::{ModelPrice, PriceTable};
+use actors::shared::PriceTable;
 use actors::tenant::Policy;
 use wasm_bindgen::JsValue;
 use worker::Env;
@@ -109,6 +109,8 @@ pub struct Config {
     pub offers: Offers,
     /// What models cost, until an operator edits it at run time.
     pub prices: Rc<PriceTable>,
+    /// How old what an isolate knows of the catalog may be before it is read again.
+    pub catalog_ttl_ms: i64,
     pub default_max_tokens: u32,
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,
@@ -118,13 +120,6 @@ pub struct Config {
     pub tiers: Vec<Tier>,
     /// Mistakes that forbid serving anything.
     pub problems: Vec<Problem>,
-}
-
-impl Config {
-    /// The price of a model: from the table, or the general one.
-    pub fn price_of(&self, model: &str) -> ModelPrice {
-        self.prices.price_of(model)
-    }
 }
 
 thread_local! {

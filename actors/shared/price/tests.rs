@@ -55,7 +55,7 @@ fn every_unit_has_its_price() {
 #[test]
 fn what_is_no_price_is_refused() {
     for wrong in [
-        json!("cheap"),
+        json!("0.5"),
         json!(-1),
         json!(1_001),
         json!(0.000_000_4),
@@ -72,7 +72,6 @@ fn what_is_no_price_is_refused() {
         let expected = ModelPrice::from_json(&wrong).unwrap_err();
         assert!(expected.contains("`input`"), "{wrong}: {expected}");
     }
-    assert_eq!(read(json!("0.5")), ModelPrice::flat(500_000));
     assert_eq!(
         read(json!({"input": 0.5})),
         ModelPrice::flat(500_000),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use actors::shared::{ModelPrice, PriceTable};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::reader::{LookUp, Reader};
+use super::reader::{LookUp, Reader, number_in};
 use super::{
     Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers,
     response_cache, signing, tiers,
@@ -60,6 +61,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         response_cache: response_cache::read(&mut reader),
         offers,
         prices: Rc::new(prices),
+        catalog_ttl_ms: reader.number("CATALOG_TTL_MS", 10_000, 10, 3_600_000),
         default_max_tokens,
         max_output_tokens,
         deadlines,
@@ -154,7 +156,10 @@ fn model_prices(reader: &mut Reader<'_>) -> BTreeMap<String, ModelPrice> {
     let Some(text) = (reader.look_up)("MODEL_PRICES") else {
         return BTreeMap::new();
     };
-    let table = serde_json::from_str(&text).map_err(|_| "give a JSON object: model to price".to_owned());
+    let table = serde_json::from_str::<Map<String, Value>>(&text);
+    let table =
+        table.map(|table| table.into_iter().map(|(model, price)| (model, number_in(price))).collect());
+    let table = table.map_err(|_| "give a JSON object: model to price".to_owned());
     table.and_then(|table| PriceTable::models_from_json(&table)).unwrap_or_else(|cure| {
         reader.problem("MODEL_PRICES", cure);
         BTreeMap::new()

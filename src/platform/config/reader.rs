@@ -49,10 +49,15 @@ impl Reader<'_> {
     }
 
     pub fn price(&mut self, name: &'static str, text: &str) -> ModelPrice {
-        let price = ModelPrice::from_json(&Value::String(text.to_owned()));
-        price.unwrap_or_else(|_| {
+        ModelPrice::from_json(&number_in(Value::String(text.to_owned()))).unwrap_or_else(|_| {
             self.problem(name, "give credits per 1,000 tokens as a number from 0 to 1000");
             ModelPrice::DEAREST
         })
     }
+}
+
+/// A number that was written as a text, as variables are; anything else as it is.
+pub(super) fn number_in(value: Value) -> Value {
+    let number = value.as_str().and_then(|text| text.trim().parse::<f64>().ok());
+    number.map_or(value, Value::from)
 }

@@ -48,6 +48,7 @@ fn mistakes_are_problems_and_not_defaults() {
         ("MODEL_PRICES", r#"{"m":{"input":1,"exit":2}}"#),
         ("MODEL_PRICES", r#"{"a b":1}"#),
         ("MODEL_PRICES", "0.5"),
+        ("CATALOG_TTL_MS", "9"),
         ("REQUESTS_PER_MINUTE", "-1"),
         ("JWT_TTL_SEC", "59"),
         ("GUEST_GRANT_CREDITS", "-1"),
@@ -193,10 +194,10 @@ fn a_model_has_its_own_price_or_the_general_one() {
     let prices = r#"{"big":"0.5","free":0,"split":{"input":0.1,"output":0.4,"cached_input":0.01}}"#;
     let config = parsed(&[("CREDIT_PER_1K", "0.05"), ("MODEL_PRICES", prices)]);
     assert_eq!(config.problems, []);
-    assert_eq!(config.price_of("big"), ModelPrice::flat(500_000));
-    assert_eq!(config.price_of("free"), ModelPrice::flat(0));
-    assert_eq!(config.price_of("other"), ModelPrice::flat(50_000));
-    let split = config.price_of("split");
+    assert_eq!(config.prices.price_of("big"), ModelPrice::flat(500_000));
+    assert_eq!(config.prices.price_of("free"), ModelPrice::flat(0));
+    assert_eq!(config.prices.price_of("other"), ModelPrice::flat(50_000));
+    let split = config.prices.price_of("split");
     assert_eq!((split.input_per_1k_micro, split.output_per_1k_micro), (100_000, 400_000));
     assert_eq!(split.cached_input_per_1k_micro, Some(10_000));
 }

@@ -7,7 +7,14 @@ use http_tests::world::{World, assert_credits, number, text};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const OPERATOR_ONLY: [(Method, &str); 7] = [
+const OPERATOR_ONLY: [(Method, &str); 14] = [
+    (Method::GET, "/api/admin/prices"),
+    (Method::PUT, "/api/admin/prices"),
+    (Method::GET, "/api/admin/skills"),
+    (Method::GET, "/api/admin/skills/general"),
+    (Method::PUT, "/api/admin/skills/general"),
+    (Method::DELETE, "/api/admin/skills/general"),
+    (Method::POST, "/api/admin/skills/general/rollback"),
     (Method::POST, "/api/credits/adjust"),
     (Method::PUT, "/api/credits/limits"),
     (Method::POST, "/api/ai/test"),

@@ -15,6 +15,7 @@ const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const GET_PUT: &[Method] = &[Method::GET, Method::PUT];
 const GET_PATCH: &[Method] = &[Method::GET, Method::PATCH];
 const GET_DELETE: &[Method] = &[Method::GET, Method::DELETE];
+const GET_PUT_DELETE: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
 const DELETE: &[Method] = &[Method::DELETE];
 
 const ALL_METHODS: [Method; 6] =
@@ -39,6 +40,11 @@ fn built() -> Vec<Row> {
         ("/api/admin/env-snapshot", GET),
         ("/api/admin/providers", GET),
         ("/api/admin/tokens", POST),
+        ("/api/skills", GET),
+        ("/api/admin/prices", GET_PUT),
+        ("/api/admin/skills", GET),
+        ("/api/admin/skills/abc-1", GET_PUT_DELETE),
+        ("/api/admin/skills/abc-1/rollback", POST),
         ("/auth/cookie", POST),
         ("/auth/logout", POST),
         ("/api/auth/logout", POST),
