@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-shell test-fuzz test-sim test-http test-openapi test-browser test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
+test: test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
@@ -55,11 +55,15 @@ provider-faults: build ## everything a provider may do wrong, and what becomes o
 	PROVIDER_FAULTS_REPORT="$(CURDIR)/ops/proofs/provider-faults.md" cargo test --locked -p http-tests --test gateway faults
 
 test-openapi: build setup-node ## the API against its own document: schemathesis as a user, with an API key and as the operator
-	OPENAPI_TOOLS="$$(ops/setup/openapi.sh)" EXAMPLES="$(EXAMPLES)" SEED="$(SEED)" \
+	OPENAPI_TOOLS="$$(ops/setup/python-tools.sh openapi)" EXAMPLES="$(EXAMPLES)" SEED="$(SEED)" \
 	  cargo test --locked -p http-tests --test openapi -- --ignored --nocapture
 
 fuzz-openapi: EXAMPLES ?= 200
 fuzz-openapi: test-openapi ## the same for longer: EXAMPLES=500 for each operation, SEED=7
+
+test-sdk: build setup-node ## OpenAI's official clients, for Node and for Python, against the release bundle
+	SDK_TOOLS="$$(ops/setup/python-tools.sh sdk)" SDK_REPORT="$(SDK_REPORT)" \
+	  cargo test --locked -p http-tests --test sdk -- --ignored --nocapture
 
 test-browser: build ## cookies and cross-origin rules in a real Chromium, headless
 	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-timeout=120000 --test-reporter=spec "tests/browser/*.test.mjs"

@@ -154,6 +154,11 @@ globalThis.cognomega = {
   },
   upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
   address: (env, name, call) => env.ADDRESS.getByName(name).command(call.slice()),
+  // Text that is kept for a while, near where it was made; undefined where there is none.
+  recall: async (key) => (await caches.default.match(`https://cache.invalid/${key}`))?.text(),
+  remember: (key, text, ttlS) => caches.default.put(
+    `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
+  ),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 

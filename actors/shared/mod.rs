@@ -4,12 +4,14 @@ mod cursor;
 mod file_name;
 mod money;
 mod period;
+mod price;
 mod refusal;
 mod tenant_id;
 
 pub use cursor::Cursor;
 pub use file_name::{FILE_NAME_BYTES_MAX, safe_file_name};
-pub use money::{Micro, Price};
+pub use money::Micro;
 pub use period::{DAY_MS, Period};
+pub use price::{ModelPrice, PriceTable, Units};
 pub use refusal::Refusal;
 pub use tenant_id::{EMAIL_BYTES_MAX, InvalidEmail, TenantId};

@@ -1,4 +1,4 @@
-//! Money as integers, prices as integers, and the one rounding rule.
+//! Money as integers.
 
 use std::fmt;
 
@@ -50,6 +50,16 @@ impl Micro {
         thousandths / 1_000.0
     }
 
+    /// So many hundredths of it, to the nearest step of a charge, half up. For amounts that are not negative.
+    #[must_use]
+    pub fn percent(self, percent: u32) -> Self {
+        let parts = i128::from(self.0).saturating_mul(i128::from(percent));
+        let step = i128::from(MICRO_PER_STEP).saturating_mul(100);
+        let steps = parts.saturating_add(step / 2).div_euclid(step);
+        let micro = steps.saturating_mul(i128::from(MICRO_PER_STEP));
+        Self(i64::try_from(micro).unwrap_or(Self::MAX.0)).min(Self::MAX)
+    }
+
     /// Sum within ±[`Micro::MAX`].
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
@@ -83,72 +93,24 @@ impl fmt::Display for Micro {
     }
 }
 
-/// What a thousand tokens cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Price {
-    /// Micro-credits for 1,000 tokens, in or out.
-    pub per_1k_tokens_micro: i64,
-}
-
-impl Price {
-    /// The most a thousand tokens may cost: a thousand credits. Configuration beyond it is a mistake.
-    pub const PER_1K_TOKENS_MICRO_MAX: i64 = 1_000_000_000;
-
-    /// Reads a price as the configuration writes it (`0.05` credits per 1,000 tokens).
-    #[must_use]
-    pub fn from_credits_per_1k(credits: f64) -> Option<Self> {
-        let micro = Micro::from_credits(credits)?.0;
-        (0..=Self::PER_1K_TOKENS_MICRO_MAX).contains(&micro).then_some(Self { per_1k_tokens_micro: micro })
-    }
-
-    /// The charge for `tokens`: to the nearest 0.001 credit, half up, at most [`Micro::MAX`].
-    #[must_use]
-    pub fn charge(self, tokens: u64) -> Micro {
-        self.steps(tokens, 500_000)
-    }
-
-    /// The hold for `tokens`: up to the next 0.001 credit, so that it covers the charge.
-    #[must_use]
-    pub fn hold(self, tokens: u64) -> Micro {
-        self.steps(tokens, 999_999)
-    }
-
-    /// tokens × micro per 1,000 tokens ÷ 1,000 is micro-credits; ÷ 1,000 again is steps of 0.001 credit.
-    fn steps(self, tokens: u64, rounding: u128) -> Micro {
-        let price = u128::from(self.per_1k_tokens_micro.unsigned_abs());
-        let steps = u128::from(tokens).saturating_mul(price).saturating_add(rounding) / 1_000_000;
-        let micro = steps.saturating_mul(1_000);
-        Micro(i64::try_from(micro).map_or(Micro::MAX.0, |m| m.min(Micro::MAX.0)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
-    fn charges_are_the_ones_clients_know() {
-        let price = Price::from_credits_per_1k(0.05).unwrap();
-        for (tokens_in, tokens_out, expected) in [
-            (52, 192, "0.012"),
-            (73, 26, "0.005"),
-            (57, 167, "0.011"),
-            (52, 34, "0.004"),
-            (52, 338, "0.020"),
-            (0, 0, "0.000"),
+    fn a_part_of_an_amount_is_rounded_half_up_to_a_step() {
+        for (micro, percent, expected) in [
+            (12_000, 100, 12_000),
+            (12_000, 50, 6_000),
+            (12_000, 0, 0),
+            (1_000, 50, 1_000),
+            (1_000, 49, 0),
+            (5_000, 10, 1_000),
+            (4_000, 12, 0),
+            (Micro::MAX.0, 100, Micro::MAX.0),
         ] {
-            assert_eq!(price.charge(tokens_in + tokens_out).to_string(), expected);
+            assert_eq!(Micro(micro).percent(percent), Micro(expected), "{micro} × {percent} %");
         }
-    }
-
-    #[test]
-    fn half_a_step_is_rounded_up() {
-        let price = Price::from_credits_per_1k(0.5).unwrap();
-        assert_eq!(price.charge(1), Micro(1_000), "0.0005 credits");
-        let price = Price::from_credits_per_1k(0.499).unwrap();
-        assert_eq!(price.charge(1), Micro(0));
     }
 
     #[test]
@@ -165,19 +127,5 @@ mod tests {
         assert_eq!(Micro(9_999_999).to_string(), "9.999");
         assert_eq!(Micro(-1).to_string(), "-0.001");
         assert!((Micro(12_345_678).credits() - 12.345).abs() < f64::EPSILON);
-    }
-
-    proptest! {
-        #[test]
-        fn a_hold_covers_its_charge(tokens in 0_u64..10_000_000, price in 0_i64..1_000_000_000) {
-            let price = Price { per_1k_tokens_micro: price };
-            prop_assert!(price.hold(tokens) >= price.charge(tokens));
-        }
-
-        #[test]
-        fn more_tokens_never_cost_less(a in any::<u64>(), b in any::<u64>(), price in 0_i64..1_000_000_000) {
-            let price = Price { per_1k_tokens_micro: price };
-            prop_assert!(price.charge(a.max(b)) >= price.charge(a.min(b)));
-        }
     }
 }

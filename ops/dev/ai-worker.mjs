@@ -5,6 +5,7 @@ import { WorkerEntrypoint } from 'cloudflare:workers';
 export class Ai extends WorkerEntrypoint {
   async run(model, inputs) {
     if (!this.env.ENGINE_URL) throw new Error('AiError: 3007: no local engine is configured');
+    if (inputs.text !== undefined) return this.#embeddings(inputs.text);
     const messages = inputs.messages ?? [{ role: 'user', content: String(inputs.prompt ?? '') }];
     const body = { messages, stream: inputs.stream === true };
     for (const name of ['max_tokens', 'temperature', 'top_p', 'seed']) {
@@ -23,6 +24,15 @@ export class Ai extends WorkerEntrypoint {
       return { response: answer.choices[0].message.content, usage: answer.usage };
     }
     return response.body.pipeThrough(new TextDecoderStream()).pipeThrough(asWorkersAi()).pipeThrough(new TextEncoderStream());
+  }
+
+  async #embeddings(text) {
+    const response = await fetch(`${this.env.ENGINE_URL}/embeddings`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ input: text }),
+    });
+    if (!response.ok) throw new Error(`AiError: ${response.status}`);
+    const data = (await response.json()).data.map(({ embedding }) => embedding);
+    return { shape: [data.length, data[0]?.length ?? 0], data };
   }
 }
 

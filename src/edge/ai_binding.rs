@@ -9,7 +9,7 @@ use super::json_body;
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::reply::Reply;
 use crate::platform::config;
-use crate::providers::{self, ChatRequest};
+use crate::providers::{self, ChatRequest, Prompt};
 
 /// `GET /api/ai/binding`.
 pub fn bound(context: &Context) -> Reply {
@@ -36,8 +36,7 @@ pub async fn test(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::AiNotBound);
     };
     let request = ChatRequest {
-        system: None,
-        user: prompt,
+        prompt: Prompt::Plain { system: None, user: prompt },
         max_tokens: context.config.default_max_tokens,
         request_id: context.request_id.clone(),
     };

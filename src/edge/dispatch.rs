@@ -12,8 +12,8 @@ use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
-    openapi, provider_health, tenant_limits, tickets, usage,
+    admin, ai_binding, ask, auth, chat, cookie, cors, credentials, credits, embeddings, events, exchange,
+    health, keys, ledger, models, openapi, provider_health, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -156,6 +156,10 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::UsageList => usage::list(context).await,
         Action::UsageRecord => usage::record(context).await,
         Action::Ask => ask::ask(context).await,
+        Action::Chat => chat::complete(context).await,
+        Action::Embeddings => embeddings::embed(context).await,
+        Action::ModelList => models::list(context).await,
+        Action::ModelShow => models::show(context).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

@@ -99,6 +99,7 @@ pub enum ApiError {
         retry_after_ms: i64,
     },
     UnknownTier,
+    UnknownModel,
     TierNotAllowed {
         tier: String,
     },
@@ -124,6 +125,8 @@ pub enum ApiError {
     },
     ActorQuarantined,
     // Providers
+    /// Every provider that was asked calls the request itself wrong.
+    RequestRefused,
     AskFailed {
         detail: String,
     },
@@ -179,6 +182,7 @@ impl ApiError {
             Self::ExceedsBudget { .. } => "exceeds_budget",
             Self::CapReached { .. } => "cap_reached",
             Self::UnknownTier => "unknown_tier",
+            Self::UnknownModel => "model_not_found",
             Self::TierNotAllowed { .. } => "tier_not_allowed",
             Self::InvalidSetting { .. } => "invalid_setting",
             Self::TooManyGrants { .. } => "too_many_grants",
@@ -188,6 +192,7 @@ impl ApiError {
             Self::IdempotencyInProgress => "idempotency_in_progress",
             Self::ChargedWithoutReply { .. } => "charged_without_reply",
             Self::ActorQuarantined => "actor_quarantined",
+            Self::RequestRefused => "request_refused",
             Self::AskFailed { .. } => "si_ask_failed",
             Self::AiRunFailed { .. } => "ai_run_failed",
             Self::AiNotBound => "ai_not_bound",
@@ -209,6 +214,7 @@ impl ApiError {
             | Self::NothingToDo
             | Self::ExceedsBudget { .. }
             | Self::UnknownTier
+            | Self::RequestRefused
             | Self::InvalidSetting { .. }
             | Self::InvalidAmount => 400,
             Self::TokenInvalid | Self::TicketInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
@@ -222,7 +228,7 @@ impl ApiError {
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
             Self::ExchangeUnconfigured => 501,
-            Self::NotFound => 404,
+            Self::NotFound | Self::UnknownModel => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
             | Self::IdempotencyInProgress

@@ -55,9 +55,13 @@ impl ApiError {
             Self::InvalidAmount => "the amount is no number, too large, or makes the balance so",
             Self::InsufficientCredits { .. } => "the balance does not cover this request",
             Self::UnknownTier => "there is no such tier",
+            Self::UnknownModel => "no provider serves that model; GET /v1/models lists those that are",
             Self::IdempotencyConflict => "this Idempotency-Key was used with another request",
             Self::IdempotencyInProgress => "the first request with this Idempotency-Key is still under way",
             Self::ActorQuarantined => "this account is held for inspection; nothing is lost",
+            Self::RequestRefused => {
+                "every provider that was asked calls the request itself wrong; nothing was charged"
+            }
             Self::AskFailed { .. } => "no provider answered; nothing was charged",
             Self::AiRunFailed { .. } => "the AI binding did not answer",
             Self::AiNotBound => "the binding AI is absent",

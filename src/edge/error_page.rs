@@ -14,6 +14,8 @@ pub(super) fn each() -> Vec<ApiError> {
     let text = String::new;
     vec![
         ApiError::NotFound,
+        ApiError::UnknownModel,
+        ApiError::RequestRefused,
         ApiError::MethodNotAllowed { allow: text() },
         ApiError::NotImplemented,
         ApiError::UriTooLong,

@@ -63,6 +63,12 @@ impl Inbound {
         self.header(name).filter(|value| !value.trim().is_empty())
     }
 
+    /// The last segment of the path, decoded; `None` when it is no text then.
+    pub fn last_segment(&self) -> Option<String> {
+        let segment = self.path.rsplit('/').next()?;
+        percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(Into::into)
+    }
+
     /// Fires when the client goes away before its answer.
     pub fn signal(&self) -> web_sys::AbortSignal {
         self.raw.signal()

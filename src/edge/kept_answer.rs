@@ -2,12 +2,12 @@
 
 use actors::shared::Micro;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::identity::Caller;
 use super::meter::{Ticket, Work, WorkEnd};
 use super::reply::Reply;
+use crate::providers::{Basis, TokenUsage};
 
 /// What is kept of an answer for the same idempotency key.
 #[derive(Serialize, Deserialize)]
@@ -24,6 +24,36 @@ pub struct KeptAnswer {
     /// The hold was used up: the content is what it paid for.
     #[serde(default)]
     pub cut: bool,
+    /// Those of `tokens_in` that the provider had from before.
+    #[serde(default)]
+    pub tokens_cached: u64,
+    /// The model whose price counts.
+    #[serde(default)]
+    pub priced_model: String,
+    /// OpenAI's format: the whole body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Box<RawValue>>,
+    /// OpenAI's format: a stream's events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<String>,
+    /// OpenAI's format: the answer's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// OpenAI's format: why a stream ended whose provider has no words for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<String>,
+}
+
+impl KeptAnswer {
+    /// What was used for it when it was made.
+    pub fn usage(&self) -> TokenUsage {
+        TokenUsage {
+            tokens_in: self.tokens_in,
+            tokens_cached: self.tokens_cached,
+            tokens_out: self.tokens_out,
+            basis: Basis::named(&self.basis),
+        }
+    }
 }
 
 pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
@@ -36,27 +66,17 @@ pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
         basis: work.usage.basis.name().to_owned(),
         interrupted: work.end == WorkEnd::Interrupted,
         cut: work.end == WorkEnd::HoldUsedUp,
+        tokens_cached: work.usage.tokens_cached,
+        priced_model: work.priced_model.to_owned(),
+        body: None,
+        events: None,
+        id: None,
+        finish: None,
     }
 }
 
 pub fn to_raw(kept: &KeptAnswer) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(kept).ok()
-}
-
-/// The JSON answer with the headers that say who answered and what was used.
-pub fn answered(kept: &KeptAnswer) -> Reply {
-    let mut result = json!({ "content": kept.content });
-    if let (true, Some(result)) = (kept.interrupted, result.as_object_mut()) {
-        result.insert("interrupted".to_owned(), json!(true));
-    }
-    if let (true, Some(result)) = (kept.cut, result.as_object_mut()) {
-        result.insert("cut".to_owned(), json!("hold_used_up"));
-    }
-    Reply::json(200, &json!({ "result": result }))
-        .with("x-provider", &kept.provider)
-        .with("x-model", &kept.model)
-        .with("x-tokens-in", kept.tokens_in.to_string())
-        .with("x-tokens-out", kept.tokens_out.to_string())
 }
 
 /// The headers that say what was charged. A guest has no balance to be told.

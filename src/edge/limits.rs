@@ -2,6 +2,16 @@
 
 /// A JSON body: room for a long prompt. 1 MiB.
 pub const JSON_BODY_BYTES_MAX: usize = 1_048_576;
+/// A body of `/v1/chat/completions`: room for some pictures in base64. 8 MiB; while it is worked on there are a few
+/// copies of it.
+pub const CHAT_BODY_BYTES_MAX: usize = 8_388_608;
+/// Messages of one chat, and answers to it that are asked for at once.
+pub const CHAT_MESSAGES_MAX: usize = 2_048;
+pub const CHAT_ANSWERS_MAX: u32 = 8;
+/// Inputs of one request for embeddings.
+pub const EMBEDDING_INPUTS_MAX: usize = 2_048;
+/// A model's name, in bytes.
+pub const MODEL_BYTES_MAX: usize = 256;
 /// Nesting of a JSON body. No route needs ten levels; parsers and stacks stay far from theirs.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// A path that could be of a route, in bytes: the longest route is below 100, an id adds 64. A longer one is 404.

@@ -96,8 +96,10 @@ pub struct Work<'a> {
     pub model: &'a str,
     /// The model that was asked for. Its price counts: what a provider says of itself changes no charge.
     pub priced_model: &'a str,
-    pub skill: &'a str,
+    pub skill: Option<&'a str>,
     pub usage: TokenUsage,
+    /// Hundredths of the price that are charged: less than all for an answer that was made before.
+    pub price_percent: Option<u32>,
     /// What is set aside for it in all.
     pub held: Micro,
     pub end: WorkEnd,
@@ -262,7 +264,10 @@ pub async fn settle(
     work: &Work<'_>,
     reply: Option<Box<RawValue>>,
 ) -> Option<EndedHold> {
-    let mut charge = context.config.price_of(work.priced_model).charge(work.usage.total());
+    let mut charge = context.config.price_of(work.priced_model).charge(&work.usage.units());
+    if let Some(percent) = work.price_percent {
+        charge = charge.percent(percent);
+    }
     if work.end == WorkEnd::HoldUsedUp {
         // It was cut so that it costs no more.
         charge = charge.min(work.held);
@@ -290,6 +295,10 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
         "outcome": work.end.name(),
         "request_id": context.request_id,
     });
+    if let (Some(percent), Some(members)) = (work.price_percent, meta.as_object_mut()) {
+        members.insert("cache".to_owned(), json!("hit"));
+        members.insert("price_percent".to_owned(), json!(percent));
+    }
     // Whoever answered at once is named already.
     if let (true, Some(members)) = (work.attempts.len() > 1, meta.as_object_mut()) {
         members.insert("attempts".to_owned(), attempts(work.attempts));

@@ -1,13 +1,13 @@
 //! What a request is offered: which providers may answer it, what it may cost, and what it weighs.
 
 use actors::rate::Weight;
-use actors::shared::{Micro, Price};
+use actors::shared::{Micro, ModelPrice, Units};
 
 use super::context::Context;
 use super::error::ApiError;
+use super::models;
 use super::question::{OnHoldUsed, Question};
 use crate::platform::config::{Config, Provider, Tier};
-use crate::providers::estimate_prompt_tokens;
 
 /// A stream that is topped up begins with the prompt and so many tokens of answer at least: with less it would ask for
 /// more before it has said a sentence.
@@ -33,25 +33,38 @@ pub struct Offer {
 /// topped up: an answer that comes whole is paid for by its hold alone.
 ///
 /// # Errors
-/// `UnknownTier`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the prompt.
+/// `UnknownTier`; `UnknownModel`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the
+/// prompt.
 pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result<Offer, ApiError> {
     let config = &context.config;
     let tier = tier(context, config)?;
-    let providers = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
+    let usual = if question.chat.vectors().is_some() { &config.offers.embeddings } else { &config.providers };
+    let providers = match tier {
+        Some(tier) if question.chat.vectors().is_none() => tier.providers.clone(),
+        _ => usual.clone(),
+    };
+    let providers = match &question.model {
+        Some(model) => models::serving(&providers, model)?,
+        None => providers,
+    };
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }
-    let dearest = providers.iter().map(|provider| config.price_of(&provider.model)).max();
-    let price = dearest.unwrap_or(config.price);
-    let prompt = estimate_prompt_tokens(question.chat.prompt_bytes());
+    let rates = Rates(providers.iter().map(|provider| config.price_of(&provider.model)).collect());
+    let prompt = question.chat.prompt_tokens_held();
     if !streams {
         question.on_hold_used = OnHoldUsed::Cut;
     }
-    let ways = (price, prompt, question.on_hold_used);
-    let terms = terms(ways, question.chat.max_tokens, question.max_credits)?;
+    let asked = Asked {
+        rates: &rates,
+        prompt,
+        answers: question.chat.answers(),
+        on_hold_used: question.on_hold_used,
+    };
+    let terms = asked.terms(question.chat.max_tokens, question.max_credits)?;
     let Terms { max_tokens, hold, hold_max, cost_max } = terms;
     question.chat.max_tokens = max_tokens;
-    let tokens = prompt.saturating_add(u64::from(max_tokens));
+    let tokens = prompt.saturating_add(question.chat.tokens_out_max());
     let weight = Weight {
         requests: tier.map_or(1, |tier| tier.weight),
         tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
@@ -59,6 +72,23 @@ pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result
     };
     let tier = tier.map(|tier| tier.name.clone());
     Ok(Offer { providers, tier, hold, hold_max, cost_max, weight })
+}
+
+/// The prices of all who may answer. Whoever does, the hold must cover it.
+struct Rates(Vec<ModelPrice>);
+
+impl Rates {
+    fn hold(&self, prompt_tokens: u64, tokens_out: u64) -> Micro {
+        let units = Units::tokens(prompt_tokens, tokens_out);
+        self.0.iter().map(|price| price.hold(&units)).max().unwrap_or(Micro::ZERO)
+    }
+
+    /// The tokens of answer that `limit` pays for beside the prompt, whoever answers.
+    fn affordable(&self, limit: Micro, prompt_tokens: u64) -> u64 {
+        let prompt = Units::tokens(prompt_tokens, 0);
+        let affordable = self.0.iter().map(|price| price.affordable_tokens_out(limit, &prompt).unwrap_or(0));
+        affordable.min().unwrap_or(0)
+    }
 }
 
 /// What an answer may cost, and how long it may be for that.
@@ -70,38 +100,51 @@ struct Terms {
     cost_max: Option<Micro>,
 }
 
-/// # Errors
-/// `InvalidField` for a limit that does not pay the prompt and a beginning of an answer.
-fn terms(
-    (price, prompt, on_hold_used): (Price, u64, OnHoldUsed),
-    max_tokens: u32,
-    limit: Option<Micro>,
-) -> Result<Terms, ApiError> {
-    let cost = |tokens: u32| price.hold(prompt.saturating_add(u64::from(tokens)));
-    let expected = "more than the prompt alone may cost";
-    let too_little = ApiError::InvalidField { field: "max_credits", expected };
-    match (on_hold_used, limit) {
-        (OnHoldUsed::Cut, None) => {
-            let hold = cost(max_tokens);
-            Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: None })
-        }
-        (OnHoldUsed::Cut, Some(limit)) => {
-            let affordable = affordable_tokens(price, limit).saturating_sub(prompt);
-            let max_tokens = u32::try_from(affordable).unwrap_or(u32::MAX).min(max_tokens);
-            if max_tokens == 0 {
-                return Err(too_little);
+/// What decides the terms.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    rates: &'a Rates,
+    /// Tokens that are held for the prompt.
+    prompt: u64,
+    answers: u32,
+    on_hold_used: OnHoldUsed,
+}
+
+impl Asked<'_> {
+    /// What the prompt costs at most with answers of `tokens` each.
+    fn cost(self, tokens: u32) -> Micro {
+        self.rates.hold(self.prompt, u64::from(tokens).saturating_mul(u64::from(self.answers)))
+    }
+
+    /// # Errors
+    /// `InvalidField` for a limit that does not pay the prompt and a beginning of an answer.
+    fn terms(self, max_tokens: u32, limit: Option<Micro>) -> Result<Terms, ApiError> {
+        let expected = "more than the prompt alone may cost";
+        let too_little = ApiError::InvalidField { field: "max_credits", expected };
+        match (self.on_hold_used, limit) {
+            (OnHoldUsed::Cut, None) => {
+                let hold = self.cost(max_tokens);
+                Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: None })
             }
-            let hold = cost(max_tokens).min(limit);
-            Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: Some(limit) })
-        }
-        (OnHoldUsed::TopUp, limit) => {
-            let hold_max = cost(max_tokens);
-            if limit.is_some_and(|limit| limit < cost(max_tokens.min(TOP_UP_TOKENS_MIN))) {
-                return Err(too_little);
+            (OnHoldUsed::Cut, Some(limit)) => {
+                let affordable = self.rates.affordable(limit, self.prompt);
+                let each = affordable.checked_div(u64::from(self.answers)).unwrap_or(affordable);
+                let max_tokens = u32::try_from(each).unwrap_or(u32::MAX).min(max_tokens);
+                if max_tokens == 0 {
+                    return Err(too_little);
+                }
+                let hold = self.cost(max_tokens).min(limit);
+                Ok(Terms { max_tokens, hold, hold_max: hold, cost_max: Some(limit) })
             }
-            let first = limit.unwrap_or_else(|| cost(max_tokens.min(TOP_UP_TOKENS_DEFAULT)));
-            let cost_max = limit.map(|limit| limit.max(hold_max));
-            Ok(Terms { max_tokens, hold: first.min(hold_max), hold_max, cost_max })
+            (OnHoldUsed::TopUp, limit) => {
+                let hold_max = self.cost(max_tokens);
+                if limit.is_some_and(|limit| limit < self.cost(max_tokens.min(TOP_UP_TOKENS_MIN))) {
+                    return Err(too_little);
+                }
+                let first = limit.unwrap_or_else(|| self.cost(max_tokens.min(TOP_UP_TOKENS_DEFAULT)));
+                let cost_max = limit.map(|limit| limit.max(hold_max));
+                Ok(Terms { max_tokens, hold: first.min(hold_max), hold_max, cost_max })
+            }
         }
     }
 }
@@ -118,43 +161,41 @@ pub fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier
     found.map(Some).ok_or(ApiError::UnknownTier)
 }
 
-/// The tokens that `limit` pays for, whatever step they are rounded to.
-fn affordable_tokens(price: Price, limit: Micro) -> u64 {
-    let micro = u64::try_from(limit.thousandths().max(0)).unwrap_or(0).saturating_mul(1_000);
-    let per_1k = u64::try_from(price.per_1k_tokens_micro).unwrap_or(0);
-    micro.saturating_mul(1_000).checked_div(per_1k).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    proptest! {
-        #[test]
-        fn affordable_tokens_are_covered_and_no_more_would_be(price in 1_i64..1_000_000_000, limit in 1_i64..1_000_000_000) {
-            let (price, limit) = (Price { per_1k_tokens_micro: price }, Micro(limit));
-            let tokens = affordable_tokens(price, limit);
-            prop_assert!(price.hold(tokens) <= limit);
-            prop_assert!(price.hold(tokens + 1) > limit);
-        }
+    fn rates() -> Rates {
+        Rates(vec![ModelPrice::flat(50_000)])
     }
 
-    const PRICE: Price = Price { per_1k_tokens_micro: 50_000 };
+    fn cut(rates: &Rates, answers: u32) -> Asked<'_> {
+        Asked { rates, prompt: 100, answers, on_hold_used: OnHoldUsed::Cut }
+    }
+
+    #[test]
+    fn several_answers_are_paid_for_each() {
+        let made = cut(&rates(), 4).terms(300, None).unwrap();
+        assert_eq!((made.max_tokens, made.hold), (300, Micro(65_000)));
+        let made = cut(&rates(), 4).terms(300, Some(Micro(25_000))).unwrap();
+        assert_eq!((made.max_tokens, made.hold), (100, Micro(25_000)));
+        assert!(cut(&rates(), 4).terms(300, Some(Micro(5_100))).is_err());
+    }
 
     #[test]
     fn a_whole_answer_is_never_longer_than_its_hold_pays_for() {
-        let made = terms((PRICE, 100, OnHoldUsed::Cut), 4_096, Some(Micro(10_000))).unwrap();
+        let made = cut(&rates(), 1).terms(4_096, Some(Micro(10_000))).unwrap();
         assert_eq!((made.max_tokens, made.hold, made.cost_max), (100, Micro(10_000), Some(Micro(10_000))));
-        let made = terms((PRICE, 100, OnHoldUsed::Cut), 300, None).unwrap();
+        let made = cut(&rates(), 1).terms(300, None).unwrap();
         assert_eq!((made.max_tokens, made.hold, made.hold_max), (300, Micro(20_000), Micro(20_000)));
-        assert!(terms((PRICE, 100, OnHoldUsed::Cut), 4_096, Some(Micro(5_000))).is_err());
+        assert!(cut(&rates(), 1).terms(4_096, Some(Micro(5_000))).is_err());
     }
 
     #[test]
     fn what_is_topped_up_begins_with_a_step_of_some_size() {
-        let top_up = |limit| terms((PRICE, 100, OnHoldUsed::TopUp), 4_096, limit);
+        let rates = rates();
+        let asked = Asked { on_hold_used: OnHoldUsed::TopUp, ..cut(&rates, 1) };
+        let top_up = |limit| asked.terms(4_096, limit);
         for too_little in [1, 5_000, 8_999] {
             assert!(top_up(Some(Micro(too_little))).is_err(), "{too_little}");
         }
@@ -162,12 +203,23 @@ mod tests {
         assert_eq!((least.max_tokens, least.hold, least.hold_max), (4_096, Micro(9_000), Micro(210_000)));
         let usual = top_up(None).unwrap();
         assert_eq!((usual.hold, usual.hold_max, usual.cost_max), (Micro(18_000), Micro(210_000), None));
-        let short = terms((PRICE, 100, OnHoldUsed::TopUp), 5, Some(Micro(6_000))).unwrap();
+        let short = asked.terms(5, Some(Micro(6_000))).unwrap();
         assert_eq!((short.hold, short.hold_max), (Micro(6_000), Micro(6_000)), "no more than it may cost");
     }
 
     #[test]
     fn what_is_free_is_affordable() {
-        assert_eq!(affordable_tokens(Price { per_1k_tokens_micro: 0 }, Micro(1)), u64::MAX);
+        assert_eq!(Rates(vec![ModelPrice::flat(0)]).affordable(Micro(1), 9_999), u64::MAX);
+    }
+
+    #[test]
+    fn the_dearest_decides_and_which_that_is_depends_on_the_length() {
+        // One asks much for the prompt, the other for the answer.
+        let prompt = ModelPrice { output_per_1k_micro: 0, ..ModelPrice::flat(1_000_000) };
+        let answer = ModelPrice { input_per_1k_micro: 0, ..ModelPrice::flat(1_000_000) };
+        let rates = Rates(vec![prompt, answer]);
+        assert_eq!((rates.hold(50, 10), rates.hold(50, 60)), (Micro(50_000), Micro(60_000)));
+        assert_eq!(rates.affordable(Micro(70_000), 50), 70);
+        assert_eq!(rates.affordable(Micro(49_000), 50), 0, "the prompt alone is more");
     }
 }

@@ -56,6 +56,7 @@ impl ApiError {
             Self::InvalidSetting { field, .. } => Some(field),
             Self::InvalidTime { parameter } => Some(parameter),
             Self::InvalidCursor => Some("cursor"),
+            Self::UnknownModel => Some("model"),
             Self::MissingInput => Some("input"),
             _ => None,
         }

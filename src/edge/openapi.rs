@@ -19,6 +19,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/base.json"),
     include_str!("openapi/errors.json"),
     include_str!("openapi/ask.json"),
+    include_str!("openapi/chat.json"),
     include_str!("openapi/credits.json"),
     include_str!("openapi/ledger.json"),
     include_str!("openapi/limits.json"),

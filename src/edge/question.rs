@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
 use super::limits::SKILL_BYTES_MAX;
-use crate::providers::ChatRequest;
+use crate::providers::{ChatRequest, Prompt};
 
 const GENERAL: &str = "general";
 const GENERAL_PROMPT: &str = "You are a helpful assistant. Answer clearly and briefly.";
@@ -38,7 +38,10 @@ pub enum OnHoldUsed {
 
 /// A question that was understood.
 pub struct Question {
-    pub skill: String,
+    /// `None` where none can be named.
+    pub skill: Option<String>,
+    /// The model that was asked for by its name; `None` takes each provider's own.
+    pub model: Option<String>,
     pub chat: ChatRequest,
     /// Set aside no more than this at first; the most it may cost, unless it is topped up.
     pub max_credits: Option<Micro>,
@@ -80,21 +83,22 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
         Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
         Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
     }
+    let system = Some(system).filter(|system| !system.trim().is_empty());
     let chat = ChatRequest {
-        system: Some(system).filter(|system| !system.trim().is_empty()),
-        user,
+        prompt: Prompt::Plain { system, user },
         max_tokens: max_tokens(context, body.max_tokens.as_ref())?,
         request_id: context.request_id.clone(),
     };
     Ok(Question {
-        skill,
+        skill: Some(skill),
+        model: None,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
     })
 }
 
-fn max_credits(asked: Option<&Value>) -> Result<Option<Micro>, ApiError> {
+pub fn max_credits(asked: Option<&Value>) -> Result<Option<Micro>, ApiError> {
     match asked {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
@@ -105,7 +109,7 @@ fn max_credits(asked: Option<&Value>) -> Result<Option<Micro>, ApiError> {
     }
 }
 
-fn on_hold_used(asked: Option<&Value>) -> Result<OnHoldUsed, ApiError> {
+pub fn on_hold_used(asked: Option<&Value>) -> Result<OnHoldUsed, ApiError> {
     match asked {
         None | Some(Value::Null) => Ok(OnHoldUsed::Cut),
         Some(value) => match value.as_str() {

@@ -25,6 +25,10 @@ pub enum Action {
     UsageList,
     UsageRecord,
     Ask,
+    Chat,
+    Embeddings,
+    ModelList,
+    ModelShow,
     AiBinding,
     AiTest,
     AdminPing,
@@ -50,10 +54,10 @@ const PATCH: &str = "PATCH";
 const DELETE: &str = "DELETE";
 
 use Action::{
-    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, CookieKeep, EnvSnapshot, EventsOpen, Exchange,
-    GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    NotImplemented, Notices, OpenApi, ProviderHealth, Ready, TicketMint, UsageList, UsageRecord, UserToken,
-    Verify,
+    Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, Embeddings, EnvSnapshot,
+    EventsOpen, Exchange, GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet,
+    LimitsShow, Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, ProviderHealth, Ready,
+    TicketMint, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -78,6 +82,7 @@ const fn route(paths: &'static [&'static str], methods: &'static [(&'static str,
 /// Routes of today, the busiest first.
 const BUILT: &[Route] = &[
     route(&["/api/si/ask", "/si/ask"], &[(POST, Ask)]),
+    route(&["/v1/chat/completions"], &[(POST, Chat)]),
     route(
         &["/api/credits", "/credits", "/api/v1/credits", "/api/billing/balance", "/api/v1/billing/balance"],
         &[(GET, Balance)],
@@ -99,6 +104,9 @@ const BUILT: &[Route] = &[
     route(&["/auth/logout", "/api/auth/logout", "/api/v1/auth/logout"], &[(POST, Logout)]),
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
+    route(&["/v1/embeddings"], &[(POST, Embeddings)]),
+    route(&["/v1/models"], &[(GET, ModelList)]),
+    route(&["/v1/models/:id"], &[(GET, ModelShow)]),
     route(&["/api/tickets"], &[(POST, TicketMint)]),
     route(&["/api/events"], &[(GET, EventsOpen)]),
     route(&["/api/admin/tokens"], &[(POST, UserToken)]),
@@ -132,9 +140,6 @@ const TO_COME: &[Route] = &[
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
-    route(&["/v1/chat/completions"], &[(POST, NotImplemented)]),
-    route(&["/v1/models"], &[(GET, NotImplemented)]),
-    route(&["/v1/embeddings"], &[(POST, NotImplemented)]),
     route(&["/v1/audio/speech"], &[(POST, NotImplemented)]),
     route(&["/v1/audio/transcriptions"], &[(POST, NotImplemented)]),
     route(&["/v1/realtime"], &[(GET, NotImplemented)]),

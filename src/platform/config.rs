@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use actors::shared::Price;
+use actors::shared::{ModelPrice, PriceTable};
 use actors::tenant::Policy;
 use wasm_bindgen::JsValue;
 use worker::Env;
@@ -13,12 +13,14 @@ use worker::Env;
 mod fallback;
 mod identity;
 mod log_names;
+mod offers;
 mod parse;
 mod plans;
 mod preference;
 mod provider_table;
 mod providers;
 mod reader;
+mod response_cache;
 mod signing;
 mod tiers;
 
@@ -28,8 +30,10 @@ mod tests;
 pub use fallback::{AttemptDeadlines, BreakerRules, Fallback};
 pub use identity::{TrustedIssuer, Turnstile};
 pub use log_names::LogNames;
+pub use offers::Offers;
 pub use plans::{limits_from_json, limits_to_json};
 pub use providers::{Provider, ProviderKind, safe_url};
+pub use response_cache::ResponseCache;
 pub use signing::{SigningKey, SigningProblem};
 pub use tiers::Tier;
 
@@ -99,8 +103,12 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Listed providers that cannot be called, and why.
     pub skipped_providers: Vec<(String, &'static str)>,
-    pub price: Price,
-    pub model_prices: Vec<(String, Price)>,
+    /// What is kept of answers, when anything is.
+    pub response_cache: Option<ResponseCache>,
+    /// Who serves what is no chat.
+    pub offers: Offers,
+    /// What models cost, until an operator edits it at run time.
+    pub prices: Rc<PriceTable>,
     pub default_max_tokens: u32,
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,
@@ -114,8 +122,8 @@ pub struct Config {
 
 impl Config {
     /// The price of a model: from the table, or the general one.
-    pub fn price_of(&self, model: &str) -> Price {
-        self.model_prices.iter().find(|(name, _)| name == model).map_or(self.price, |(_, price)| *price)
+    pub fn price_of(&self, model: &str) -> ModelPrice {
+        self.prices.price_of(model)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod detached;
 pub mod http;
 pub mod log;
+pub mod recall;
 pub mod sockets;
 pub mod sql;
 pub mod streams;

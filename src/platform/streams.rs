@@ -44,15 +44,14 @@ impl ByteReader {
     ///
     /// # Errors
     /// [`Broken`] when the sender broke off.
-    pub async fn next(&self) -> Result<Option<Vec<u8>>, Broken> {
+    pub async fn next(&self) -> Result<Option<Uint8Array>, Broken> {
         let result = settled(&self.reader.read()).await.map_err(|_| Broken)?;
         let done = js_sys::Reflect::get(&result, &JsValue::from_str("done")).map_err(|_| Broken)?;
         if done.is_truthy() {
             return Ok(None);
         }
         let value = js_sys::Reflect::get(&result, &JsValue::from_str("value")).map_err(|_| Broken)?;
-        let bytes = value.dyn_into::<Uint8Array>().map_err(|_| Broken)?;
-        Ok(Some(bytes.to_vec()))
+        value.dyn_into::<Uint8Array>().map(Some).map_err(|_| Broken)
     }
 
     /// Tells the sender to stop. Nothing waits for its answer.
@@ -86,8 +85,15 @@ impl ByteWriter {
     /// # Errors
     /// [`Broken`] when the reader is gone.
     pub async fn write(&self, bytes: &[u8]) -> Result<(), Broken> {
-        let chunk = Uint8Array::from(bytes);
-        let written = settled(&self.writer.write_with_chunk(&chunk)).await;
+        self.pass_on(&Uint8Array::from(bytes)).await
+    }
+
+    /// The same with bytes that never were in memory of ours.
+    ///
+    /// # Errors
+    /// [`Broken`] when the reader is gone.
+    pub async fn pass_on(&self, chunk: &Uint8Array) -> Result<(), Broken> {
+        let written = settled(&self.writer.write_with_chunk(chunk)).await;
         written.map(|_| ()).map_err(|_| Broken)
     }
 
@@ -113,6 +119,7 @@ pub async fn read_all(stream: &ReadableStream, bytes_max: usize) -> Result<Optio
     let reader = ByteReader::new(stream)?;
     let mut all = Vec::new();
     while let Some(piece) = reader.next().await? {
+        let piece = piece.to_vec();
         if all.len().saturating_add(piece.len()) > bytes_max {
             reader.cancel();
             return Ok(None);

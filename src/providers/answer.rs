@@ -1,18 +1,21 @@
 //! What providers answer, taken apart with distrust: every field may be absent, odd or absurd.
 
+use actors::shared::Units;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Failure;
-use super::chat::ChatRequest;
-use super::count::{count_prompt, count_tokens};
+use super::chat::{ChatRequest, Produced};
 
-/// The longest model name that is passed on, in characters.
-const MODEL_CHARS_MAX: usize = 128;
-/// Tokens that a chat template may add to a prompt, which itself has at most one token a byte.
-const TEMPLATE_TOKENS_MAX: u64 = 512;
+/// The longest model name or id that is passed on, in characters.
+const NAME_CHARS_MAX: usize = 128;
 /// Tokens by which a provider's count of an answer may pass the limit it was asked with: its end marks.
 const END_TOKENS_MAX: u64 = 16;
+
+/// Where a provider's usage says how much of the prompt it had in a cache.
+const CACHED_TOKENS: &str = "/prompt_tokens_details/cached_tokens";
 
 /// On what a number of tokens rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,11 @@ pub enum Basis {
 }
 
 impl Basis {
+    /// The one of that name; what is not known was counted.
+    pub fn named(name: &str) -> Self {
+        if name == Self::Reported.name() { Self::Reported } else { Self::Counted }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reported => "reported",
@@ -35,47 +43,52 @@ impl Basis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenUsage {
     pub tokens_in: u64,
+    /// Those of `tokens_in` that the provider had from before.
+    pub tokens_cached: u64,
     pub tokens_out: u64,
     pub basis: Basis,
 }
 
 impl TokenUsage {
-    /// What a provider reported, when it can be true of this request and this answer; else counted.
-    pub fn believed(reported: Option<Self>, request: &ChatRequest, text: &str) -> Self {
+    /// What a provider reported, when it can be true of this request and what came of it; else counted.
+    pub fn believed(reported: Option<Self>, request: &ChatRequest, produced: Produced) -> Self {
         match reported {
-            Some(usage) if usage.can_be_true(request, text) => usage,
-            _ => Self::counted(request, text),
+            Some(usage) if usage.can_be_true(request, produced) => usage,
+            _ => Self::counted(request, produced),
         }
     }
 
     /// Counted from what was asked and what came. No more of an answer is charged than was asked for: a provider
     /// that ignores `max_tokens` does so at the house's cost.
-    pub fn counted(request: &ChatRequest, text: &str) -> Self {
+    pub fn counted(request: &ChatRequest, produced: Produced) -> Self {
         Self {
-            tokens_in: count_prompt(request.system.as_deref(), &request.user),
-            tokens_out: count_tokens(text).min(u64::from(request.max_tokens)),
+            tokens_in: request.prompt_tokens_counted(),
+            tokens_cached: 0,
+            tokens_out: produced.tokens.min(request.tokens_out_max()),
             basis: Basis::Counted,
         }
     }
 
-    fn can_be_true(self, request: &ChatRequest, text: &str) -> bool {
-        let prompt_bytes = u64::try_from(request.prompt_bytes()).unwrap_or(u64::MAX);
-        let tokens_in_max = prompt_bytes.saturating_add(TEMPLATE_TOKENS_MAX);
-        let tokens_out_max = u64::from(request.max_tokens).saturating_add(END_TOKENS_MAX);
-        (1..=tokens_in_max).contains(&self.tokens_in)
-            && self.tokens_out <= tokens_out_max
-            && (self.tokens_out > 0 || text.is_empty())
+    fn can_be_true(self, request: &ChatRequest, produced: Produced) -> bool {
+        let ends = END_TOKENS_MAX.saturating_mul(u64::from(request.answers()));
+        (1..=request.prompt_tokens_max()).contains(&self.tokens_in)
+            && self.tokens_out <= request.tokens_out_max().saturating_add(ends)
+            && (self.tokens_out > 0 || produced.bytes == 0)
     }
 
-    pub const fn total(self) -> u64 {
-        self.tokens_in.saturating_add(self.tokens_out)
+    /// In the units that prices are of.
+    pub fn units(self) -> Units {
+        Units { tokens_cached: self.tokens_cached, ..Units::tokens(self.tokens_in, self.tokens_out) }
     }
 }
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
+    /// The first answer's text; empty where it calls a tool instead.
     pub text: String,
+    /// What the provider sent, where all of it goes back.
+    pub body: Option<String>,
     /// The model that answered, as the provider names it.
     pub model: String,
     pub usage: TokenUsage,
@@ -84,9 +97,14 @@ pub struct Answer {
 /// A whole answer or one piece of a stream, in OpenAI's format or that of Workers AI.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Wire {
+    id: Option<Value>,
     choices: Option<Vec<Choice>>,
+    /// Vectors of embeddings.
+    data: Option<Vec<IgnoredAny>>,
     /// Workers AI: the text.
     response: Option<Value>,
+    /// Workers AI: the tools it calls.
+    tool_calls: Option<Box<RawValue>>,
     usage: Option<Value>,
     model: Option<Value>,
     error: Option<Value>,
@@ -102,12 +120,39 @@ struct Choice {
 #[derive(Debug, Deserialize)]
 struct Content {
     content: Option<String>,
+    refusal: Option<String>,
+    /// What a model thinks aloud, as several servers name it.
+    reasoning_content: Option<String>,
+    reasoning: Option<Value>,
+    tool_calls: Option<Value>,
+    function_call: Option<Value>,
+}
+
+impl Content {
+    /// Everything in it that a model wrote.
+    fn written(&self) -> impl Iterator<Item = &str> {
+        let reasoning = self.reasoning_content.as_deref();
+        let reasoning = reasoning.or_else(|| self.reasoning.as_ref().and_then(Value::as_str));
+        let texts = [self.content.as_deref(), self.refusal.as_deref(), reasoning];
+        let calls = self.tool_calls.iter().filter_map(Value::as_array).flatten();
+        let functions = calls.filter_map(|call| call.get("function")).chain(&self.function_call);
+        let called = functions.flat_map(|function| [function.get("name"), function.get("arguments")]);
+        let called = called.flatten().filter_map(Value::as_str);
+        texts.into_iter().flatten().chain(called).filter(|text| !text.is_empty())
+    }
 }
 
 #[derive(Deserialize)]
 struct Reported {
     prompt_tokens: u64,
+    /// Embeddings have none.
+    #[serde(default)]
     completion_tokens: u64,
+}
+
+fn clean(name: &Value) -> Option<String> {
+    let name: String = name.as_str()?.chars().filter(char::is_ascii_graphic).take(NAME_CHARS_MAX).collect();
+    (!name.is_empty()).then_some(name)
 }
 
 impl Wire {
@@ -123,6 +168,11 @@ impl Wire {
         Ok(wire)
     }
 
+    /// Whether it is in OpenAI's format, whose readers read it as it is.
+    pub const fn is_openai(&self) -> bool {
+        self.choices.is_some()
+    }
+
     /// The text of a whole answer or of a piece.
     pub fn text(&self) -> Option<String> {
         if let Some(response) = &self.response {
@@ -133,8 +183,42 @@ impl Wire {
                 other => Some(other.to_string()),
             };
         }
-        let choice = self.choices.as_ref()?.first()?;
-        choice.message.as_ref().or(choice.delta.as_ref())?.content.clone()
+        self.contents().next()?.content.clone()
+    }
+
+    fn contents(&self) -> impl Iterator<Item = &Content> {
+        let choices = self.choices.iter().flatten();
+        choices.filter_map(|choice| choice.message.as_ref().or(choice.delta.as_ref()))
+    }
+
+    /// Calls of tools, as Workers AI lists them.
+    fn called(&self) -> Option<&str> {
+        self.tool_calls.as_deref().map(RawValue::get).filter(|calls| calls.starts_with("[{"))
+    }
+
+    /// Hands everything in it that a model wrote to `read`, of all answers.
+    pub fn each_written(&self, mut read: impl FnMut(&str)) {
+        if self.response.is_some() {
+            if let Some(text) = self.text() {
+                read(&text);
+            }
+        } else {
+            self.contents().flat_map(Content::written).for_each(&mut read);
+        }
+        if let Some(calls) = self.called() {
+            read(calls);
+        }
+    }
+
+    /// How much a model wrote in it.
+    pub fn produced(&self) -> Produced {
+        let mut produced = Produced::default();
+        self.each_written(|text| {
+            let more = Produced::of(text);
+            produced.tokens = produced.tokens.saturating_add(more.tokens);
+            produced.bytes = produced.bytes.saturating_add(more.bytes);
+        });
+        produced
     }
 
     pub fn is_finished(&self) -> bool {
@@ -144,11 +228,20 @@ impl Wire {
             .any(|choice| choice.finish_reason.as_ref().is_some_and(|reason| !reason.is_null()))
     }
 
+    /// Whether there is an answer in it, or a part of one.
+    pub fn has_choices(&self) -> bool {
+        self.choices.as_ref().is_some_and(|choices| !choices.is_empty())
+    }
+
     /// Reported usage, unless it is absent or malformed. Nothing says yet that it is true.
     pub fn usage(&self) -> Option<TokenUsage> {
         let reported = Reported::deserialize(self.usage.as_ref().filter(|usage| usage.is_object())?).ok()?;
+        let cached =
+            self.usage.as_ref().and_then(|usage| usage.pointer(CACHED_TOKENS)).and_then(Value::as_u64);
         Some(TokenUsage {
             tokens_in: reported.prompt_tokens,
+            // A part is never more than the whole.
+            tokens_cached: cached.unwrap_or(0).min(reported.prompt_tokens),
             tokens_out: reported.completion_tokens,
             basis: Basis::Reported,
         })
@@ -156,46 +249,61 @@ impl Wire {
 
     /// The model's name, cleaned for headers and rows.
     pub fn model(&self) -> Option<String> {
-        let name = self.model.as_ref()?.as_str()?;
-        let clean: String = name.chars().filter(char::is_ascii_graphic).take(MODEL_CHARS_MAX).collect();
-        (!clean.is_empty()).then_some(clean)
+        clean(self.model.as_ref()?)
     }
 
-    /// A whole answer to `request`; `model` is what was asked for, where the provider does not say.
-    pub fn into_answer(
-        self,
-        request: &ChatRequest,
-        model: &str,
-        bytes_max: usize,
-    ) -> Result<Answer, Failure> {
-        let text = self.text().ok_or(Failure::Malformed)?;
-        if text.len() > bytes_max {
+    /// The answer's id, cleaned.
+    pub fn id(&self) -> Option<String> {
+        clean(self.id.as_ref()?)
+    }
+
+    /// A whole answer to `request`, which came as `body`; `model` is what was asked for, where the provider does not
+    /// say.
+    pub fn into_answer(self, request: &ChatRequest, model: &str, body: String) -> Result<Answer, Failure> {
+        let produced = self.produced();
+        if produced.bytes > request.answer_bytes_max() {
             return Err(Failure::TooLarge);
         }
-        let usage = TokenUsage::believed(self.usage(), request, &text);
+        let text = if let Some(vectors) = request.vectors() {
+            if self.data.as_ref().map(Vec::len) != Some(vectors) {
+                return Err(Failure::Malformed);
+            }
+            String::new()
+        } else if request.is_whole() {
+            if !self.has_choices() && self.response.is_none() && self.called().is_none() {
+                return Err(Failure::Malformed);
+            }
+            self.text().unwrap_or_default()
+        } else {
+            self.text().ok_or(Failure::Malformed)?
+        };
+        let usage = TokenUsage::believed(self.usage(), request, produced);
         let model = self.model().unwrap_or_else(|| model.to_owned());
-        Ok(Answer { text, model, usage })
+        Ok(Answer { text, body: request.is_whole().then_some(body), model, usage })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::chat::Prompt;
+    use super::super::whole_request::WholeRequest;
     use super::*;
 
     fn request() -> ChatRequest {
-        ChatRequest { system: None, user: "Hello".to_owned(), max_tokens: 5, request_id: String::new() }
+        let prompt = Prompt::Plain { system: None, user: "Hello".to_owned() };
+        ChatRequest { prompt, max_tokens: 5, request_id: String::new() }
     }
 
     fn answer(json: &str) -> Result<Answer, Failure> {
-        Wire::parse(json)?.into_answer(&request(), "asked", 100)
+        Wire::parse(json)?.into_answer(&request(), "asked", json.to_owned())
     }
 
     #[test]
     fn both_formats_are_read() {
         let openai = r#"{"model":"m","choices":[{"message":{"content":"Hi."}}],
             "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
-        let reported = TokenUsage { tokens_in: 3, tokens_out: 2, basis: Basis::Reported };
-        let expected = Answer { text: "Hi.".into(), model: "m".into(), usage: reported };
+        let reported = TokenUsage { tokens_in: 3, tokens_cached: 0, tokens_out: 2, basis: Basis::Reported };
+        let expected = Answer { text: "Hi.".into(), body: None, model: "m".into(), usage: reported };
         assert_eq!(answer(openai), Ok(expected.clone()));
         let workers = r#"{"response":"Hi.","usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
         assert_eq!(answer(workers), Ok(Answer { model: "asked".into(), ..expected }));
@@ -222,8 +330,26 @@ mod tests {
     }
 
     #[test]
+    fn tokens_from_a_cache_are_read_and_are_never_more_than_came_in() {
+        for (details, expected) in [
+            ("null", 0),
+            ("{}", 0),
+            ("7", 0),
+            (r#"{"cached_tokens":-1}"#, 0),
+            (r#"{"cached_tokens":2}"#, 2),
+            (r#"{"cached_tokens":99}"#, 3),
+        ] {
+            let usage =
+                format!(r#"{{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":{details}}}"#);
+            let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
+            let usage = answer(&json).unwrap().usage;
+            assert_eq!((usage.basis, usage.tokens_cached), (Basis::Reported, expected), "{details}");
+        }
+    }
+
+    #[test]
     fn no_more_is_charged_than_was_asked_for() {
-        let usage = TokenUsage::counted(&request(), &"many words ".repeat(50));
+        let usage = TokenUsage::counted(&request(), Produced::of(&"many words ".repeat(50)));
         assert_eq!(usage.tokens_out, 5);
     }
 
@@ -241,7 +367,7 @@ mod tests {
         ] {
             assert_eq!(answer(json), Err(Failure::Malformed), "{json}");
         }
-        let long = format!(r#"{{"response":"{}"}}"#, "x".repeat(101));
+        let long = format!(r#"{{"response":"{}"}}"#, "x".repeat(request().answer_bytes_max() + 1));
         assert_eq!(answer(&long), Err(Failure::TooLarge));
     }
 
@@ -249,5 +375,63 @@ mod tests {
     fn model_names_are_cleaned() {
         let json = r#"{"model":"m\r\nSet-Cookie: x","response":"Hi."}"#;
         assert_eq!(answer(json).unwrap().model, "mSet-Cookie:x");
+    }
+
+    fn whole(answers: u32) -> ChatRequest {
+        let members = serde_json::from_str(r#"{"messages":[{"role":"user","content":"Hello"}]}"#).unwrap();
+        let prompt = Prompt::Whole(WholeRequest::new(members, answers));
+        ChatRequest { prompt, max_tokens: 5, request_id: String::new() }
+    }
+
+    #[test]
+    fn of_a_whole_request_all_that_came_goes_back() {
+        let call = r#"{"id":"c","choices":[{"message":{"content":null,"tool_calls":[{"id":"t","function":
+            {"name":"weather","arguments":"{\"city\":\"Paris\"}"}}]},"finish_reason":"tool_calls"}]}"#;
+        let answer = Wire::parse(call).unwrap().into_answer(&whole(1), "asked", call.to_owned()).unwrap();
+        assert_eq!((answer.text.as_str(), answer.body.as_deref()), ("", Some(call)));
+        assert_eq!((answer.usage.basis, answer.usage.tokens_out), (Basis::Counted, 5), "the call is counted");
+        let parts = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"t","type":"function","function":
+            {"name":"weather","arguments":""}}]}},{"delta":{"reasoning":"Hm.","tool_calls":null}}]}"#;
+        let mut written = Vec::new();
+        Wire::parse(parts).unwrap().each_written(|text| written.push(text.to_owned()));
+        assert_eq!(written, ["weather", "Hm."], "and nothing of what stands around it");
+        for empty in ["{}", r#"{"choices":[]}"#] {
+            let answer = Wire::parse(empty).unwrap().into_answer(&whole(1), "asked", empty.to_owned());
+            assert_eq!(answer, Err(Failure::Malformed), "{empty}");
+        }
+    }
+
+    #[test]
+    fn of_embeddings_there_is_one_for_each_input() {
+        let members = serde_json::from_str(r#"{"input":["a","b"]}"#).unwrap();
+        let prompt = Prompt::Whole(WholeRequest::embeddings(members, 2));
+        let request = ChatRequest { prompt, max_tokens: 0, request_id: String::new() };
+        let read = |json: &str| Wire::parse(json).unwrap().into_answer(&request, "asked", json.to_owned());
+        let usage = r#""usage":{"prompt_tokens":7,"total_tokens":7}"#;
+        let two =
+            read(&format!(r#"{{"data":[{{"embedding":[0.1]}},{{"embedding":"AAA="}}],{usage}}}"#)).unwrap();
+        assert_eq!((two.usage.tokens_in, two.usage.tokens_out, two.usage.basis), (7, 0, Basis::Reported));
+        let counted = read(r#"{"shape":[2,1],"data":[[0.1],[0.2]]}"#).unwrap();
+        assert_eq!((counted.usage.tokens_in, counted.usage.basis), (2, Basis::Counted));
+        for wrong in
+            [r#"{"data":[[0.1]]}"#, r#"{"data":null}"#, r#"{"choices":[{"message":{"content":"Hi"}}]}"#]
+        {
+            assert_eq!(read(wrong), Err(Failure::Malformed), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_answers_may_have_their_tokens_each() {
+        let usage =
+            r#"{"prompt_tokens":3,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":9}}"#;
+        let json = format!(r#"{{"choices":[{{"message":{{"content":"Hi."}}}}],"usage":{usage}}}"#);
+        let read = |answers| {
+            let answer = Wire::parse(&json).unwrap().into_answer(&whole(answers), "asked", json.clone());
+            answer.unwrap().usage
+        };
+        assert_eq!((read(4).basis, read(4).tokens_out), (Basis::Reported, 20));
+        assert_eq!(read(4).tokens_cached, 3, "no more of a prompt is had from before than it has");
+        let many = Wire::parse(&json.replace(":20", ":90")).unwrap();
+        assert_eq!(many.into_answer(&whole(4), "asked", json.clone()).unwrap().usage.basis, Basis::Counted);
     }
 }

@@ -89,6 +89,12 @@ pub struct Failed {
 }
 
 impl Failed {
+    /// Whether all who were asked call the request itself wrong.
+    pub fn blames_request(&self) -> bool {
+        let wrong = |outcome| matches!(outcome, Outcome::Failed(failure) if failure.blames_request());
+        !self.attempts.is_empty() && self.attempts.iter().all(|attempt| wrong(attempt.outcome))
+    }
+
     /// In words for a client: names and codes, nothing that a provider said.
     pub fn detail(&self) -> String {
         if self.attempts.is_empty() {

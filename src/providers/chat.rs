@@ -2,15 +2,40 @@
 
 use serde::Serialize;
 
+use super::count::{count_prompt, count_tokens, estimate_prompt_tokens};
+use super::whole_request::WholeRequest;
+
+/// Tokens that a chat template may add to a prompt, which itself has at most one token a byte.
+const TEMPLATE_TOKENS_MAX: u64 = 512;
+/// The longest answer in bytes of text for each token it may have: vocabularies average four or five in every script,
+/// so what passes this will not stop by itself.
+const BYTES_PER_TOKEN_MAX: usize = 16;
+/// An answer that is never called too long, in bytes: eight times one of 4,096 tokens. Written as JSON it has at most
+/// six times as many, which an actor still keeps for replays (`actors::tenant::REPLY_BYTES_MAX`).
+const ANSWER_BYTES_MIN: usize = 131_072;
+
+/// The body a provider may send around an answer, in bytes: JSON escapes and metadata. That of embeddings holds 2,048
+/// vectors of 1,536 numbers in base64, or a tenth of them as text.
+const ANSWER_BODY_BYTES_MAX: usize = 4_194_304;
+const EMBEDDINGS_BODY_BYTES_MAX: usize = 25_165_824;
+
 /// One question, with everything a provider needs to know and nothing it need not.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
-    pub system: Option<String>,
-    pub user: String,
-    /// Tokens the answer may have.
+    pub prompt: Prompt,
+    /// Tokens that one answer may have.
     pub max_tokens: u32,
     /// Sent along as `X-Request-Id`, so that both logs can be read together.
     pub request_id: String,
+}
+
+/// What the model reads.
+#[derive(Debug, Clone)]
+pub enum Prompt {
+    /// A question, and what the model is told before it.
+    Plain { system: Option<String>, user: String },
+    /// A client's own request in OpenAI's format, passed on as it came.
+    Whole(WholeRequest),
 }
 
 #[derive(Serialize)]
@@ -26,7 +51,7 @@ struct StreamOptions {
 
 /// A body that both OpenAI-compatible servers and Workers AI read; the latter takes no `model`.
 #[derive(Serialize)]
-struct ChatBody<'a> {
+struct PlainBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
     messages: Vec<Message<'a>>,
@@ -40,9 +65,13 @@ struct ChatBody<'a> {
 impl ChatRequest {
     /// The request body as JSON.
     pub fn body(&self, model: Option<&str>, stream: bool) -> String {
-        let system = self.system.as_deref().map(|content| Message { role: "system", content });
-        let user = Message { role: "user", content: &self.user };
-        let body = ChatBody {
+        let (system, user) = match &self.prompt {
+            Prompt::Whole(whole) => return whole.body(model, self.max_tokens, stream),
+            Prompt::Plain { system, user } => (system, user),
+        };
+        let system = system.as_deref().map(|content| Message { role: "system", content });
+        let user = Message { role: "user", content: user };
+        let body = PlainBody {
             model,
             messages: system.into_iter().chain([user]).collect(),
             max_tokens: self.max_tokens,
@@ -53,8 +82,94 @@ impl ChatRequest {
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    /// Everything the model reads, for counting.
-    pub fn prompt_bytes(&self) -> usize {
-        self.user.len().saturating_add(self.system.as_ref().map_or(0, String::len))
+    /// Where it is posted, below a provider's base.
+    pub const fn path(&self) -> &'static str {
+        if self.vectors().is_some() { "/embeddings" } else { "/chat/completions" }
+    }
+
+    /// The vectors that are asked for; `None` where it is a chat.
+    pub const fn vectors(&self) -> Option<usize> {
+        match &self.prompt {
+            Prompt::Plain { .. } => None,
+            Prompt::Whole(whole) => whole.vectors,
+        }
+    }
+
+    /// What a provider may send for it, in bytes.
+    pub const fn body_bytes_max(&self) -> usize {
+        if self.vectors().is_some() { EMBEDDINGS_BODY_BYTES_MAX } else { ANSWER_BODY_BYTES_MAX }
+    }
+
+    /// Answers that are asked for at once, each of `max_tokens`.
+    pub const fn answers(&self) -> u32 {
+        match &self.prompt {
+            Prompt::Plain { .. } => 1,
+            Prompt::Whole(whole) => whole.answers,
+        }
+    }
+
+    /// Whether the answer goes back in OpenAI's format, with all that a provider said.
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.prompt, Prompt::Whole(_))
+    }
+
+    /// Tokens that all answers together may have.
+    pub fn tokens_out_max(&self) -> u64 {
+        u64::from(self.max_tokens).saturating_mul(u64::from(self.answers()))
+    }
+
+    /// Tokens of the prompt as a hold has them.
+    pub fn prompt_tokens_held(&self) -> u64 {
+        match &self.prompt {
+            Prompt::Plain { .. } => estimate_prompt_tokens(self.text_bytes()),
+            Prompt::Whole(whole) => whole.size.tokens_held(),
+        }
+    }
+
+    /// Tokens of the prompt, counted here; never more than are held for it.
+    pub fn prompt_tokens_counted(&self) -> u64 {
+        match &self.prompt {
+            Prompt::Plain { system, user } => count_prompt(system.as_deref(), user),
+            Prompt::Whole(whole) => whole.size.tokens_counted(),
+        }
+    }
+
+    /// The most that a provider can truly say a prompt has.
+    pub fn prompt_tokens_max(&self) -> u64 {
+        let text = u64::try_from(self.text_bytes()).unwrap_or(u64::MAX);
+        let media = match &self.prompt {
+            Prompt::Plain { .. } => 0,
+            Prompt::Whole(whole) => whole.size.media_tokens_max(),
+        };
+        text.saturating_add(media).saturating_add(TEMPLATE_TOKENS_MAX)
+    }
+
+    /// All text that the answers may have, in bytes.
+    pub fn answer_bytes_max(&self) -> usize {
+        let tokens = usize::try_from(self.tokens_out_max()).unwrap_or(usize::MAX);
+        tokens.saturating_mul(BYTES_PER_TOKEN_MAX).max(ANSWER_BYTES_MIN)
+    }
+
+    /// Everything the model reads as text, in bytes.
+    fn text_bytes(&self) -> usize {
+        match &self.prompt {
+            Prompt::Plain { system, user } => {
+                user.len().saturating_add(system.as_ref().map_or(0, String::len))
+            }
+            Prompt::Whole(whole) => whole.size.text_bytes,
+        }
+    }
+}
+
+/// What came of an answer so far: enough to charge it, and not the answer itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Produced {
+    pub tokens: u64,
+    pub bytes: usize,
+}
+
+impl Produced {
+    pub fn of(text: &str) -> Self {
+        Self { tokens: count_tokens(text), bytes: text.len() }
     }
 }

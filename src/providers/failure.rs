@@ -47,6 +47,11 @@ pub enum Blame {
 }
 
 impl Failure {
+    /// Whether the provider says that the request itself is wrong: it would be for anybody.
+    pub const fn blames_request(self) -> bool {
+        matches!(self, Self::Status(400 | 413 | 422))
+    }
+
     /// For clients.
     pub fn code(self) -> String {
         match self {

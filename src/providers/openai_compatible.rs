@@ -14,21 +14,15 @@ use crate::platform::now_ms;
 use crate::platform::streams;
 use crate::platform::task::settled;
 
-/// The body a provider may send around an answer, in bytes: JSON escapes and metadata.
-const BODY_BYTES_MAX: usize = 4_194_304;
-/// The answer itself, in bytes of text: eight times the longest answer of 4,096 tokens. Written as JSON it has at
-/// most six times as many, which an actor still keeps for replays (`actors::tenant::REPLY_BYTES_MAX`).
-pub(super) const ANSWER_BYTES_MAX: usize = 131_072;
-
 /// One whole answer.
 pub async fn complete(provider: &Provider, request: &ChatRequest) -> Result<Answer, Failure> {
     let guard = AbortGuard::new();
     let response = post(provider, request, false, &guard).await?;
     expect_type(&response, "json")?;
-    let body = body(&response).await?;
+    let body = body(&response, request.body_bytes_max()).await?;
     guard.let_go();
     let text = String::from_utf8(body).map_err(|_| Failure::Malformed)?;
-    Wire::parse(&text)?.into_answer(request, &provider.model, ANSWER_BYTES_MAX)
+    Wire::parse(&text)?.into_answer(request, &provider.model, text)
 }
 
 /// A stream of pieces, from its first byte on.
@@ -37,19 +31,19 @@ pub async fn open(provider: &Provider, request: &ChatRequest) -> Result<PieceStr
     let response = post(provider, request, true, &guard).await?;
     expect_type(&response, "text/event-stream")?;
     let stream = response.body().ok_or(Failure::Malformed)?;
-    PieceStream::new(&stream, Some(guard))
+    PieceStream::new(&stream, Some(guard), request)
 }
 
 /// The whole body. One whose length is told is taken in one turn, where each piece of a stream would be one.
-async fn body(response: &Response) -> Result<Vec<u8>, Failure> {
-    if whole_length(&response.headers()).is_some_and(|length| length <= BODY_BYTES_MAX) {
+async fn body(response: &Response, bytes_max: usize) -> Result<Vec<u8>, Failure> {
+    if whole_length(&response.headers()).is_some_and(|length| length <= bytes_max) {
         let buffer = response.array_buffer().map_err(|_| Failure::Malformed)?;
         let buffer = settled(&buffer).await.map_err(|_| Failure::Interrupted)?;
         let bytes = Uint8Array::new(&buffer).to_vec();
-        return if bytes.len() > BODY_BYTES_MAX { Err(Failure::TooLarge) } else { Ok(bytes) };
+        return if bytes.len() > bytes_max { Err(Failure::TooLarge) } else { Ok(bytes) };
     }
     let stream = response.body().ok_or(Failure::Malformed)?;
-    let bytes = streams::read_all(&stream, BODY_BYTES_MAX).await.map_err(|_| Failure::Interrupted)?;
+    let bytes = streams::read_all(&stream, bytes_max).await.map_err(|_| Failure::Interrupted)?;
     bytes.ok_or(Failure::TooLarge)
 }
 
@@ -106,7 +100,8 @@ fn send(
     init.set_redirect(RequestRedirect::Manual);
     init.set_signal(guard.signal().as_ref());
     let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
-    Ok(scope.fetch_with_str_and_init(&provider.url, &init))
+    let url = format!("{}{}", provider.base, request.path());
+    Ok(scope.fetch_with_str_and_init(&url, &init))
 }
 
 fn expect_type(response: &Response, wanted: &str) -> Result<(), Failure> {

@@ -77,9 +77,8 @@ async fn first_piece(
     });
     let mut stream = opened.await.unwrap_or(Err(Failure::Timeout(Deadline::Connect)))?;
     // An answer may be empty; then its end is what was waited for.
-    match stream.next(end_ms.saturating_sub(now_ms())).await {
-        Ok(Some(piece)) => stream.put_back(piece),
-        Ok(None) => {}
+    match stream.begin(end_ms.saturating_sub(now_ms())).await {
+        Ok(()) => {}
         Err(Failure::Timeout(_)) => return Err(Failure::Timeout(Deadline::FirstToken)),
         Err(failure) => return Err(failure),
     }

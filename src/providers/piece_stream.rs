@@ -1,27 +1,57 @@
-//! A provider's stream as pieces of text, with limits on its time, its size and its manners.
+//! A provider's stream as pieces of an answer, with limits on its time, its size and its manners.
 
 use std::collections::VecDeque;
 
+use js_sys::Uint8Array;
 use web_sys::ReadableStream;
 
 use super::answer::{TokenUsage, Wire};
-use super::openai_compatible::ANSWER_BYTES_MAX;
+use super::chat::{ChatRequest, Produced};
+use super::count::TokenCounter;
 use super::sse::SseParser;
 use super::{Deadline, Failure};
 use crate::platform::abort::AbortGuard;
 use crate::platform::streams::ByteReader;
 use crate::platform::{now_ms, timer};
 
-/// Raw bytes of one stream: every token of a long answer with some hundred bytes of JSON around it.
-const STREAM_BYTES_MAX: usize = 16_777_216;
+/// Raw bytes of one stream that are never too many, and those for each token beyond them: some hundred bytes of JSON
+/// around each.
+const STREAM_BYTES_MIN: usize = 16_777_216;
+const STREAM_BYTES_PER_TOKEN: usize = 1_024;
+
+/// A part of an answer: one event of its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Text of the first answer; may be empty.
+    pub text: String,
+    /// What the whole stream has come to with it.
+    pub so_far: Produced,
+    /// The event as it came, where it is in OpenAI's format.
+    pub event: Option<String>,
+    /// Something was written in it, or the answer's end said.
+    progress: bool,
+}
+
+/// Pieces that came together; at least one of them is progress.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub pieces: Vec<Piece>,
+    /// The very bytes they came in, when those are these pieces in OpenAI's format and nothing else.
+    pub as_came: Option<Uint8Array>,
+}
 
 pub struct PieceStream {
     reader: ByteReader,
     guard: Option<AbortGuard>,
     parser: SseParser,
-    pieces: VecDeque<String>,
+    pieces: VecDeque<Piece>,
+    /// What those pieces came in.
+    chunk: Option<Uint8Array>,
     raw_bytes: usize,
+    raw_bytes_max: usize,
+    counter: TokenCounter,
     text_bytes: usize,
+    text_bytes_max: usize,
     /// The provider said that the answer is complete.
     complete: bool,
     ended: bool,
@@ -31,41 +61,69 @@ pub struct PieceStream {
     pub usage: Option<TokenUsage>,
     /// The model as the provider names it, once it did.
     pub model: Option<String>,
+    /// The answer's id, once the provider said it.
+    pub id: Option<String>,
 }
 
 impl PieceStream {
-    pub(super) fn new(stream: &ReadableStream, guard: Option<AbortGuard>) -> Result<Self, Failure> {
+    pub(super) fn new(
+        stream: &ReadableStream,
+        guard: Option<AbortGuard>,
+        request: &ChatRequest,
+    ) -> Result<Self, Failure> {
+        let tokens = usize::try_from(request.tokens_out_max()).unwrap_or(usize::MAX);
         Ok(Self {
             reader: ByteReader::new(stream).map_err(|_| Failure::Unreachable)?,
             guard,
             parser: SseParser::default(),
             pieces: VecDeque::new(),
+            chunk: None,
             raw_bytes: 0,
+            raw_bytes_max: tokens.saturating_mul(STREAM_BYTES_PER_TOKEN).max(STREAM_BYTES_MIN),
+            counter: TokenCounter::default(),
             text_bytes: 0,
+            text_bytes_max: request.answer_bytes_max(),
             complete: false,
             ended: false,
             failed: None,
             usage: None,
             model: None,
+            id: None,
         })
     }
 
-    /// The next piece of text; `None` when the answer is complete.
+    /// Waits until the answer begins: something is written, or it ends empty. Nothing is given out yet.
     ///
     /// # Errors
-    /// `Timeout` after `wait_ms` without a piece, and whatever else a stream can do wrong. Bytes that are no
-    /// piece, such as a provider's pings, do not prolong the wait: else they could for ever.
-    pub async fn next(&mut self, wait_ms: i64) -> Result<Option<String>, Failure> {
+    /// As [`PieceStream::next`].
+    pub async fn begin(&mut self, wait_ms: i64) -> Result<(), Failure> {
+        self.fill(wait_ms).await.map(|_| ())
+    }
+
+    /// What came next; `None` when the answer is complete.
+    ///
+    /// # Errors
+    /// `Timeout` after `wait_ms` without progress, and whatever else a stream can do wrong. Bytes in which nothing is
+    /// written, such as a provider's pings, do not prolong the wait: else they could for ever.
+    pub async fn next(&mut self, wait_ms: i64) -> Result<Option<Batch>, Failure> {
+        if !self.fill(wait_ms).await? {
+            return Ok(None);
+        }
+        Ok(Some(Batch { pieces: self.pieces.drain(..).collect(), as_came: self.chunk.take() }))
+    }
+
+    /// Reads until there is progress to give out; `false` at the end.
+    async fn fill(&mut self, wait_ms: i64) -> Result<bool, Failure> {
         let end_ms = now_ms().saturating_add(wait_ms);
         loop {
-            if let Some(piece) = self.pieces.pop_front() {
-                return Ok(Some(piece));
+            if self.pieces.iter().any(|piece| piece.progress) {
+                return Ok(true);
             }
             if let Some(failure) = self.failed {
                 return Err(failure);
             }
             if self.ended {
-                return if self.complete { Ok(None) } else { Err(Failure::Interrupted) };
+                return if self.complete { Ok(!self.pieces.is_empty()) } else { Err(Failure::Interrupted) };
             }
             let read = timer::within(end_ms.saturating_sub(now_ms()), self.reader.next()).await;
             let read = match read {
@@ -78,48 +136,59 @@ impl PieceStream {
                 Ok(Err(_)) => return Err(Failure::Interrupted),
                 Err(_) => return Err(Failure::Timeout(Deadline::Idle)),
             };
-            let events = match read {
-                Some(bytes) => {
-                    self.raw_bytes = self.raw_bytes.saturating_add(bytes.len());
-                    self.parser.push(&bytes)
-                }
-                None => {
-                    self.end();
-                    self.parser.finish()
-                }
-            };
-            self.failed = match events {
-                _ if self.raw_bytes > STREAM_BYTES_MAX => Some(Failure::TooLarge),
-                Ok(events) => self.take_all(&events).err(),
-                Err(_) => Some(Failure::Malformed),
-            };
+            self.take_chunk(read);
         }
     }
 
-    /// Puts a piece back to the front: the first one was read to know that the provider answers.
-    pub fn put_back(&mut self, piece: String) {
-        self.pieces.push_front(piece);
+    /// Takes bytes as they came; none at the end.
+    fn take_chunk(&mut self, read: Option<Uint8Array>) {
+        // Bytes may go on as they are when they are whole events: none begun before them, none left open.
+        let fresh = self.pieces.is_empty() && self.parser.is_between();
+        let events = match &read {
+            Some(chunk) => {
+                let bytes = chunk.to_vec();
+                self.raw_bytes = self.raw_bytes.saturating_add(bytes.len());
+                self.parser.push(&bytes)
+            }
+            None => {
+                self.end();
+                self.parser.finish()
+            }
+        };
+        let taken = match events {
+            _ if self.raw_bytes > self.raw_bytes_max => Err(Failure::TooLarge),
+            Ok(events) => self.take_all(&events),
+            Err(_) => Err(Failure::Malformed),
+        };
+        let nothing_else = self.parser.take_only_data() && self.parser.is_between();
+        self.chunk = match &taken {
+            Ok(true) if fresh && nothing_else => read,
+            _ => None,
+        };
+        self.failed = taken.err();
     }
 
     /// Takes events until one is the end mark: how the network cut what follows it must make no difference.
-    fn take_all(&mut self, events: &[String]) -> Result<(), Failure> {
+    /// Whether each of them is a piece in OpenAI's format.
+    fn take_all(&mut self, events: &[String]) -> Result<bool, Failure> {
         let ended_before = self.ended;
+        let mut all = true;
         for event in events {
-            self.take(event)?;
+            all &= self.take(event)?;
             if self.ended && !ended_before {
                 break;
             }
         }
-        Ok(())
+        Ok(all)
     }
 
-    fn take(&mut self, event: &str) -> Result<(), Failure> {
+    fn take(&mut self, event: &str) -> Result<bool, Failure> {
         if event.trim() == "[DONE]" {
             self.complete = true;
             // A provider may keep the connection open; nothing that follows is of interest.
             self.reader.cancel();
             self.end();
-            return Ok(());
+            return Ok(false);
         }
         let wire = Wire::parse(event)?;
         self.complete |= wire.is_finished();
@@ -127,14 +196,30 @@ impl PieceStream {
         if self.model.is_none() {
             self.model = wire.model();
         }
-        if let Some(text) = wire.text().filter(|text| !text.is_empty()) {
-            self.text_bytes = self.text_bytes.saturating_add(text.len());
-            if self.text_bytes > ANSWER_BYTES_MAX {
-                return Err(Failure::TooLarge);
-            }
-            self.pieces.push_back(text);
+        if self.id.is_none() {
+            self.id = wire.id();
         }
-        Ok(())
+        let bytes_before = self.text_bytes;
+        wire.each_written(|text| {
+            self.counter.push(text);
+            self.text_bytes = self.text_bytes.saturating_add(text.len());
+        });
+        let progress = self.text_bytes > bytes_before;
+        // What has no part of an answer in it only tells what was used.
+        let openai = wire.is_openai();
+        if (openai && !wire.has_choices()) || (!openai && !progress) {
+            return Ok(false);
+        }
+        if self.text_bytes > self.text_bytes_max {
+            return Err(Failure::TooLarge);
+        }
+        self.pieces.push_back(Piece {
+            text: wire.text().unwrap_or_default(),
+            so_far: Produced { tokens: self.counter.total(), bytes: self.text_bytes },
+            event: openai.then(|| event.to_owned()),
+            progress,
+        });
+        Ok(openai)
     }
 
     /// The stream is over: there is nothing to abort any more.

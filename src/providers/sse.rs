@@ -16,6 +16,8 @@ pub struct SseParser {
     after_cr: bool,
     /// A line has begun; before it there may be a byte order mark.
     begun: bool,
+    /// Something else than data was in it since this was asked last.
+    other: bool,
 }
 
 impl SseParser {
@@ -50,6 +52,16 @@ impl SseParser {
         Ok(complete)
     }
 
+    /// Whether every event that began has ended.
+    pub const fn is_between(&self) -> bool {
+        self.line.is_empty() && !self.has_data
+    }
+
+    /// Whether there was nothing but data since this was asked last: no comments, no names, no ids.
+    pub const fn take_only_data(&mut self) -> bool {
+        !std::mem::replace(&mut self.other, false)
+    }
+
     fn end_line(&mut self, line: &[u8], complete: &mut Vec<String>) -> Result<(), Malformed> {
         if line.is_empty() {
             if self.has_data {
@@ -59,6 +71,7 @@ impl SseParser {
             return Ok(());
         }
         let line = std::str::from_utf8(line).map_err(|_| Malformed)?;
+        self.other |= !line.starts_with("data:");
         let line = if self.begun { line } else { line.trim_start_matches('\u{FEFF}') };
         self.begun = true;
         if let Some(value) = line.strip_prefix("data:") {
@@ -87,6 +100,25 @@ mod tests {
         let mut parser = SseParser::default();
         assert_eq!(parser.push("\u{FEFF}data: a\r\rdata: b\r".as_bytes()).unwrap(), ["a"]);
         assert_eq!(parser.push(b"\n\r\n").unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn it_knows_whether_bytes_could_go_on_as_they_are() {
+        let mut parser = SseParser::default();
+        for (bytes, only_data, between) in [
+            ("data: a\n\ndata: b\n\n", true, true),
+            ("data: c\n", true, false),
+            ("\n", true, true),
+            ("da", true, false),
+            ("ta: d\n\n", true, true),
+            (": ping\n\n", false, true),
+            ("event: x\ndata: e\n\n", false, true),
+            ("retry: 1\n", false, true),
+            ("data: f\n\n", true, true),
+        ] {
+            parser.push(bytes.as_bytes()).unwrap();
+            assert_eq!((parser.take_only_data(), parser.is_between()), (only_data, between), "{bytes:?}");
+        }
     }
 
     #[test]

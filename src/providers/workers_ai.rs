@@ -6,7 +6,6 @@ use worker::Env;
 
 use super::answer::{Answer, Wire};
 use super::chat::ChatRequest;
-use super::openai_compatible::ANSWER_BYTES_MAX;
 use super::{Failure, PieceStream};
 use crate::platform::config::Provider;
 use crate::platform::task::settled;
@@ -24,14 +23,14 @@ pub async fn complete(env: &Env, provider: &Provider, request: &ChatRequest) -> 
     let output = run(env, provider, request, false).await?;
     let json = js_sys::JSON::stringify(&output).map_err(|_| Failure::Malformed)?;
     let json = json.as_string().ok_or(Failure::Malformed)?;
-    Wire::parse(&json)?.into_answer(request, &provider.model, ANSWER_BYTES_MAX)
+    Wire::parse(&json)?.into_answer(request, &provider.model, json)
 }
 
 /// A stream of pieces, from its first byte on.
 pub async fn open(env: &Env, provider: &Provider, request: &ChatRequest) -> Result<PieceStream, Failure> {
     let output = run(env, provider, request, true).await?;
     let stream = output.dyn_into::<ReadableStream>().map_err(|_| Failure::ContentType)?;
-    PieceStream::new(&stream, None)
+    PieceStream::new(&stream, None, request)
 }
 
 async fn run(

@@ -1,12 +1,15 @@
 //! From variables to [`Config`]: every default and every bound.
 
-use actors::shared::Price;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use actors::shared::{ModelPrice, PriceTable};
 use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader};
 use super::{
-    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers, signing,
-    tiers,
+    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers,
+    response_cache, signing, tiers,
 };
 
 /// The shortest admin key that is accepted, in characters.
@@ -17,10 +20,11 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
     let environment = environment(&mut reader);
     let identity_mode = identity_mode(&mut reader, environment);
     let price_text = reader.text("CREDIT_PER_1K", "0.05");
-    let price = reader.price("CREDIT_PER_1K", &price_text);
-    let model_prices = model_prices(&mut reader);
+    let default_price = reader.price("CREDIT_PER_1K", &price_text);
+    let prices = PriceTable { default: default_price, models: model_prices(&mut reader) };
     let deadlines = deadlines(&mut reader);
-    let (providers, skipped_providers) = providers::read(&mut reader, environment, ai_bound, deadlines);
+    let (providers, skipped_providers, offers) =
+        providers::read(&mut reader, environment, ai_bound, deadlines);
     let max_output_tokens = small(reader.number("MAX_OUTPUT_TOKENS", 4_096, 1, 1_000_000));
     let default_max_tokens = small(reader.number("DEFAULT_MAX_TOKENS", 512, 1, 1_000_000));
     if default_max_tokens > max_output_tokens {
@@ -53,8 +57,9 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         log_names,
         providers,
         skipped_providers,
-        price,
-        model_prices,
+        response_cache: response_cache::read(&mut reader),
+        offers,
+        prices: Rc::new(prices),
         default_max_tokens,
         max_output_tokens,
         deadlines,
@@ -145,22 +150,15 @@ fn admin_key_of(reader: &mut Reader<'_>, name: &'static str) -> Option<[u8; 32]>
     Some(Sha256::digest(key.trim()).into())
 }
 
-fn model_prices(reader: &mut Reader<'_>) -> Vec<(String, Price)> {
+fn model_prices(reader: &mut Reader<'_>) -> BTreeMap<String, ModelPrice> {
     let Some(text) = (reader.look_up)("MODEL_PRICES") else {
-        return Vec::new();
+        return BTreeMap::new();
     };
-    let Ok(table) = serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&text)
-    else {
-        reader.problem("MODEL_PRICES", "give a JSON object: model to credits per 1,000 tokens");
-        return Vec::new();
-    };
-    table
-        .into_iter()
-        .map(|(model, price)| {
-            let text = price.as_str().map_or_else(|| price.to_string(), str::to_owned);
-            (model, reader.price("MODEL_PRICES", &text))
-        })
-        .collect()
+    let table = serde_json::from_str(&text).map_err(|_| "give a JSON object: model to price".to_owned());
+    table.and_then(|table| PriceTable::models_from_json(&table)).unwrap_or_else(|cure| {
+        reader.problem("MODEL_PRICES", cure);
+        BTreeMap::new()
+    })
 }
 
 /// Origins as browsers write them. `null`, `*` and everything else that is no origin is a mistake: it would let

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::providers::{chat_url, is_built_in};
+use super::providers::{base_url, is_built_in};
 use super::reader::Reader;
 use super::{AttemptDeadlines, Deadlines, Environment};
 
@@ -117,7 +117,7 @@ fn entry(name: &str, wire: WireEntry, environment: Environment) -> Result<Entry,
             ));
         }
     } else {
-        if wire.base.as_deref().is_none_or(|base| chat_url(base, environment).is_none()) {
+        if wire.base.as_deref().is_none_or(|base| base_url(base, environment).is_none()) {
             return Err(format!(
                 "{name}: give as `base` an https URL with a host name, without user, password, query or fragment; \
                  plain http is for loopback in development"

@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use url::{Host, Url};
 
+use super::offers::{self, Offers};
 use super::provider_table::{self, Entry};
 use super::reader::Reader;
 use super::{AttemptDeadlines, Deadlines, Environment, preference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderKind {
-    /// `POST {base}/chat/completions` in OpenAI's format.
+    /// OpenAI's paths and formats below a base.
     OpenAiCompatible,
     /// The Workers AI binding `AI`.
     WorkersAi,
@@ -22,8 +23,8 @@ pub struct Provider {
     /// The name clients see in `X-Provider`.
     pub name: Rc<str>,
     pub kind: ProviderKind,
-    /// Where to post, for [`ProviderKind::OpenAiCompatible`].
-    pub url: String,
+    /// What its paths stand below, for [`ProviderKind::OpenAiCompatible`]; no slash at its end.
+    pub base: String,
     /// Sent to this provider and nobody else. No `Debug`: it must not reach a log.
     pub key: Option<String>,
     /// The model it is asked for.
@@ -103,41 +104,62 @@ pub(super) fn read(
     environment: Environment,
     ai_bound: bool,
     deadlines: Deadlines,
-) -> (Vec<Provider>, Skipped) {
+) -> (Vec<Provider>, Skipped, Offers) {
     let entries = provider_table::read(reader, environment);
-    let preferred = preference::read(reader, |name| is_built_in(name) || entries.contains_key(name));
+    let all = Servers { entries: &entries, environment, ai_bound, deadlines };
+    let preferred = preference::read(reader, |name| all.knows(name));
     let (mut providers, mut skipped) = (Vec::<Provider>::new(), Vec::new());
     for choice in preferred {
-        let name = choice.name.as_str();
-        let found = match (COMPATIBLE.iter().find(|known| known.name == name), entries.get(name)) {
-            (Some(known), _) => compatible(reader, known, environment),
-            (None, _) if name == WORKERS_AI => workers_ai(reader, ai_bound),
-            (None, Some(entry)) => further(reader, entry, environment),
-            (None, None) => continue,
-        };
-        match found {
-            Ok(server) => {
-                let mut provider = server.named(name, entries.get(name), deadlines);
+        match all.find(reader, &choice.name) {
+            Ok(mut provider) => {
                 (provider.place, provider.weight) = (choice.place, choice.weight);
                 providers.push(provider);
             }
             Err(why) => skipped.push((choice.name, why)),
         }
     }
-    (providers, skipped)
+    let offers = offers::read(reader, &all);
+    (providers, skipped, offers)
+}
+
+/// Every server that can be named.
+pub(super) struct Servers<'a> {
+    entries: &'a provider_table::Entries,
+    environment: Environment,
+    ai_bound: bool,
+    deadlines: Deadlines,
+}
+
+impl Servers<'_> {
+    pub(super) fn knows(&self, name: &str) -> bool {
+        is_built_in(name) || self.entries.contains_key(name)
+    }
+
+    /// # Errors
+    /// Why it cannot be called.
+    pub(super) fn find(&self, reader: &mut Reader<'_>, name: &str) -> Result<Provider, &'static str> {
+        let entry = self.entries.get(name);
+        let server = match (COMPATIBLE.iter().find(|known| known.name == name), entry) {
+            (Some(known), _) => compatible(reader, known, self.environment),
+            (None, _) if name == WORKERS_AI => workers_ai(reader, self.ai_bound),
+            (None, Some(entry)) => further(reader, entry, self.environment),
+            (None, None) => Err("it is not known"),
+        };
+        Ok(server?.named(name, entry, self.deadlines))
+    }
 }
 
 /// What is called and how, without its terms.
 struct Server {
     kind: ProviderKind,
-    url: String,
+    base: String,
     key: Option<String>,
     model: String,
 }
 
 impl Server {
     fn named(self, name: &str, entry: Option<&Entry>, deadlines: Deadlines) -> Provider {
-        let Self { kind, url, key, model } = self;
+        let Self { kind, base, key, model } = self;
         let mut models = vec![model.clone()];
         for further in entry.iter().flat_map(|entry| &entry.models) {
             if !models.contains(further) {
@@ -146,7 +168,7 @@ impl Server {
         }
         let deadlines = entry.map_or(AttemptDeadlines::of(deadlines), |entry| entry.deadlines(deadlines));
         let models = models.into();
-        Provider { name: name.into(), kind, url, key, model, models, deadlines, place: 0, weight: 1 }
+        Provider { name: name.into(), kind, base, key, model, models, deadlines, place: 0, weight: 1 }
     }
 }
 
@@ -160,7 +182,7 @@ fn workers_ai(reader: &Reader<'_>, ai_bound: bool) -> Result<Server, &'static st
 
 fn workers_ai_server(model: Option<&str>) -> Server {
     let model = model.unwrap_or(WORKERS_AI_MODEL).trim().to_owned();
-    Server { kind: ProviderKind::WorkersAi, url: String::new(), key: None, model }
+    Server { kind: ProviderKind::WorkersAi, base: String::new(), key: None, model }
 }
 
 /// Workers AI by itself, wherever it stands in the order.
@@ -185,7 +207,7 @@ fn compatible(
     if model.is_empty() {
         return Err("its model is not set");
     }
-    let Some(url) = chat_url(&base, environment) else {
+    let Some(base) = base_url(&base, environment) else {
         reader.problem(
             known.base,
             "give an https URL with a host name, without user, password, query or fragment; plain http is for \
@@ -193,7 +215,7 @@ fn compatible(
         );
         return Err("its base URL is refused");
     };
-    Ok(Server { kind: ProviderKind::OpenAiCompatible, url, key, model })
+    Ok(Server { kind: ProviderKind::OpenAiCompatible, base, key, model })
 }
 
 /// A server of `PROVIDERS`, which was checked when that was read.
@@ -205,14 +227,14 @@ fn further(reader: &Reader<'_>, entry: &Entry, environment: Environment) -> Resu
             Some(key.trim().to_owned())
         }
     };
-    let url = chat_url(&entry.base, environment).ok_or("its base URL is refused")?;
-    Ok(Server { kind: ProviderKind::OpenAiCompatible, url, key, model: entry.model.clone() })
+    let base = base_url(&entry.base, environment).ok_or("its base URL is refused")?;
+    Ok(Server { kind: ProviderKind::OpenAiCompatible, base, key, model: entry.model.clone() })
 }
 
-/// Where to post chats below `base`; `None` for an address that a key must not be sent to.
-pub(super) fn chat_url(base: &str, environment: Environment) -> Option<String> {
+/// What paths stand below, without a slash at its end; `None` for an address that a key must not be sent to.
+pub(super) fn base_url(base: &str, environment: Environment) -> Option<String> {
     let url = safe_url(base, environment).filter(|url| url.query().is_none())?;
-    Some(format!("{}/chat/completions", url.as_str().trim_end_matches('/')))
+    Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// An address that this service may call: https to a host with a name, nothing that points inside. Plain http is

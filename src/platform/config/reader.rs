@@ -1,6 +1,7 @@
 //! Reading one variable at a time, and remembering what is wrong with it.
 
-use actors::shared::{Micro, Price};
+use actors::shared::{Micro, ModelPrice};
+use serde_json::Value;
 
 use super::Problem;
 
@@ -47,11 +48,11 @@ impl Reader<'_> {
         }
     }
 
-    pub fn price(&mut self, name: &'static str, text: &str) -> Price {
-        let price = text.trim().parse().ok().and_then(Price::from_credits_per_1k);
-        price.unwrap_or_else(|| {
+    pub fn price(&mut self, name: &'static str, text: &str) -> ModelPrice {
+        let price = ModelPrice::from_json(&Value::String(text.to_owned()));
+        price.unwrap_or_else(|_| {
             self.problem(name, "give credits per 1,000 tokens as a number from 0 to 1000");
-            Price { per_1k_tokens_micro: Price::PER_1K_TOKENS_MICRO_MAX }
+            ModelPrice::DEAREST
         })
     }
 }

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::parse::config;
-use super::providers::chat_url;
+use super::providers::base_url;
 use super::*;
-use actors::shared::Micro;
+use actors::shared::{Micro, ModelPrice};
 
 fn parsed(variables: &[(&str, &str)]) -> Config {
     let map: BTreeMap<_, _> = variables.iter().copied().collect();
@@ -44,6 +44,10 @@ fn mistakes_are_problems_and_not_defaults() {
         ("CREDIT_PER_1K", "NaN"),
         ("MODEL_PRICES", "[]"),
         ("MODEL_PRICES", r#"{"m":"x"}"#),
+        ("MODEL_PRICES", r#"{"m":{"input":1,"cached_input":2}}"#),
+        ("MODEL_PRICES", r#"{"m":{"input":1,"exit":2}}"#),
+        ("MODEL_PRICES", r#"{"a b":1}"#),
+        ("MODEL_PRICES", "0.5"),
         ("REQUESTS_PER_MINUTE", "-1"),
         ("JWT_TTL_SEC", "59"),
         ("GUEST_GRANT_CREDITS", "-1"),
@@ -124,10 +128,24 @@ fn keys_go_only_to_safe_addresses() {
         ("file:///etc/passwd", development, false),
         ("not a url", development, false),
     ] {
-        assert_eq!(chat_url(base, environment).is_some(), good, "{base}");
+        assert_eq!(base_url(base, environment).is_some(), good, "{base}");
     }
-    let url = chat_url("https://api.groq.com/openai/v1/", Environment::Production);
-    assert_eq!(url.as_deref(), Some("https://api.groq.com/openai/v1/chat/completions"));
+    let url = base_url("https://api.groq.com/openai/v1/", Environment::Production);
+    assert_eq!(url.as_deref(), Some("https://api.groq.com/openai/v1"));
+}
+
+#[test]
+fn what_is_no_chat_has_lists_of_its_own() {
+    let some = ("EMBEDDING_PROVIDERS", "openai=small, cfai=@cf/baai/bge-base-en-v1.5,openai=large,groq=x");
+    let config = parsed(&[some, ("OPENAI_API_KEY", "k"), ("PREFERRED_PROVIDER", "cfai")]);
+    assert_eq!(config.problems, []);
+    let listed: Vec<_> =
+        config.offers.embeddings.iter().map(|provider| (&*provider.name, provider.model.as_str())).collect();
+    let expected = [("openai", "small"), ("cfai", "@cf/baai/bge-base-en-v1.5"), ("openai", "large")];
+    assert_eq!(listed, expected, "groq has no key");
+    for wrong_list in ["openai", "nobody=x", "openai="] {
+        assert_eq!(wrong(&[("EMBEDDING_PROVIDERS", wrong_list)]), ["EMBEDDING_PROVIDERS"], "{wrong_list}");
+    }
 }
 
 #[test]
@@ -172,10 +190,15 @@ fn each_wrong_key_is_told_apart() {
 
 #[test]
 fn a_model_has_its_own_price_or_the_general_one() {
-    let config = parsed(&[("CREDIT_PER_1K", "0.05"), ("MODEL_PRICES", r#"{"big":"0.5","free":0}"#)]);
-    assert_eq!(config.price_of("big").per_1k_tokens_micro, 500_000);
-    assert_eq!(config.price_of("free").per_1k_tokens_micro, 0);
-    assert_eq!(config.price_of("other").per_1k_tokens_micro, 50_000);
+    let prices = r#"{"big":"0.5","free":0,"split":{"input":0.1,"output":0.4,"cached_input":0.01}}"#;
+    let config = parsed(&[("CREDIT_PER_1K", "0.05"), ("MODEL_PRICES", prices)]);
+    assert_eq!(config.problems, []);
+    assert_eq!(config.price_of("big"), ModelPrice::flat(500_000));
+    assert_eq!(config.price_of("free"), ModelPrice::flat(0));
+    assert_eq!(config.price_of("other"), ModelPrice::flat(50_000));
+    let split = config.price_of("split");
+    assert_eq!((split.input_per_1k_micro, split.output_per_1k_micro), (100_000, 400_000));
+    assert_eq!(split.cached_input_per_1k_micro, Some(10_000));
 }
 
 #[test]
@@ -256,7 +279,7 @@ fn further_servers_come_by_configuration() {
     assert_eq!(config.problems, []);
     assert_eq!(order(&config), [("mine", 0, 2), ("free", 0, 1), ("cfai", 1, 1)]);
     let [mine, free, cfai] = config.providers.as_slice() else { panic!("three providers") };
-    assert_eq!(mine.url, "https://llm.example/v1/chat/completions");
+    assert_eq!(mine.base, "https://llm.example/v1");
     assert_eq!((mine.key.as_deref(), free.key.as_deref()), (Some("secret"), None));
     assert_eq!(*mine.models, ["big", "small", "mid"]);
     let usual = config.deadlines;

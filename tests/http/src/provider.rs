@@ -78,6 +78,10 @@ impl Drop for Provider {
 
 impl Shared {
     fn next_behaviour(&self, body: &str) -> Behaviour {
+        self.scripted(body).unwrap_or_else(|| Behaviour::answer(PLAIN_TEXT, PLAIN_USAGE))
+    }
+
+    fn scripted(&self, body: &str) -> Option<Behaviour> {
         let mut scripts = self.scripts.lock().expect("the scripts");
         let queue =
             scripts.iter_mut().find(|(marker, _)| body.contains(marker.as_str())).map(|(_, queue)| queue);
@@ -86,7 +90,6 @@ impl Shared {
             Some(queue) => queue.front().cloned(),
             None => None,
         }
-        .unwrap_or_else(|| Behaviour::answer(PLAIN_TEXT, PLAIN_USAGE))
     }
 }
 
@@ -98,6 +101,11 @@ async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Respons
     let body = String::from_utf8_lossy(&body).into_owned();
     let path = head.uri.path().to_owned();
     let progress = shared.book.enter(path.clone(), head.headers, body.clone());
+    if path.ends_with("/embeddings") {
+        let asked = Asked::from_body(&Value::Null);
+        let behaviour = shared.scripted(&body).unwrap_or_else(|| Behaviour::vectors(&body));
+        return perform(behaviour, &asked, &progress).await;
+    }
     if !path.ends_with("/chat/completions") {
         return refusal(StatusCode::NOT_FOUND);
     }

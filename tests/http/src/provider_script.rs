@@ -165,6 +165,18 @@ impl Behaviour {
         Self::Busy { status, retry_after: retry_after.to_owned() }
     }
 
+    /// A vector of three numbers for each input of `body`, and seven tokens.
+    pub fn vectors(body: &str) -> Self {
+        let body: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+        let inputs = body.get("input").and_then(Value::as_array).map_or(1, Vec::len);
+        let vector =
+            |index: usize| json!({"object": "embedding", "index": index, "embedding": [0.5, -1.0, index]});
+        let data: Vec<Value> = (0..inputs).map(vector).collect();
+        let usage = json!({"prompt_tokens": 7, "total_tokens": 7});
+        let answer = json!({"object": "list", "data": data, "model": body.get("model"), "usage": usage});
+        Self::page(200, "application/json", answer.to_string())
+    }
+
     /// A proxy's page where JSON was expected.
     pub fn html() -> Self {
         let page = format!("<html><body>{}</body></html>", crate::vars::PROVIDER_INTERNALS);

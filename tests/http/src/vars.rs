@@ -17,6 +17,9 @@ pub const GROQ_MODEL: &str = "llama-3.1-8b-instant";
 pub const OPENAI_MODEL: &str = "gpt-4o-mini";
 pub const LOCAL_MODEL: &str = "smollm2-135m-instruct";
 pub const CF_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
+/// Who turns texts into vectors.
+pub const EMBEDDING_MODEL: &str = "text-embedding-3-small";
+pub const CF_AI_EMBEDDING_MODEL: &str = "@cf/baai/bge-base-en-v1.5";
 /// What OpenAI is asked for in the tier `high`, and what one request of it counts as.
 pub const HIGH_TIER_MODEL: &str = "gpt-4o";
 pub const HIGH_TIER_WEIGHT: i64 = 4;
@@ -83,6 +86,7 @@ impl Vars {
             "LOCAL_BASE": providers.local,
             "LOCAL_MODEL": LOCAL_MODEL,
             "CF_AI_MODEL": CF_AI_MODEL,
+            "EMBEDDING_PROVIDERS": format!("openai={EMBEDDING_MODEL},cfai={CF_AI_EMBEDDING_MODEL}"),
             "CREDIT_PER_1K": CREDIT_PER_1K.to_string(),
             "MODEL_PRICES": "{}",
             "GUEST_GRANT_CREDITS": GUEST_GRANT_CREDITS.to_string(),

@@ -58,7 +58,9 @@ impl Run {
 
     /// The reply that shows a secret this once: searched for no more than those of the configuration.
     async fn shown(&self, name: &str, call: Call, member: &str) -> String {
-        let body = call.send().await.expect(200).json();
+        let reply = call.send().await;
+        assert!(matches!(reply.status, 200 | 201), "{name} is not shown: {reply:?}");
+        let body = reply.json();
         let found = body.pointer(member).and_then(Value::as_str);
         self.secret(name, found.unwrap_or_else(|| panic!("no {member} in {body}")))
     }

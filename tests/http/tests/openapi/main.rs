@@ -33,7 +33,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| text.parse().expect("a whole number"))
 }
 
-/// The virtual environment that `ops/setup/openapi.sh` made.
+/// The virtual environment that `ops/setup/python-tools.sh` made.
 fn environment() -> PathBuf {
     PathBuf::from(std::env::var("OPENAPI_TOOLS").expect("OPENAPI_TOOLS: run `make test-openapi`"))
 }

@@ -1,0 +1,125 @@
+//! The body of `POST /v1/chat/completions`: what decides the price is read, the rest is passed on as it came.
+
+use serde_json::Value;
+
+use super::context::Context;
+use super::error::ApiError;
+use super::json_body;
+use super::limits::{CHAT_ANSWERS_MAX, CHAT_MESSAGES_MAX, MODEL_BYTES_MAX};
+use super::question::{Question, max_credits, on_hold_used};
+use crate::providers::{ChatRequest, Members, Prompt, WholeRequest};
+
+/// Members of ours, which no provider knows.
+const OWN: &[&str] = &["max_credits", "on_hold_used"];
+
+/// A chat that was understood.
+pub struct Chat {
+    pub question: Question,
+    pub streams: bool,
+    /// The client wants to see the usage at the end of its stream.
+    pub include_usage: bool,
+}
+
+fn wrong(field: &'static str, expected: &'static str) -> ApiError {
+    ApiError::InvalidField { field, expected }
+}
+
+/// # Errors
+/// One code for each mistake; nothing was changed then.
+pub fn parse(context: &Context, bytes: &[u8]) -> Result<Chat, ApiError> {
+    let mut members: Members = json_body::parse(bytes)?;
+    let model = match members.value("model") {
+        Some(Value::String(model)) if (1..=MODEL_BYTES_MAX).contains(&model.len()) => model,
+        _ => return Err(wrong("model", "the name of a model of GET /v1/models, or `auto`")),
+    };
+    match members.value("messages") {
+        Some(Value::Array(messages)) if (1..=CHAT_MESSAGES_MAX).contains(&messages.len()) => {
+            if !messages.iter().all(is_message) {
+                return Err(wrong("messages", "objects with a `role`"));
+            }
+        }
+        _ => return Err(wrong("messages", "a list of 1 to 2,048 messages")),
+    }
+    let streams = flag(&members, "stream")?;
+    let include_usage = include_usage(&members)?;
+    let answers = answers(&members)?;
+    not_at_the_house_s_cost(&members)?;
+    let max_tokens = max_tokens(context, &members)?;
+    let limit = max_credits(members.value("max_credits").as_ref())?;
+    let when_used = on_hold_used(members.value("on_hold_used").as_ref())?;
+    for name in OWN {
+        members.remove(name);
+    }
+    let prompt = Prompt::Whole(WholeRequest::new(members, answers));
+    let chat = ChatRequest { prompt, max_tokens, request_id: context.request_id.clone() };
+    let question =
+        Question { skill: None, model: Some(model), chat, max_credits: limit, on_hold_used: when_used };
+    Ok(Chat { question, streams, include_usage })
+}
+
+fn is_message(message: &Value) -> bool {
+    message.get("role").is_some_and(Value::is_string)
+}
+
+fn flag(members: &Members, name: &'static str) -> Result<bool, ApiError> {
+    match members.value(name) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(value),
+        Some(_) => Err(wrong(name, "true or false")),
+    }
+}
+
+fn include_usage(members: &Members) -> Result<bool, ApiError> {
+    let expected = "an object, with `include_usage` true or false";
+    match members.value("stream_options") {
+        None => Ok(false),
+        Some(Value::Object(options)) => match options.get("include_usage") {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(_) => Err(wrong("stream_options", expected)),
+        },
+        Some(_) => Err(wrong("stream_options", expected)),
+    }
+}
+
+fn answers(members: &Members) -> Result<u32, ApiError> {
+    match members.value("n") {
+        None => Ok(1),
+        Some(value) => {
+            let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+            count.filter(|count| (1..=CHAT_ANSWERS_MAX).contains(count)).ok_or(wrong("n", "1 to 8"))
+        }
+    }
+}
+
+/// The smaller of both names of the limit. Without one an answer may be as long as any: clients of this API expect
+/// whole answers.
+fn max_tokens(context: &Context, members: &Members) -> Result<u32, ApiError> {
+    let mut limit = context.config.max_output_tokens;
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let Some(value) = members.value(name) else { continue };
+        let count = value.as_u64().filter(|count| *count > 0);
+        let count = count.ok_or(wrong(name, "a whole number above zero"))?;
+        limit = limit.min(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    Ok(limit)
+}
+
+/// What a provider charges its customer for beside the tokens, or keeps for it, is not the client's to ask for.
+fn not_at_the_house_s_cost(members: &Members) -> Result<(), ApiError> {
+    let said = |name: &str| members.value(name);
+    if !matches!(said("service_tier").as_ref().map(Value::as_str), None | Some(Some("auto" | "default"))) {
+        return Err(wrong("service_tier", "`auto` or `default`"));
+    }
+    if !matches!(said("store"), None | Some(Value::Bool(false))) {
+        return Err(wrong("store", "false"));
+    }
+    if said("web_search_options").is_some() {
+        return Err(wrong("web_search_options", "nothing: searching the web is not offered"));
+    }
+    let sound = |kinds: &Value| kinds.as_array().is_none_or(|kinds| kinds.iter().any(|kind| kind != "text"));
+    if said("modalities").as_ref().is_some_and(sound) || said("audio").is_some() {
+        return Err(wrong("modalities", "[\"text\"]; speech is at /v1/audio/speech"));
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Who serves what is no chat, in which order and with which models: `EMBEDDING_PROVIDERS`.
+
+use super::Provider;
+use super::providers::Servers;
+use super::reader::Reader;
+
+/// Entries of one list.
+const ENTRIES_MAX: usize = 32;
+
+/// In order of preference; only those that can be called.
+#[derive(Default)]
+pub struct Offers {
+    pub embeddings: Vec<Provider>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, servers: &Servers<'_>) -> Offers {
+    Offers { embeddings: list(reader, servers, "EMBEDDING_PROVIDERS") }
+}
+
+/// Reads `name=model,…`. A provider may stand in it with several models. One that cannot be called is left out, as it is
+/// of the usual order.
+fn list(reader: &mut Reader<'_>, servers: &Servers<'_>, variable: &'static str) -> Vec<Provider> {
+    let text = reader.text(variable, "");
+    let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let mut found = Vec::new();
+    for word in &words {
+        let named =
+            word.split_once('=').map(|(name, model)| (name.trim().to_ascii_lowercase(), model.trim()));
+        match named {
+            Some((name, model)) if servers.knows(&name) && !model.is_empty() => {
+                if let Ok(provider) = servers.find(reader, &name) {
+                    let models = [model.to_owned()].into();
+                    found.push(Provider { model: model.to_owned(), models, ..provider });
+                }
+            }
+            _ => reader
+                .problem(variable, "list providers with a model each, as in `openai=text-embedding-3-small`"),
+        }
+    }
+    if words.len() > ENTRIES_MAX {
+        reader.problem(variable, format!("list no more than {ENTRIES_MAX}"));
+    }
+    found
+}
