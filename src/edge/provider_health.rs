@@ -15,7 +15,7 @@ pub fn overview(context: &Context) -> Result<Reply, ApiError> {
     let config = &context.config;
     let of_tiers = config.tiers.iter().flat_map(|tier| &tier.providers);
     let mut models: Vec<(&str, &str)> = Vec::new();
-    for provider in config.providers.iter().chain(of_tiers) {
+    for provider in config.providers.iter().chain(of_tiers).chain(&config.offers.embeddings) {
         for model in provider.models.iter() {
             // What it could be asked for is not worth a line before it was.
             let shown = *model == provider.model || providers::health(&provider.name, model).is_some();

@@ -306,7 +306,9 @@ impl<'a> Run<'a> {
     /// Nobody answered. Those whose turn never came ran out of the request's time.
     fn failed(mut self) -> Failed {
         for provider in self.plan.providers {
-            if !self.attempts.iter().any(|attempt| attempt.provider == provider.name) {
+            let told =
+                |attempt: &Attempt| attempt.provider == provider.name && attempt.model == provider.model;
+            if !self.attempts.iter().any(told) {
                 let outcome = Outcome::Failed(Failure::Timeout(Deadline::Budget));
                 let (provider, model) = (Rc::clone(&provider.name), provider.model.clone());
                 self.attempts.push(Attempt { provider, model, outcome, duration_ms: 0 });

@@ -29,8 +29,9 @@ fn list(reader: &mut Reader<'_>, servers: &Servers<'_>, variable: &'static str) 
         match named {
             Some((name, model)) if servers.knows(&name) && !model.is_empty() => {
                 if let Ok(provider) = servers.find(reader, &name) {
-                    let models = [model.to_owned()].into();
-                    found.push(Provider { model: model.to_owned(), models, ..provider });
+                    let (model, models) = (model.to_owned(), [model.to_owned()].into());
+                    // Each has a place of its own: nobody shares one by weight here.
+                    found.push(Provider { model, models, place: found.len(), ..provider });
                 }
             }
             _ => reader

@@ -144,6 +144,8 @@ fn what_is_no_chat_has_lists_of_its_own() {
         config.offers.embeddings.iter().map(|provider| (&*provider.name, provider.model.as_str())).collect();
     let expected = [("openai", "small"), ("cfai", "@cf/baai/bge-base-en-v1.5"), ("openai", "large")];
     assert_eq!(listed, expected, "groq has no key");
+    let places: Vec<usize> = config.offers.embeddings.iter().map(|provider| provider.place).collect();
+    assert_eq!(places, [0, 1, 2], "nobody shares a place by chance");
     for wrong_list in ["openai", "nobody=x", "openai="] {
         assert_eq!(wrong(&[("EMBEDDING_PROVIDERS", wrong_list)]), ["EMBEDDING_PROVIDERS"], "{wrong_list}");
     }
