@@ -340,7 +340,14 @@ impl From<Refusal> for ApiError {
             Refusal::TierNotAllowed { tier } => Self::TierNotAllowed { tier },
             Refusal::InvalidSetting { field, expected } => Self::InvalidSetting { field, expected },
             Refusal::TooManyGrants { limit } => Self::TooManyGrants { limit },
-            Refusal::UnknownEntry | Refusal::UnknownApiKey => Self::NotFound,
+            Refusal::UnknownEntry
+            | Refusal::UnknownApiKey
+            | Refusal::UnknownExperiment
+            | Refusal::UnknownRequest
+            // No route asks for an experiment yet.
+            | Refusal::ExperimentEnded
+            | Refusal::ArmChanged { .. }
+            | Refusal::TooManyExperiments { .. } => Self::NotFound,
             Refusal::UnknownTicket => Self::TicketInvalid,
             Refusal::TooManyTickets { limit, retry_after_ms } => {
                 Self::TooManyTickets { limit, retry_after_ms }
