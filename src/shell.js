@@ -154,6 +154,7 @@ globalThis.cognomega = {
   },
   upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
   address: (env, name, call) => env.ADDRESS.getByName(name).command(call.slice()),
+  experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 
@@ -275,4 +276,8 @@ export class TenantActor extends Actor {
 
 export class AddressActor extends Actor {
   static made = (ctx) => new rust.AddressActor(ctx.storage);
+}
+
+export class ExperimentActor extends Actor {
+  static made = (ctx) => new rust.ExperimentActor(ctx.storage);
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::assign::By;
+use super::assign::{self, By};
 use super::bandit::SCORE_PPM;
 use super::{required, standing, wrong};
 use crate::shared::{Micro, Refusal};
@@ -28,6 +28,8 @@ pub struct Answered {
     pub request_id: String,
     /// Digest of whose it is.
     pub tenant: String,
+    /// The unit that asked.
+    pub unit: String,
     pub arm: String,
     pub by: By,
     pub round: i64,
@@ -59,9 +61,9 @@ pub struct Scored {
 /// # Errors
 /// What the database refused.
 pub(super) fn note(sql: &mut impl Sql, skill: &str, answered: &Answered, now_ms: i64) -> Result<(), Refusal> {
-    if standing(sql, skill)?.is_none_or(|found| found.round != answered.round) {
+    let Some(found) = standing(sql, skill)?.filter(|found| found.round == answered.round) else {
         return Ok(());
-    }
+    };
     let requested = i64::from(answered.by == By::Requested);
     let noted: Option<i64> = row(
         sql,
@@ -89,6 +91,9 @@ pub(super) fn note(sql: &mut impl Sql, skill: &str, answered: &Answered, now_ms:
             answered.latency_ms.clamp(0, LATENCY_MS_MAX).into(),
         ],
     )?;
+    if answered.by == By::Chance && found.sticky_ms > 0 {
+        assign::stick(sql, &answered.unit, &answered.arm, (found.sticky_ms, now_ms))?;
+    }
     forget(sql, newest, now_ms)
 }
 

@@ -1,6 +1,9 @@
-//! Which arm answers an ask.
+//! Which arm answers an ask. Nothing is written then: an ask may be refused yet, and a unit keeps its arm from its first
+//! answer on. So that a unit that asks several things at once gets one arm for them, its draw is its own: the same for
+//! the same unit within the time that it would keep the arm.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::bandit::{self, Sums};
 use super::chance::Chance;
@@ -99,25 +102,45 @@ fn running(
             return given(arm, By::Kept);
         }
     }
+    let seed = if sticks { own_seed(found, &ask.unit, now_ms) } else { seed };
     let chosen = bandit::choose(arms.iter().map(|arm| arm.sums), &mut Chance::new(seed));
     let Some(arm) = chosen.and_then(|at| arms.get(at)).map(|arm| arm.terms.clone()) else {
         return Err(Refusal::Broken { detail: "an experiment runs without arms".to_owned() });
     };
-    if sticks {
-        stick(sql, &ask.unit, &arm.name, now_ms.saturating_add(found.sticky_ms))?;
-    }
     given(arm, By::Chance)
 }
 
-/// The unit keeps the arm, and takes the newest place. Who is too far behind is forgotten.
-fn stick(sql: &mut impl Sql, unit: &str, arm: &str, until_ms: i64) -> Result<(), Refusal> {
+/// What a unit's draw begins with.
+fn own_seed(found: &Standing, unit: &str, now_ms: i64) -> u64 {
+    let period = now_ms.checked_div_euclid(found.sticky_ms).unwrap_or_default();
+    let digest = Sha256::digest(format!("{}/{}/{period}/{unit}", found.salt, found.round));
+    let mut seed = [0; 8];
+    for (to, from) in seed.iter_mut().zip(digest) {
+        *to = from;
+    }
+    u64::from_le_bytes(seed)
+}
+
+/// The unit keeps the arm that chance gave it, unless it keeps one already, and takes the newest place. Who is too far
+/// behind is forgotten.
+pub(super) fn stick(
+    sql: &mut impl Sql,
+    unit: &str,
+    arm: &str,
+    (sticky_ms, now_ms): (i64, i64),
+) -> Result<(), Refusal> {
     let newest: Option<i64> = row(
         sql,
         "INSERT OR REPLACE INTO units (seq, unit, arm, until_ms)
-         VALUES ((SELECT COALESCE(MAX(seq), 0) + 1 FROM units), ?1, ?2, ?3) RETURNING seq",
-        &[unit.into(), arm.into(), until_ms.into()],
+         SELECT (SELECT COALESCE(MAX(seq), 0) + 1 FROM units), ?1, ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM units JOIN arms ON arms.name = units.arm
+                           WHERE unit = ?1 AND until_ms > ?4 AND live = 1)
+         RETURNING seq",
+        &[unit.into(), arm.into(), now_ms.saturating_add(sticky_ms).into(), now_ms.into()],
     )?;
-    let kept_from = newest.unwrap_or(0).saturating_sub(UNITS_MAX);
-    sql.execute("DELETE FROM units WHERE seq <= ?1", &[kept_from.into()])?;
+    let Some(newest) = newest else {
+        return Ok(());
+    };
+    sql.execute("DELETE FROM units WHERE seq <= ?1", &[newest.saturating_sub(UNITS_MAX).into()])?;
     Ok(())
 }

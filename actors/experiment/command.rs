@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{self, Answered, Feedback, Scored};
 use super::assign::{self, Ask, Assigned};
 use super::define::{self, Definition};
-use super::directory::{self, Entry};
+use super::directory::{self, Entry, Listed};
 use super::report::{self, Report};
 use super::steer::{self, Steering};
 use crate::shared::Refusal;
@@ -46,7 +46,7 @@ pub enum Reply {
     Noted,
     Scored(Scored),
     Report(Box<Report>),
-    Directory(Vec<String>),
+    Directory(Listed),
 }
 
 /// Does one command, within a transaction that whoever calls this opened. `seed` is all the chance there is.
@@ -58,7 +58,7 @@ pub fn handle(sql: &mut impl Sql, call: &Call, seed: u64, now_ms: i64) -> Result
     match &call.command {
         Command::Define { definition, reason, operator } => {
             let by = (reason.as_deref(), operator.as_str());
-            define::define(sql, skill, definition, by, now_ms)?;
+            define::define(sql, skill, definition, by, (seed, now_ms))?;
             report::report(sql, skill).map(Box::new).map(Reply::Report)
         }
         Command::Assign(ask) => assign::assign(sql, skill, ask, seed, now_ms).map(Reply::Assigned),

@@ -102,7 +102,7 @@ pub(super) fn define(
     skill: &str,
     definition: &Definition,
     (reason, operator): (Option<&str>, &str),
-    now_ms: i64,
+    (seed, now_ms): (u64, i64),
 ) -> Result<(), Refusal> {
     definition.check()?;
     reason.map_or(Ok(()), steer::check_reason)?;
@@ -115,7 +115,7 @@ pub(super) fn define(
         }
         Some(found) => Some(begin_anew(sql, &found, definition, now_ms)?),
         None => {
-            begin(sql, skill, definition, now_ms)?;
+            begin(sql, skill, definition, (seed, now_ms))?;
             None
         }
     };
@@ -133,11 +133,22 @@ pub(super) fn define(
     steer::keep(sql, &done)
 }
 
-fn begin(sql: &mut impl Sql, skill: &str, definition: &Definition, now_ms: i64) -> Result<(), Refusal> {
+fn begin(
+    sql: &mut impl Sql,
+    skill: &str,
+    definition: &Definition,
+    (seed, now_ms): (u64, i64),
+) -> Result<(), Refusal> {
     sql.execute(SCHEMA, &[])?;
     sql.execute(
-        "INSERT INTO experiment VALUES (1, ?1, 'running', NULL, ?2, ?3, 1, ?4, ?4)",
-        &[skill.into(), definition.control.as_str().into(), definition.sticky_ms.into(), now_ms.into()],
+        "INSERT INTO experiment VALUES (1, ?1, 'running', NULL, ?2, ?3, ?5, 1, ?4, ?4)",
+        &[
+            skill.into(),
+            definition.control.as_str().into(),
+            definition.sticky_ms.into(),
+            now_ms.into(),
+            format!("{seed:016x}").into(),
+        ],
     )?;
     insert(sql, definition.arms.iter().enumerate())
 }

@@ -21,15 +21,23 @@ pub enum Entry {
     Strike(String),
 }
 
-/// Does what is asked, and answers with the list, in the order of its names.
+/// The list as it is, in the order of its names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Of two lists, the one with the higher version is the newer one.
+    pub version: i64,
+    pub skills: Vec<String>,
+}
+
+/// Does what is asked, and answers with the list.
 ///
 /// # Errors
 /// `TooManyExperiments`; what the database refused.
-pub fn handle(sql: &mut impl Sql, entry: &Entry, now_ms: i64) -> Result<Vec<String>, Refusal> {
+pub fn handle(sql: &mut impl Sql, entry: &Entry, now_ms: i64) -> Result<Listed, Refusal> {
     let made = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'known'";
     if sql.text(made, &[])?.is_none() {
         if !matches!(entry, Entry::Enter(_)) {
-            return Ok(Vec::new());
+            return Ok(Listed::default());
         }
         sql.execute(SCHEMA, &[])?;
     }
@@ -38,9 +46,11 @@ pub fn handle(sql: &mut impl Sql, entry: &Entry, now_ms: i64) -> Result<Vec<Stri
         Entry::Enter(skill) => enter(sql, skill, now_ms)?,
         Entry::Strike(skill) => {
             sql.execute("DELETE FROM known WHERE skill = ?1", &[skill.as_str().into()])?;
+            sql.execute("UPDATE versions SET version = version + 1", &[])?;
         }
     }
-    let all = "SELECT json_group_array(skill) FROM (SELECT skill FROM known ORDER BY skill)";
+    let all = "SELECT json_object('version', version, 'skills',
+                 (SELECT json_group_array(skill) FROM (SELECT skill FROM known ORDER BY skill))) FROM versions";
     Ok(row(sql, all, &[])?.unwrap_or_default())
 }
 
@@ -50,5 +60,6 @@ fn enter(sql: &mut impl Sql, skill: &str, now_ms: i64) -> Result<(), Refusal> {
         return Err(Refusal::TooManyExperiments { limit: EXPERIMENTS_MAX });
     }
     sql.execute("INSERT INTO known VALUES (?1, ?2) ON CONFLICT DO NOTHING", &[skill.into(), now_ms.into()])?;
+    sql.execute("UPDATE versions SET version = version + 1", &[])?;
     Ok(())
 }

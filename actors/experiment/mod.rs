@@ -75,13 +75,14 @@ struct Standing {
     arm: Option<String>,
     control: String,
     sticky_ms: i64,
+    salt: String,
     round: i64,
     began_at_ms: i64,
     updated_at_ms: i64,
 }
 
 const STANDING: &str = "json_object('skill', skill, 'state', state, 'arm', arm, 'control', control,
-  'sticky_ms', sticky_ms, 'round', round, 'began_at_ms', began_at_ms, 'updated_at_ms', updated_at_ms)";
+  'sticky_ms', sticky_ms, 'salt', salt, 'round', round, 'began_at_ms', began_at_ms, 'updated_at_ms', updated_at_ms)";
 
 /// The experiment of `skill`; `None` when none was ever defined here.
 ///

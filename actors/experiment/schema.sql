@@ -7,6 +7,8 @@ CREATE TABLE experiment (
   arm              TEXT,
   control          TEXT NOT NULL,
   sticky_ms        INTEGER NOT NULL CHECK (sticky_ms >= 0),
+  -- What the draws of units that keep their arms begin with; nobody outside knows it.
+  salt             TEXT NOT NULL,
   -- Counts the experiments of this skill. What was begun in an earlier one does not count in this.
   round            INTEGER NOT NULL,
   began_at_ms      INTEGER NOT NULL,

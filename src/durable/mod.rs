@@ -3,9 +3,11 @@
 mod address_actor;
 mod alarm;
 mod event_frames;
+mod experiment_actor;
 mod listening;
 mod tenant;
 mod tenant_actor;
 
 pub use address_actor::AddressActor;
+pub use experiment_actor::ExperimentActor;
 pub use tenant_actor::TenantActor;

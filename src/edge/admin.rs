@@ -46,6 +46,7 @@ const VARS: &[&str] = &[
     "ASK_TIMEOUT_MS",
     "HOLD_TTL_MS",
     "MAX_UPLOAD_BYTES",
+    "EXPERIMENTS_TTL_MS",
     "LOG_LEVEL",
 ];
 const SECRETS: &[&str] = &[
@@ -58,7 +59,8 @@ const SECRETS: &[&str] = &[
     "LOCAL_API_KEY",
     "CARTESIA_API_KEY",
 ];
-const BINDINGS: &[&str] = &["TENANT", "ADDRESS", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
+const BINDINGS: &[&str] =
+    &["TENANT", "ADDRESS", "EXPERIMENT", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
 
 /// `/api/admin/ping`.
 pub fn ping(context: &Context) -> Result<Reply, ApiError> {

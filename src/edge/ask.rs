@@ -8,12 +8,13 @@ use super::ask_stream;
 use super::context::Context;
 use super::error::ApiError;
 use super::identity::Caller;
-use super::kept_answer::{KeptAnswer, answered, billed, keep, to_raw, with_budgets};
+use super::kept_answer::{KeptAnswer, answered, billed, keep, replayed_variant, to_raw, with_budgets};
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::meter::{self, Admission, Ticket, Work, WorkEnd};
 use super::offer;
 use super::question::{self, Question};
 use super::reply::{Reply, ReplyTo};
+use super::variant;
 use crate::platform::detached::{self, ClientWatch};
 use crate::providers;
 use actors::tenant::Stored;
@@ -25,6 +26,7 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let mut idempotency = context.idempotency(&caller, &bytes)?;
     let mut question = question::parse(context, &bytes)?;
+    variant::assign(context, &caller, &mut question).await;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let offer = offer::make(context, &mut question, streams)?;
@@ -82,11 +84,12 @@ async fn run(context: &Context, caller: &Caller, question: &Question, ticket: &T
         model: &answer.model,
         priced_model: &provider.model,
         skill: &question.skill,
+        variant: question.variant.as_ref(),
         usage: answer.usage,
         held: ticket.held,
         end: WorkEnd::Complete,
     };
-    let kept = keep(&work, &answer.text);
+    let kept = keep(context, &work, &answer.text);
     let ended = meter::settle(context, caller, ticket, &work, to_raw(&kept)).await;
     let mut reply = answered(&kept);
     let mut available = ticket.available;
@@ -115,6 +118,7 @@ fn replay(
         let (reply, rest) = ask_stream::replay(context, caller, kept, stored)?;
         return Ok((reply, Some(rest)));
     }
-    let reply = billed(answered(&kept), caller, &charged.to_string(), &available.to_string());
+    let reply = replayed_variant(answered(&kept), &kept);
+    let reply = billed(reply, caller, &charged.to_string(), &available.to_string());
     Ok((reply.with("idempotency-replayed", "true"), None))
 }

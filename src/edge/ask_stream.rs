@@ -14,6 +14,7 @@ use super::kept_answer::{self, KeptAnswer};
 use super::meter::{self, Ticket, Work, WorkEnd};
 use super::question::{OnHoldUsed, Question};
 use super::reply::{Reply, ReplyTo};
+use super::variant::Variant;
 use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{config::Provider, now_ms, timer};
@@ -118,6 +119,8 @@ pub async fn run(
         .with("x-provider", provider.name)
         .with("x-model", &model)
         .with("x-credits-held", ticket.held.to_string());
+    let variant = question.variant.as_ref().map(Variant::name);
+    reply = kept_answer::with_variant(reply, variant.as_ref());
     if !caller.tenant.is_guest() {
         reply = reply.with("x-credits-balance", ticket.available.to_string());
     }
@@ -148,7 +151,7 @@ impl Delivery<'_> {
         drop(stream);
         let usage = delivered(reported, end, &self.question.chat, &text);
         let work = self.work(usage, end, allowance.held);
-        let kept = kept_answer::keep(&work, &text);
+        let kept = kept_answer::keep(self.context, &work, &text);
         let ended =
             meter::settle(self.context, self.caller, self.ticket, &work, kept_answer::to_raw(&kept)).await;
         if !listening {
@@ -167,6 +170,7 @@ impl Delivery<'_> {
             model: self.model,
             priced_model: &self.provider.model,
             skill: &self.question.skill,
+            variant: self.question.variant.as_ref(),
             usage,
             held,
             end,
@@ -376,7 +380,9 @@ pub fn replay(
     let (writer, readable) = streams::pipe().map_err(|_| ApiError::Unavailable)?;
     let billed = Some((stored.charged.credits(), stored.available.credits()));
     let events = format!("{}{}", text_event(&kept.content), closing(context, &kept, caller, billed));
-    let mut reply = Reply::events(readable)
+    let reply = kept_answer::replayed_variant(Reply::events(readable), &kept);
+    let variant = kept.variant.as_ref().map(|kept| &kept.name);
+    let mut reply = kept_answer::with_variant(reply, variant)
         .with("x-provider", kept.provider)
         .with("x-model", kept.model)
         .with("idempotency-replayed", "true");

@@ -12,8 +12,8 @@ use super::inbound::Inbound;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, health, keys, ledger,
-    openapi, tenant_limits, tickets, usage,
+    admin, ai_binding, ask, auth, cookie, cors, credentials, credits, events, exchange, experiments,
+    feedback, health, keys, ledger, openapi, tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -156,6 +156,11 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::UsageList => usage::list(context).await,
         Action::UsageRecord => usage::record(context).await,
         Action::Ask => ask::ask(context).await,
+        Action::Feedback => feedback::take(context).await,
+        Action::ExperimentList => experiments::list(context).await,
+        Action::ExperimentShow => experiments::show(context).await,
+        Action::ExperimentDefine => experiments::define(context).await,
+        Action::ExperimentSteer(wish) => experiments::steer(context, wish).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

@@ -123,6 +123,14 @@ pub enum ApiError {
         available: Micro,
     },
     ActorQuarantined,
+    // Experiments
+    ExperimentEnded,
+    ArmChanged {
+        arm: String,
+    },
+    TooManyExperiments {
+        limit: u32,
+    },
     // Providers
     AskFailed {
         detail: String,
@@ -188,6 +196,9 @@ impl ApiError {
             Self::IdempotencyInProgress => "idempotency_in_progress",
             Self::ChargedWithoutReply { .. } => "charged_without_reply",
             Self::ActorQuarantined => "actor_quarantined",
+            Self::ExperimentEnded => "experiment_ended",
+            Self::ArmChanged { .. } => "arm_changed",
+            Self::TooManyExperiments { .. } => "too_many_experiments",
             Self::AskFailed { .. } => "si_ask_failed",
             Self::AiRunFailed { .. } => "ai_run_failed",
             Self::AiNotBound => "ai_not_bound",
@@ -228,6 +239,9 @@ impl ApiError {
             | Self::IdempotencyInProgress
             | Self::ChargedWithoutReply { .. }
             | Self::TooManyApiKeys { .. }
+            | Self::ExperimentEnded
+            | Self::ArmChanged { .. }
+            | Self::TooManyExperiments { .. }
             | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } => 413,
             Self::UriTooLong => 414,
@@ -282,6 +296,9 @@ impl ApiError {
                 body.insert("cap".to_owned(), json!(cap));
                 body.insert("period".to_owned(), json!(period));
                 body.insert("limit".to_owned(), json!(limit.credits()));
+            }
+            Self::ArmChanged { arm } => {
+                body.insert("arm".to_owned(), json!(arm));
             }
             Self::TierNotAllowed { tier } => {
                 body.insert("tier".to_owned(), json!(tier));
@@ -343,11 +360,10 @@ impl From<Refusal> for ApiError {
             Refusal::UnknownEntry
             | Refusal::UnknownApiKey
             | Refusal::UnknownExperiment
-            | Refusal::UnknownRequest
-            // No route asks for an experiment yet.
-            | Refusal::ExperimentEnded
-            | Refusal::ArmChanged { .. }
-            | Refusal::TooManyExperiments { .. } => Self::NotFound,
+            | Refusal::UnknownRequest => Self::NotFound,
+            Refusal::ExperimentEnded => Self::ExperimentEnded,
+            Refusal::ArmChanged { arm } => Self::ArmChanged { arm },
+            Refusal::TooManyExperiments { limit } => Self::TooManyExperiments { limit },
             Refusal::UnknownTicket => Self::TicketInvalid,
             Refusal::TooManyTickets { limit, retry_after_ms } => {
                 Self::TooManyTickets { limit, retry_after_ms }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::context::Context;
 use super::identity::Caller;
 use super::meter::{Ticket, Work, WorkEnd};
 use super::reply::Reply;
@@ -24,9 +25,23 @@ pub struct KeptAnswer {
     /// The hold was used up: the content is what it paid for.
     #[serde(default)]
     pub cut: bool,
+    /// Which arm of an experiment answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<KeptVariant>,
 }
 
-pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
+/// What a replayed answer still says of the arm that made it.
+#[derive(Serialize, Deserialize)]
+pub struct KeptVariant {
+    pub name: String,
+    /// The request that the answer was made for, which feedback names.
+    pub request_id: String,
+}
+
+pub fn keep(context: &Context, work: &Work<'_>, text: &str) -> KeptAnswer {
+    let variant = work
+        .variant
+        .map(|variant| KeptVariant { name: variant.name(), request_id: context.request_id.clone() });
     KeptAnswer {
         content: text.to_owned(),
         provider: work.provider.to_owned(),
@@ -36,6 +51,7 @@ pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
         basis: work.usage.basis.name().to_owned(),
         interrupted: work.end == WorkEnd::Interrupted,
         cut: work.end == WorkEnd::HoldUsedUp,
+        variant,
     }
 }
 
@@ -52,11 +68,28 @@ pub fn answered(kept: &KeptAnswer) -> Reply {
     if let (true, Some(result)) = (kept.cut, result.as_object_mut()) {
         result.insert("cut".to_owned(), json!("hold_used_up"));
     }
-    Reply::json(200, &json!({ "result": result }))
+    let variant = kept.variant.as_ref().map(|kept| &kept.name);
+    with_variant(Reply::json(200, &json!({ "result": result })), variant)
         .with("x-provider", &kept.provider)
         .with("x-model", &kept.model)
         .with("x-tokens-in", kept.tokens_in.to_string())
         .with("x-tokens-out", kept.tokens_out.to_string())
+}
+
+/// The header that says which arm answered.
+pub fn with_variant(reply: Reply, name: Option<&String>) -> Reply {
+    match name {
+        Some(name) => reply.with("x-variant", name),
+        None => reply,
+    }
+}
+
+/// What feedback on a replayed answer names: the request it was made for, and not the one that repeated it.
+pub fn replayed_variant(reply: Reply, kept: &KeptAnswer) -> Reply {
+    match &kept.variant {
+        Some(kept) => reply.with("x-feedback-id", &kept.request_id),
+        None => reply,
+    }
 }
 
 /// The headers that say what was charged. A guest has no balance to be told.

@@ -15,6 +15,7 @@ use super::identity::Caller;
 use super::known_keys;
 use super::offer::{self, Offer};
 use super::refusals;
+use super::variant::{self, Variant};
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
@@ -92,6 +93,8 @@ pub struct Work<'a> {
     /// The model that was asked for. Its price counts: what a provider says of itself changes no charge.
     pub priced_model: &'a str,
     pub skill: &'a str,
+    /// The arm of its experiment that answered.
+    pub variant: Option<&'a Variant>,
     pub usage: TokenUsage,
     /// What is set aside for it in all.
     pub held: Micro,
@@ -267,7 +270,9 @@ pub async fn settle(
     }
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage: usage(context, work), reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
-    end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await
+    let ended = end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await?;
+    variant::note(context, caller, work.variant, ended.charged).await;
+    Some(ended)
 }
 
 /// Ends the hold of work that came to nothing, without a charge.
@@ -277,7 +282,7 @@ pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
 }
 
 fn usage(context: &Context, work: &Work<'_>) -> Usage {
-    let meta = json!({
+    let mut meta = json!({
         "provider": work.provider,
         "model": work.model,
         "skill": work.skill,
@@ -285,6 +290,9 @@ fn usage(context: &Context, work: &Work<'_>) -> Usage {
         "outcome": work.end.name(),
         "request_id": context.request_id,
     });
+    if let (Some(variant), Some(meta)) = (work.variant, meta.as_object_mut()) {
+        meta.insert("variant".to_owned(), json!(variant.name()));
+    }
     Usage {
         route: Some(context.route.to_owned()),
         tokens_in: i64::try_from(work.usage.tokens_in).ok(),

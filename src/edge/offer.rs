@@ -6,6 +6,7 @@ use actors::shared::{Micro, Price};
 use super::context::Context;
 use super::error::ApiError;
 use super::question::{OnHoldUsed, Question};
+use super::variant;
 use crate::platform::config::{Config, Provider, Tier};
 use crate::providers::estimate_prompt_tokens;
 
@@ -38,6 +39,7 @@ pub fn make(context: &Context, question: &mut Question, streams: bool) -> Result
     let config = &context.config;
     let tier = tier(context, config)?;
     let providers = tier.map_or_else(|| config.providers.clone(), |tier| tier.providers.clone());
+    let providers = variant::providers(question.variant.as_ref(), providers);
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }

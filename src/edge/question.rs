@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
 use super::limits::SKILL_BYTES_MAX;
+use super::variant::Variant;
 use crate::providers::ChatRequest;
 
 const GENERAL: &str = "general";
@@ -39,6 +40,10 @@ pub enum OnHoldUsed {
 /// A question that was understood.
 pub struct Question {
     pub skill: String,
+    /// The client brought its own system prompt, instead of the skill's.
+    pub own_system: bool,
+    /// Which arm of the skill's experiment answers; `None` before that is known, and without one.
+    pub variant: Option<Variant>,
     pub chat: ChatRequest,
     /// Set aside no more than this at first; the most it may cost, unless it is topped up.
     pub max_credits: Option<Micro>,
@@ -68,6 +73,7 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
     if user.trim().is_empty() {
         return Err(ApiError::MissingInput);
     }
+    let own_system = matches!(body.system, Some(Value::String(_)));
     let system = match body.system {
         None | Some(Value::Null) => GENERAL_PROMPT.to_owned(),
         Some(Value::String(system)) => system,
@@ -88,6 +94,8 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Question, ApiError> {
     };
     Ok(Question {
         skill,
+        own_system,
+        variant: None,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
@@ -116,7 +124,8 @@ fn on_hold_used(asked: Option<&Value>) -> Result<OnHoldUsed, ApiError> {
     }
 }
 
-fn is_skill(name: &str) -> bool {
+/// Whether a text can name a skill.
+pub fn is_skill(name: &str) -> bool {
     (1..=SKILL_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }

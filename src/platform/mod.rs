@@ -4,6 +4,7 @@ pub mod abort;
 pub mod address_stub;
 pub mod config;
 pub mod detached;
+pub mod experiment_stub;
 pub mod http;
 pub mod log;
 pub mod sockets;
@@ -32,6 +33,15 @@ pub fn whole_ms(at_ms: f64) -> i64 {
 /// A random id, by the runtime's own source of randomness.
 pub fn random_id() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+/// 64 random bits from the same source.
+pub fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    for (to, from) in seed.iter_mut().zip(random_bytes()) {
+        *to = from;
+    }
+    u64::from_le_bytes(seed)
 }
 
 /// Random bytes from the same source.

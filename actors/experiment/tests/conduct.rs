@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::stage::{NOW_MS, SKILL, Stage, arm, definition};
-use crate::experiment::directory::{EXPERIMENTS_MAX, Entry};
+use crate::experiment::directory::{EXPERIMENTS_MAX, Entry, Listed};
 use crate::experiment::{Arm, By, Call, Command, Definition, State, Turn, handle};
 use crate::shared::{Micro, Refusal};
 
@@ -13,7 +13,7 @@ fn a_skill_without_an_experiment_has_no_arm_and_stores_nothing() {
     assert_eq!(stage.assign("unit"), None);
     assert_eq!(stage.score("request", "me", 1.0), Err(Refusal::UnknownExperiment));
     assert_eq!(stage.steer(Turn::Pause), Err(Refusal::UnknownExperiment));
-    assert_eq!(stage.directory(Entry::List).unwrap(), Vec::<String>::new());
+    assert_eq!(stage.directory(Entry::List).unwrap(), Listed::default());
     assert_eq!(stage.number("SELECT COUNT(*) FROM sqlite_master"), 0);
 }
 
@@ -48,6 +48,27 @@ fn a_unit_keeps_its_arm_for_its_time_and_no_longer() {
     let moved = second.iter().zip(&first).filter(|((now, _), before)| now != *before).count();
     assert!(moved > 10, "{moved} of 40 were given another one of four");
     assert_eq!(stage.number("SELECT COUNT(*) FROM units"), 40);
+}
+
+#[test]
+fn a_unit_that_asks_several_things_at_once_gets_one_arm_and_nothing_is_kept_of_what_is_refused() {
+    let mut stage = Stage::empty();
+    stage.define(Definition { sticky_ms: 1_000, ..definition(&["a", "b", "c", "d"]) }).unwrap();
+    let mut given = std::collections::BTreeSet::new();
+    for unit in 0..40 {
+        let unit = format!("unit-{unit}");
+        let arms: Vec<_> = (0..5).map(|_| stage.assign(&unit).unwrap().arm.name).collect();
+        assert!(arms.iter().all(|arm| *arm == arms[0]), "{unit}: {arms:?}");
+        given.extend(arms);
+    }
+    assert_eq!(given.len(), 4, "each unit has a draw of its own");
+    assert_eq!(stage.number("SELECT COUNT(*) FROM units"), 0);
+    // The first answer is what is kept, whatever comes after it.
+    let assigned = stage.assign("unit-0").unwrap();
+    let other = if assigned.arm.name == "a" { "b" } else { "a" };
+    stage.note("first", "unit-0", &assigned);
+    stage.note("second", "unit-0", &crate::experiment::Assigned { arm: arm(other), ..assigned.clone() });
+    assert_eq!(stage.arm_of("unit-0"), (assigned.arm.name, By::Kept));
 }
 
 #[test]
@@ -226,6 +247,8 @@ fn a_definition_can_be_repeated_and_arms_come_and_go() {
     assert_eq!(live, [("a", true), ("b", false), ("c", true)]);
     assert_eq!(report.arms[0].sums, before.arms[0].sums, "what was learned of it is kept");
     assert_eq!(report.arms[1].best, 0.0);
+    let best = report.arms[0].best + report.arms[2].best;
+    assert!((best - 1.0).abs() < 1e-9, "one of those that are left is the best: {best}");
     for (tenant, _) in &ids {
         assert_ne!(stage.arm_of(tenant).0, "b", "nobody keeps an arm that is gone");
     }
@@ -290,19 +313,30 @@ fn definitions_that_cannot_be_are_refused() {
 #[test]
 fn the_directory_lists_each_skill_once_and_has_an_end() {
     let mut stage = Stage::empty();
-    assert_eq!(stage.directory(Entry::Enter("b".to_owned())).unwrap(), ["b"]);
-    assert_eq!(stage.directory(Entry::Enter("a".to_owned())).unwrap(), ["a", "b"]);
-    assert_eq!(stage.directory(Entry::Enter("a".to_owned())).unwrap(), ["a", "b"]);
-    assert_eq!(stage.directory(Entry::Strike("b".to_owned())).unwrap(), ["a"]);
-    assert_eq!(stage.directory(Entry::Strike("b".to_owned())).unwrap(), ["a"]);
+    let enter = |skill: &str| Entry::Enter(skill.to_owned());
+    let strike = |skill: &str| Entry::Strike(skill.to_owned());
+    let mut last = 0;
+    for (entry, skills) in [
+        (enter("b"), &["b"][..]),
+        (enter("a"), &["a", "b"]),
+        (enter("a"), &["a", "b"]),
+        (strike("b"), &["a"]),
+        (strike("b"), &["a"]),
+    ] {
+        let listed = stage.directory(entry.clone()).unwrap();
+        assert!(listed.version > last, "{entry:?}: a later list has a later version");
+        assert_eq!(listed.skills, skills, "{entry:?}");
+        assert_eq!(stage.directory(Entry::List).unwrap(), listed);
+        last = listed.version;
+    }
     for n in 1..EXPERIMENTS_MAX {
-        stage.directory(Entry::Enter(format!("skill-{n}"))).unwrap();
+        stage.directory(enter(&format!("skill-{n}"))).unwrap();
     }
     let limit = EXPERIMENTS_MAX;
-    let over = stage.directory(Entry::Enter("more".to_owned()));
+    let over = stage.directory(enter("more"));
     assert_eq!(over, Err(Refusal::TooManyExperiments { limit }));
-    let again = stage.directory(Entry::Enter("a".to_owned())).unwrap();
-    assert_eq!(again.len(), usize::try_from(limit).unwrap(), "one that is there needs no room");
+    let again = stage.directory(enter("a")).unwrap();
+    assert_eq!(again.skills.len(), usize::try_from(limit).unwrap(), "one that is there needs no room");
 }
 
 /// What a client does, in any order.

@@ -1,6 +1,6 @@
 //! An experiment on a database of its own, and what tests ask of it.
 
-use crate::experiment::directory::Entry;
+use crate::experiment::directory::{Entry, Listed};
 use crate::experiment::{
     Answered, Arm, Ask, Assigned, By, Call, Command, Definition, Feedback, Reply, Report, SCORE_PPM, Scored,
     Steering, Turn, handle,
@@ -77,9 +77,11 @@ impl Stage {
         }
     }
 
-    /// The arm that answers `unit`, by name.
+    /// The arm that answers `unit`, by name; and it does.
     pub(super) fn arm_of(&mut self, unit: &str) -> (String, By) {
-        let assigned = self.assign(unit).unwrap();
+        self.requests += 1;
+        let (id, assigned) = (format!("request-{}", self.requests), self.assign(unit).unwrap());
+        self.note(&id, unit, &assigned);
         (assigned.arm.name, assigned.by)
     }
 
@@ -87,6 +89,7 @@ impl Stage {
         let answered = Answered {
             request_id: request_id.to_owned(),
             tenant: tenant.to_owned(),
+            unit: tenant.to_owned(),
             arm: assigned.arm.name.clone(),
             by: assigned.by,
             round: assigned.round,
@@ -129,9 +132,9 @@ impl Stage {
         }
     }
 
-    pub(super) fn directory(&mut self, entry: Entry) -> Result<Vec<String>, Refusal> {
+    pub(super) fn directory(&mut self, entry: Entry) -> Result<Listed, Refusal> {
         match self.send(Command::Directory(entry))? {
-            Reply::Directory(list) => Ok(list),
+            Reply::Directory(listed) => Ok(listed),
             other => panic!("{other:?}"),
         }
     }
