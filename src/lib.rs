@@ -22,7 +22,7 @@ mod queue;
 mod schedule;
 mod shown;
 
-pub use durable::{AddressActor, CatalogActor, TenantActor};
+pub use durable::{AddressActor, CatalogActor, ExperimentActor, TenantActor};
 /// What takes apart what strangers send, for the fuzz targets (`tests/fuzz`); in no build that ships.
 #[cfg(feature = "parsers")]
 pub use edge::parsers;

@@ -160,6 +160,7 @@ globalThis.cognomega = {
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
   catalog: (env, name, call) => env.CATALOG.getByName(name).command(call.slice()),
+  experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call.slice()),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 
@@ -285,4 +286,8 @@ export class AddressActor extends Actor {
 
 export class CatalogActor extends Actor {
   static made = (ctx) => new rust.CatalogActor(ctx.storage);
+}
+
+export class ExperimentActor extends Actor {
+  static made = (ctx) => new rust.ExperimentActor(ctx.storage);
 }

@@ -80,6 +80,21 @@ pub enum Refusal {
     /// As many skills are there as may be.
     #[error("{limit} skills are there")]
     TooManySkills { limit: u32 },
+    /// The skill has no experiment.
+    #[error("no such experiment")]
+    UnknownExperiment,
+    /// No answer of the caller's has this request id and can be scored. It is never said why.
+    #[error("no such answer")]
+    UnknownRequest,
+    /// The experiment was promoted or withdrawn, and can only be begun anew.
+    #[error("the experiment is over")]
+    ExperimentEnded,
+    /// The name of an arm means another thing already.
+    #[error("the arm `{arm}` is another one already")]
+    ArmChanged { arm: String },
+    /// As many skills have an experiment as may.
+    #[error("{limit} skills have an experiment")]
+    TooManyExperiments { limit: u32 },
     /// The operation id was used before.
     #[error("the operation id was used before")]
     DuplicateOperation,

@@ -4,10 +4,12 @@ mod address_actor;
 mod alarm;
 mod catalog_actor;
 mod event_frames;
+mod experiment_actor;
 mod listening;
 mod tenant;
 mod tenant_actor;
 
 pub use address_actor::AddressActor;
 pub use catalog_actor::CatalogActor;
+pub use experiment_actor::ExperimentActor;
 pub use tenant_actor::TenantActor;

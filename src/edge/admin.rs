@@ -55,6 +55,7 @@ const VARS: &[&str] = &[
     "ASK_TIMEOUT_MS",
     "HOLD_TTL_MS",
     "MAX_UPLOAD_BYTES",
+    "EXPERIMENTS_TTL_MS",
     "LOG_LEVEL",
 ];
 const SECRETS: &[&str] = &[
@@ -68,7 +69,7 @@ const SECRETS: &[&str] = &[
     "CARTESIA_API_KEY",
 ];
 const BINDINGS: &[&str] =
-    &["TENANT", "ADDRESS", "CATALOG", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
+    &["TENANT", "ADDRESS", "CATALOG", "EXPERIMENT", "KEYS", "KV_BILLING", "R2_UPLOADS", "R2", "JOBS", "AI"];
 
 /// `/api/admin/ping`.
 pub fn ping(context: &Context) -> Result<Reply, ApiError> {

@@ -12,7 +12,7 @@ use super::delivery;
 use super::error::ApiError;
 use super::form::Form;
 use super::identity::Caller;
-use super::kept_answer::{KeptAnswer, billed, keep, to_raw, with_budgets};
+use super::kept_answer::{KeptAnswer, billed, keep, replayed_variant, to_raw, with_budgets};
 use super::meter::{self, Admission, Ticket, Work, WorkEnd};
 use super::offer;
 use super::question::Question;
@@ -97,7 +97,7 @@ async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyT
         held: ticket.held,
         end: WorkEnd::Complete,
     };
-    let kept = form.keep_whole(keep(&work, &answer.text), &answer, &context.request_id);
+    let kept = form.keep_whole(keep(context, &work, &answer.text), &answer, &context.request_id);
     let reply = settled(context, asked, ticket, &work, &kept).await;
     let _gone = reply_to.send(Ok(if slot.is_some() { reply.with("x-cache", "miss") } else { reply }));
     if let Some(slot) = slot {
@@ -150,7 +150,8 @@ async fn replay(context: &Context, asked: &Asked, stored: &Stored, reply_to: Rep
         return delivery::replay(context, asked, &kept, stored, reply_to).await;
     }
     let (charged, available) = (stored.charged.to_string(), stored.available.to_string());
-    let reply = billed(asked.form.whole(&kept), &asked.caller, &charged, &available);
+    let reply = replayed_variant(asked.form.whole(&kept), &kept);
+    let reply = billed(reply, &asked.caller, &charged, &available);
     let _gone = reply_to.send(Ok(reply.with("idempotency-replayed", "true")));
 }
 

@@ -12,6 +12,7 @@ use super::limits::JSON_BODY_BYTES_MAX;
 use super::meter;
 use super::question;
 use super::reply::Reply;
+use super::variant;
 
 pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
@@ -20,7 +21,8 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
     let known = catalog::current(context).await;
-    let question = question::parse(context, &known, &bytes)?;
+    let mut question = question::parse(context, &known, &bytes)?;
+    variant::assign(context, &caller, &mut question).await;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let form = Form::Ask(Manner::of(&context.inbound));

@@ -55,6 +55,8 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Chat, ApiError> {
     let question = Question {
         skill: None,
         answered_by: None,
+        own_system: true,
+        variant: None,
         model: Some(model),
         chat,
         max_credits: limit,

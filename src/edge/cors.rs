@@ -18,7 +18,7 @@ const ALLOWED: &[&str] = &[
 ];
 const EXPOSED: &str = "Content-Type, Content-Disposition, X-Request-Id, X-Credits-Used, X-Credits-Balance, \
     X-Credits-Held, X-Tokens-In, X-Tokens-Out, X-Provider, X-Model, X-Intelligence-Tier, X-Identity-Source, \
-    Idempotency-Replayed, X-Cache, RateLimit, RateLimit-Policy, Retry-After";
+    Idempotency-Replayed, X-Cache, X-Variant, X-Feedback-Id, RateLimit, RateLimit-Policy, Retry-After";
 const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 const MAX_AGE_S: &str = "86400";
 

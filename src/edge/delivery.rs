@@ -16,6 +16,7 @@ use super::kept_answer::{self, KeptAnswer};
 use super::meter::{self, Ticket, Work, WorkEnd};
 use super::question::OnHoldUsed;
 use super::reply::{Reply, ReplyTo};
+use super::variant::Variant;
 use crate::platform::config::Provider;
 use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
@@ -66,6 +67,8 @@ pub async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: Re
         .with("x-provider", &*provider.name)
         .with("x-model", &model)
         .with("x-credits-held", ticket.held.to_string());
+    let variant = question.variant.as_ref().map(Variant::name);
+    reply = kept_answer::with_variant(reply, variant.as_ref());
     if !caller.tenant.is_guest() {
         reply = reply.with("x-credits-balance", ticket.available.to_string());
     }
@@ -146,7 +149,7 @@ impl Delivery<'_> {
     }
 
     fn keep(&self, work: &Work<'_>, delivered: Delivered) -> KeptAnswer {
-        let mut kept = kept_answer::keep(work, &delivered.text);
+        let mut kept = kept_answer::keep(self.context, work, &delivered.text);
         if self.asked.form.passes_on() {
             kept.id = Some(self.id.clone());
             kept.events = self.ticket.has_key.then_some(delivered.events);
@@ -419,7 +422,8 @@ pub async fn replay(context: &Context, asked: &Asked, kept: &KeptAnswer, stored:
     };
     let billed = Some((charged.credits(), available.credits()));
     let events = format!("{pieces}{}", closing(context, asked, kept, billed));
-    let mut reply = Reply::events(readable)
+    let reply = kept_answer::replayed_variant(Reply::events(readable), kept);
+    let mut reply = kept_answer::with_variant(reply, kept.variant.as_ref().map(|kept| &kept.name))
         .with("x-provider", kept.provider.as_str())
         .with("x-model", kept.model.as_str())
         .with("idempotency-replayed", "true");

@@ -13,7 +13,8 @@ use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, auth, chat, cookie, cors, credentials, credits, embeddings, events, exchange,
-    health, keys, ledger, models, openapi, prices, provider_health, skills, tenant_limits, tickets, usage,
+    experiments, feedback, health, keys, ledger, models, openapi, prices, provider_health, skills,
+    tenant_limits, tickets, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -168,6 +169,11 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::SkillSet => skills::set(context).await,
         Action::SkillDelete => skills::delete(context).await,
         Action::SkillRollBack => skills::roll_back(context).await,
+        Action::Feedback => feedback::take(context).await,
+        Action::ExperimentList => experiments::list(context).await,
+        Action::ExperimentShow => experiments::show(context).await,
+        Action::ExperimentDefine => experiments::define(context).await,
+        Action::ExperimentSteer(wish) => experiments::steer(context, wish).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

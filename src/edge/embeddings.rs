@@ -54,6 +54,8 @@ fn parse(context: &Context, bytes: &[u8]) -> Result<(Question, bool), ApiError> 
     let question = Question {
         skill: None,
         answered_by: None,
+        own_system: true,
+        variant: None,
         model: Some(model),
         chat,
         max_credits: None,

@@ -141,6 +141,14 @@ pub enum ApiError {
         available: Micro,
     },
     ActorQuarantined,
+    // Experiments
+    ExperimentEnded,
+    ArmChanged {
+        arm: String,
+    },
+    TooManyExperiments {
+        limit: u32,
+    },
     // Providers
     /// Every provider that was asked calls the request itself wrong.
     RequestRefused,
@@ -220,6 +228,9 @@ impl ApiError {
             Self::ChargedWithoutReply { .. } => "charged_without_reply",
             Self::ActorQuarantined => "actor_quarantined",
             Self::RequestRefused => "request_refused",
+            Self::ExperimentEnded => "experiment_ended",
+            Self::ArmChanged { .. } => "arm_changed",
+            Self::TooManyExperiments { .. } => "too_many_experiments",
             Self::AskFailed { .. } => "si_ask_failed",
             Self::AiRunFailed { .. } => "ai_run_failed",
             Self::AiNotBound => "ai_not_bound",
@@ -265,6 +276,9 @@ impl ApiError {
             | Self::TooManyVersions { .. }
             | Self::TooManySkills { .. }
             | Self::TooManyApiKeys { .. }
+            | Self::ExperimentEnded
+            | Self::ArmChanged { .. }
+            | Self::TooManyExperiments { .. }
             | Self::TooManyGrants { .. } => 409,
             Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } => 413,
             Self::UriTooLong => 414,
@@ -319,6 +333,9 @@ impl ApiError {
                 body.insert("cap".to_owned(), json!(cap));
                 body.insert("period".to_owned(), json!(period));
                 body.insert("limit".to_owned(), json!(limit.credits()));
+            }
+            Self::ArmChanged { arm } => {
+                body.insert("arm".to_owned(), json!(arm));
             }
             Self::TierNotAllowed { tier } => {
                 body.insert("tier".to_owned(), json!(tier));
@@ -390,7 +407,14 @@ impl From<Refusal> for ApiError {
             Refusal::VersionConflict { current_version } => Self::VersionConflict { current_version },
             Refusal::TooManyVersions { limit } => Self::TooManyVersions { limit },
             Refusal::TooManySkills { limit } => Self::TooManySkills { limit },
-            Refusal::UnknownEntry | Refusal::UnknownApiKey | Refusal::UnknownVersion => Self::NotFound,
+            Refusal::UnknownEntry
+            | Refusal::UnknownVersion
+            | Refusal::UnknownApiKey
+            | Refusal::UnknownExperiment
+            | Refusal::UnknownRequest => Self::NotFound,
+            Refusal::ExperimentEnded => Self::ExperimentEnded,
+            Refusal::ArmChanged { arm } => Self::ArmChanged { arm },
+            Refusal::TooManyExperiments { limit } => Self::TooManyExperiments { limit },
             Refusal::UnknownTicket => Self::TicketInvalid,
             Refusal::TooManyTickets { limit, retry_after_ms } => {
                 Self::TooManyTickets { limit, retry_after_ms }

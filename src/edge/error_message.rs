@@ -62,6 +62,7 @@ impl ApiError {
             Self::RequestRefused => {
                 "every provider that was asked calls the request itself wrong; nothing was charged"
             }
+            Self::ExperimentEnded => "the experiment was promoted or withdrawn; define it anew to go on",
             Self::AskFailed { .. } => "no provider answered; nothing was charged",
             Self::AiRunFailed { .. } => "the AI binding did not answer",
             Self::AiNotBound => "the binding AI is absent",
@@ -123,6 +124,14 @@ impl ApiError {
             Self::TooManyHolds { limit } => format!("{limit} requests are under way, which is the limit"),
             Self::TooManyKeys { limit } => {
                 format!("{limit} idempotency keys were used in a day, which is the limit")
+            }
+            Self::ArmChanged { arm } => {
+                format!(
+                    "`{arm}` is the name of another arm of this experiment already; give the new one a new name"
+                )
+            }
+            Self::TooManyExperiments { limit } => {
+                format!("{limit} skills have an experiment, which is the limit; withdraw one")
             }
             Self::ChargedWithoutReply { charged, .. } => format!(
                 "the request with this Idempotency-Key was charged {charged} credits and no answer of it was kept; \

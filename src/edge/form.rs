@@ -6,7 +6,7 @@ use super::ask_form::{self, Manner};
 use super::chat_form;
 use super::embeddings;
 use super::error::ApiError;
-use super::kept_answer::KeptAnswer;
+use super::kept_answer::{KeptAnswer, with_variant};
 use super::reply::Reply;
 use crate::providers::{Answer, Failed, Piece};
 
@@ -117,7 +117,7 @@ impl Form {
             Self::Ask(_) => ask_form::whole(kept),
             Self::Chat { .. } | Self::Embeddings { .. } => chat_form::whole(kept),
         };
-        reply
+        with_variant(reply, kept.variant.as_ref().map(|kept| &kept.name))
             .with("x-provider", &kept.provider)
             .with("x-model", &kept.model)
             .with("x-tokens-in", kept.tokens_in.to_string())

@@ -4,6 +4,7 @@ use actors::shared::Micro;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::context::Context;
 use super::identity::Caller;
 use super::meter::{Ticket, Work, WorkEnd};
 use super::reply::Reply;
@@ -42,6 +43,9 @@ pub struct KeptAnswer {
     /// OpenAI's format: why a stream ended whose provider has no words for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<String>,
+    /// Which arm of an experiment answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<KeptVariant>,
 }
 
 impl KeptAnswer {
@@ -56,7 +60,20 @@ impl KeptAnswer {
     }
 }
 
-pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
+/// What a replayed answer still says of the arm that made it.
+#[derive(Serialize, Deserialize)]
+pub struct KeptVariant {
+    pub name: String,
+    /// The request that the answer was made for, which feedback names.
+    pub request_id: String,
+}
+
+pub fn keep(context: &Context, work: &Work<'_>, text: &str) -> KeptAnswer {
+    let variant = work
+        .question
+        .variant
+        .as_ref()
+        .map(|variant| KeptVariant { name: variant.name(), request_id: context.request_id.clone() });
     KeptAnswer {
         content: text.to_owned(),
         provider: work.provider.to_owned(),
@@ -72,11 +89,28 @@ pub fn keep(work: &Work<'_>, text: &str) -> KeptAnswer {
         events: None,
         id: None,
         finish: None,
+        variant,
     }
 }
 
 pub fn to_raw(kept: &KeptAnswer) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(kept).ok()
+}
+
+/// The header that says which arm answered.
+pub fn with_variant(reply: Reply, name: Option<&String>) -> Reply {
+    match name {
+        Some(name) => reply.with("x-variant", name),
+        None => reply,
+    }
+}
+
+/// What feedback on a replayed answer names: the request it was made for, and not the one that repeated it.
+pub fn replayed_variant(reply: Reply, kept: &KeptAnswer) -> Reply {
+    match &kept.variant {
+        Some(kept) => reply.with("x-feedback-id", &kept.request_id),
+        None => reply,
+    }
 }
 
 /// The headers that say what was charged. A guest has no balance to be told.

@@ -68,5 +68,7 @@ pub const SEQUENCE_MAX: i64 = 9_007_199_254_740_991;
 pub const USAGE_AHEAD_MS_MAX: i64 = 300_000;
 /// Pages of a ledger that one audit walks, at `VERIFY_ENTRIES_MAX` entries each: 100,000 entries.
 pub const VERIFY_PAGES_MAX: u32 = 50;
+/// The id of a request that feedback names, in bytes: of ours 36, of the platform's 20.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// A reason or a reference of an adjustment, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;

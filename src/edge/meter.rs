@@ -17,6 +17,7 @@ use super::offer::{self, Offer};
 use super::pricing::Pricing;
 use super::question::Question;
 use super::refusals;
+use super::variant;
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
@@ -276,7 +277,9 @@ pub async fn settle(
     let (charge, usage) = charged(context, ticket, work, cut);
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
-    end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await
+    let ended = end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await?;
+    variant::note(context, caller, work.question.variant.as_ref(), ended.charged).await;
+    Some(ended)
 }
 
 /// Ends the hold of work that came to nothing, without a charge.
@@ -307,6 +310,9 @@ fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<
         if !answered_by.name.eq_ignore_ascii_case(skill) {
             meta.insert("answered_by".to_owned(), json!(answered_by.name));
         }
+    }
+    if let Some(variant) = &work.question.variant {
+        meta.insert("variant".to_owned(), json!(variant.name()));
     }
     charged.write(&mut meta);
     // Whoever answered at once is named already.

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::models;
 use super::pricing::Pricing;
 use super::question::{OnHoldUsed, Question};
+use super::variant;
 use crate::platform::config::{Config, Provider, Tier};
 
 /// A stream that is topped up begins with the prompt and so many tokens of answer at least: with less it would ask for
@@ -60,6 +61,7 @@ pub fn make(
         Some(skill) => preferred(providers, &skill.terms),
         None => providers,
     };
+    let providers = variant::providers(question.variant.as_ref(), providers);
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
 use super::limits::SKILL_BYTES_MAX;
+use super::variant::Variant;
 use crate::providers::{ChatRequest, Prompt};
 
 /// What stands between a skill's own prompt and what a client adds to it.
@@ -48,6 +49,10 @@ pub struct Question {
     pub answered_by: Option<Rc<Skill>>,
     /// The model that was asked for by its name; `None` takes each provider's own.
     pub model: Option<String>,
+    /// The client brought its own system prompt, instead of the skill's.
+    pub own_system: bool,
+    /// Which arm of the skill's experiment answers; `None` before that is known, and without one.
+    pub variant: Option<Variant>,
     pub chat: ChatRequest,
     /// Set aside no more than this at first; the most it may cost, unless it is topped up.
     pub max_credits: Option<Micro>,
@@ -79,6 +84,7 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
     if user.trim().is_empty() {
         return Err(ApiError::MissingInput);
     }
+    let own_system = matches!(body.system, Some(Value::String(_)));
     let system = match body.system {
         None | Some(Value::Null) => None,
         Some(Value::String(system)) => Some(system),
@@ -109,6 +115,8 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
         skill: Some(skill),
         answered_by: Some(answered_by),
         model: None,
+        own_system,
+        variant: None,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
@@ -153,7 +161,8 @@ pub fn on_hold_used(asked: Option<&Value>) -> Result<OnHoldUsed, ApiError> {
     }
 }
 
-fn is_skill(name: &str) -> bool {
+/// Whether a text can name a skill.
+pub fn is_skill(name: &str) -> bool {
     (1..=SKILL_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }

@@ -34,6 +34,9 @@ impl Slot {
             // With another prompt the same words ask something else.
             key.update(format!("/{}/{}", skill.name, skill.version));
         }
+        if let Some(variant) = &asked.question.variant {
+            key.update(format!("/{}", variant.name()));
+        }
         let wish = context.inbound.header("cache-control").unwrap_or_default().to_ascii_lowercase();
         let fresh = wish.contains("no-cache") || wish.contains("no-store");
         Some(Self { key: format!("{:x}", key.finalize()), ttl_s, fresh })

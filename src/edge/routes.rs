@@ -1,5 +1,7 @@
 //! The route table: every path and alias, and what each method of it does.
 
+use super::experiments::Wish;
+
 /// What a route does. One variant a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -37,6 +39,11 @@ pub enum Action {
     SkillSet,
     SkillDelete,
     SkillRollBack,
+    Feedback,
+    ExperimentList,
+    ExperimentShow,
+    ExperimentDefine,
+    ExperimentSteer(Wish),
     AiBinding,
     AiTest,
     AdminPing,
@@ -63,10 +70,11 @@ const DELETE: &str = "DELETE";
 
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, Embeddings, EnvSnapshot,
-    EventsOpen, Exchange, GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet,
-    LimitsShow, Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow,
-    ProviderHealth, Ready, SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll,
-    TicketMint, UsageList, UsageRecord, UserToken, Verify,
+    EventsOpen, Exchange, ExperimentDefine, ExperimentList, ExperimentShow, ExperimentSteer, Feedback,
+    GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
+    ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth, Ready,
+    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList,
+    UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -131,6 +139,14 @@ const BUILT: &[Route] = &[
     route(&["/api/admin/skills"], &[(GET, SkillList)]),
     route(&["/api/admin/skills/:name"], &[(GET, SkillShow), (PUT, SkillSet), (DELETE, SkillDelete)]),
     route(&["/api/admin/skills/:name/rollback"], &[(POST, SkillRollBack)]),
+    route(&["/api/si/feedback"], &[(POST, Feedback)]),
+    route(&["/api/admin/experiments"], &[(GET, ExperimentList)]),
+    route(&["/api/admin/experiments/:skill"], &[(GET, ExperimentShow), (PUT, ExperimentDefine)]),
+    route(&["/api/admin/experiments/:skill/pause"], &[(POST, ExperimentSteer(Wish::Pause))]),
+    route(&["/api/admin/experiments/:skill/resume"], &[(POST, ExperimentSteer(Wish::Resume))]),
+    route(&["/api/admin/experiments/:skill/pin"], &[(POST, ExperimentSteer(Wish::Pin))]),
+    route(&["/api/admin/experiments/:skill/promote"], &[(POST, ExperimentSteer(Wish::Promote))]),
+    route(&["/api/admin/experiments/:skill/withdraw"], &[(POST, ExperimentSteer(Wish::Withdraw))]),
     route(&["/api/ai/binding"], &[(GET, AiBinding)]),
     route(&["/api/ai/test"], &[(POST, AiTest)]),
     route(&["/api/admin/ping"], &[(GET, AdminPing), (POST, AdminPing)]),
@@ -163,7 +179,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/voice/sessions"], &[(GET, NotImplemented), (POST, NotImplemented)]),
     route(&["/api/voice/sessions/:id"], &[(GET, NotImplemented)]),
     route(&["/api/voice/sessions/:id/ws"], &[(GET, NotImplemented)]),
-    route(&["/api/si/feedback"], &[(POST, NotImplemented)]),
     route(&["/api/admin/cleanup"], &[(POST, NotImplemented)]),
     route(&["/api/admin/backfill"], &[(POST, NotImplemented)]),
     route(&["/api/admin/drift"], &[(GET, NotImplemented)]),

@@ -116,6 +116,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     pub fallback: Fallback,
     pub policy: Policy,
+    /// How long an isolate goes by its list of the skills that have an experiment; zero: it asks each time.
+    pub experiments_ttl_ms: i64,
     /// What `X-Intelligence-Tier` may name.
     pub tiers: Vec<Tier>,
     /// Mistakes that forbid serving anything.

@@ -5,6 +5,7 @@ pub mod address_stub;
 pub mod catalog_stub;
 pub mod config;
 pub mod detached;
+pub mod experiment_stub;
 pub mod http;
 pub mod log;
 pub mod recall;
@@ -39,6 +40,15 @@ pub fn random_id() -> String {
 /// A number from 0 to 1 that nobody needs to be unable to guess: for spreading what would happen at once.
 pub fn chance() -> f64 {
     js_sys::Math::random()
+}
+
+/// 64 random bits from the same source.
+pub fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    for (to, from) in seed.iter_mut().zip(random_bytes()) {
+        *to = from;
+    }
+    u64::from_le_bytes(seed)
 }
 
 /// Random bytes from the same source.

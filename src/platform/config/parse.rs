@@ -66,6 +66,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         max_output_tokens,
         deadlines,
         fallback: fallback::read(&mut reader),
+        experiments_ttl_ms: reader.number("EXPERIMENTS_TTL_MS", 30_000, 0, 600_000),
         policy: plans::policy(&mut reader, &tiers),
         tiers,
         problems: reader.problems,

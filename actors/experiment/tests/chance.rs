@@ -1,0 +1,76 @@
+//! The sampler, against what is known of what it samples.
+
+use proptest::prelude::*;
+
+use crate::experiment::chance::Chance;
+
+#[test]
+fn the_bits_are_those_of_the_published_generator() {
+    let mut chance = Chance::new(1_234_567);
+    let first: Vec<u64> = (0..5).map(|_| chance.bits()).collect();
+    assert_eq!(
+        first,
+        [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821
+        ]
+    );
+}
+
+/// Mean and variance of `count` draws.
+fn moments(count: u32, mut draw: impl FnMut() -> f64) -> (f64, f64) {
+    let draws: Vec<f64> = (0..count).map(|_| draw()).collect();
+    let mean = draws.iter().sum::<f64>() / f64::from(count);
+    let variance = draws.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / f64::from(count - 1);
+    (mean, variance)
+}
+
+#[test]
+fn uniform_draws_fill_their_interval_and_never_touch_its_ends() {
+    let mut chance = Chance::new(7);
+    let mut tenths = [0_u32; 10];
+    for _ in 0..100_000 {
+        let draw = chance.uniform();
+        assert!(draw > 0.0 && draw < 1.0, "{draw}");
+        tenths[(draw * 10.0) as usize] += 1;
+    }
+    // Nine degrees of freedom: a value above 27.9 comes once in a thousand seeds.
+    let chi: f64 = tenths.iter().map(|count| (f64::from(*count) - 10_000.0).powi(2) / 10_000.0).sum();
+    assert!(chi < 27.9, "{chi}: {tenths:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Mean a/(a+b), variance ab/((a+b)²(a+b+1)), within five standard errors of this many draws.
+    #[test]
+    fn beta_draws_have_the_mean_and_the_variance_of_theirs(
+        seed in any::<u64>(),
+        a in 1.0_f64..400.0,
+        b in 1.0_f64..400.0,
+    ) {
+        const DRAWS: u32 = 4_000;
+        let mut chance = Chance::new(seed);
+        let (mean, variance) = moments(DRAWS, || chance.beta(a, b));
+        let sum = a + b;
+        let (true_mean, true_variance) = (a / sum, a * b / (sum * sum * (sum + 1.0)));
+        let error = (true_variance / f64::from(DRAWS)).sqrt();
+        prop_assert!((mean - true_mean).abs() < 5.0 * error, "{mean} for {true_mean}");
+        // The variance of a variance is at most that of a distribution with a kurtosis of six here.
+        let relative = variance / true_variance - 1.0;
+        prop_assert!(relative.abs() < 5.0 * (5.0 / f64::from(DRAWS)).sqrt(), "{variance} for {true_variance}");
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same(seed in any::<u64>(), a in 1.0_f64..1e6, b in 1.0_f64..1e6) {
+        let (mut one, mut two) = (Chance::new(seed), Chance::new(seed));
+        for _ in 0..8 {
+            let draw = one.beta(a, b);
+            prop_assert!((0.0..=1.0).contains(&draw));
+            prop_assert_eq!(draw, two.beta(a, b));
+        }
+    }
+}

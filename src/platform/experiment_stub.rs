@@ -1,0 +1,61 @@
+//! One hop to the actor of a skill's experiment, or to the one that lists the skills that have one.
+
+use actors::experiment::directory::{Entry, Listed};
+use actors::experiment::{Call, Command, Reply, actor_name, directory_name};
+use actors::shared::Refusal;
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use worker::Env;
+
+use super::log;
+use super::task::settled;
+use super::tenant_stub::Origin;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_namespace = cognomega, js_name = experiment)]
+    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+}
+
+/// Sends `command` to the experiment of `skill`. When this returns `Ok`, what the command did is on disk.
+///
+/// # Errors
+/// The actor's refusal; `Storage` when it could not be reached or did not answer.
+pub async fn send(origin: Origin<'_>, skill: &str, command: Command) -> Result<Reply, Refusal> {
+    deliver(origin, &actor_name(skill), skill, command).await
+}
+
+/// Asks or changes the list of skills that have an experiment; the list as it is then.
+///
+/// # Errors
+/// As [`send`].
+pub async fn directory(origin: Origin<'_>, entry: Entry) -> Result<Listed, Refusal> {
+    match deliver(origin, &directory_name(), "", Command::Directory(entry)).await? {
+        Reply::Directory(listed) => Ok(listed),
+        _ => Err(unreachable(origin, "the list of experiments answered another question")),
+    }
+}
+
+async fn deliver(origin: Origin<'_>, actor: &str, skill: &str, command: Command) -> Result<Reply, Refusal> {
+    let call = Call { request_id: origin.request_id.to_owned(), skill: skill.to_owned(), command };
+    let call = serde_json::to_vec(&call).map_err(|error| unreachable(origin, &error.to_string()))?;
+    let answer = hop(origin.env, actor, &call).await.map_err(|error| unreachable(origin, &words(&error)))?;
+    let answer: Result<Reply, Refusal> =
+        serde_json::from_slice(&answer).map_err(|error| unreachable(origin, &error.to_string()))?;
+    answer
+}
+
+async fn hop(env: &Env, actor: &str, call: &[u8]) -> Result<Vec<u8>, JsValue> {
+    let answer = settled(&command(env, actor, call)?).await?;
+    Ok(Uint8Array::new(&answer).to_vec())
+}
+
+fn words(error: &JsValue) -> String {
+    let error = error.dyn_ref::<js_sys::Error>();
+    error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
+}
+
+fn unreachable(origin: Origin<'_>, detail: &str) -> Refusal {
+    log::fault_of(origin.request_id, "experiment_actor_unreachable", detail);
+    Refusal::Storage { detail: format!("experiment actor: {detail}") }
+}
