@@ -38,8 +38,8 @@ impl Tenant {
 
     /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
     /// awaited, so nothing can come between.
-    pub(super) fn answer(&self, call: &[u8]) -> Answered {
-        let mut call: Call = match serde_json::from_slice(call) {
+    pub(super) fn answer(&self, call: &str) -> Answered {
+        let mut call: Call = match serde_json::from_str(call) {
             Ok(call) => call,
             Err(error) => {
                 let answer = Err(Refusal::Storage { detail: format!("undecodable command: {error}") });
