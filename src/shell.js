@@ -139,8 +139,8 @@ globalThis.cognomega = {
     tasks.delete(task);
     found?.done(value);
   },
-  // One command to an actor. The bytes are a view of memory that moves: sent is a copy.
-  command: (env, name, call) => env.TENANT.getByName(name).command(call.slice()),
+  // One command to an actor: text there and text back, which the runtime carries for less than bytes.
+  command: (env, name, call) => env.TENANT.getByName(name).command(call),
   // A socket of an actor's: it answers with the response that opens it, or with why not.
   listen: (env, name, call) => env.TENANT.getByName(name).fetch('https://actor/', {
     headers: { upgrade: 'websocket', [CALL]: encodeURIComponent(call) },
@@ -153,14 +153,14 @@ globalThis.cognomega = {
     return { server, response: new Response(null, { status: 101, webSocket: client }) };
   },
   upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
-  address: (env, name, call) => env.ADDRESS.getByName(name).command(call.slice()),
+  address: (env, name, call) => env.ADDRESS.getByName(name).command(call),
   // Text that is kept for a while, near where it was made; undefined where there is none.
   recall: async (key) => (await caches.default.match(`https://cache.invalid/${key}`))?.text(),
   remember: (key, text, ttlS) => caches.default.put(
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
-  catalog: (env, name, call) => env.CATALOG.getByName(name).command(call.slice()),
-  experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call.slice()),
+  catalog: (env, name, call) => env.CATALOG.getByName(name).command(call),
+  experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call),
   response: (init, body) => new Response(body, JSON.parse(init)),
 };
 
@@ -200,19 +200,23 @@ class Actor extends DurableObject {
     return this.#actor;
   }
 
-  // A command as bytes in, its answer as bytes out. Only the front door has this binding.
+  // A command as text in, its answer as text out. Only the front door has this binding.
   //
   // Group commit: a commit is the price of a command. The runtime syncs the disk once for all that one turn wrote, and
   // holds every reply of the turn back until it has. So commands are gathered while the disk is busy, and run together
   // in the next turn, each in a transaction of its own: one that is refused or traps undoes itself and nothing else.
   // The turn belongs to the actor and to no request, so none that goes away takes it along.
   command(call) {
+    // While a deployment is under way, front doors of before ask in bytes, and are answered so.
+    if (typeof call !== 'string') {
+      return this.command(new TextDecoder().decode(call)).then((answer) => new TextEncoder().encode(answer));
+    }
     return this.#queued(() => this.#rust.answer(call));
   }
 
   // A command that opens a socket. What it answers is the response itself, or a refusal's text.
   fetch(request) {
-    const call = new TextEncoder().encode(decodeURIComponent(request.headers.get(CALL)));
+    const call = decodeURIComponent(request.headers.get(CALL));
     return this.#queued(() => {
       const opened = this.#rust.open(call);
       this.#listened = null;

@@ -210,7 +210,7 @@ pub struct Opening {
 ///
 /// # Errors
 /// What the database refused.
-pub fn open(sql: &mut impl Sql, genesis: &str, opening: Opening, now_ms: i64) -> Result<(), Refusal> {
+pub fn open(sql: &mut impl Sql, genesis: &str, opening: Opening, now_ms: i64) -> Result<Account, Refusal> {
     let mut account = unopened(genesis, now_ms);
     sql.execute(
         "INSERT INTO account VALUES (1, 0, 0, 0, 0, 0, 1, ?1, '[]', ?2)",
@@ -221,7 +221,7 @@ pub fn open(sql: &mut impl Sql, genesis: &str, opening: Opening, now_ms: i64) ->
         super::adjust::grant(sql, &mut account, opening.amount, opening.terms, "opening", reason, now_ms)?;
         account.store(sql)?;
     }
-    Ok(())
+    Ok(account)
 }
 
 /// An account with nothing in it.

@@ -1,4 +1,4 @@
-//! What a Tenant actor can be asked, and what it answers. These types cross the stub as JSON bytes: a newer
+//! What a Tenant actor can be asked, and what it answers. These types cross the stub as JSON: a newer
 //! side may add optional fields without breaking an older one while a deployment is under way.
 
 use serde::{Deserialize, Serialize};

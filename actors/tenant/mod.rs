@@ -16,6 +16,7 @@ mod schema;
 mod settings;
 mod standing;
 mod unopened;
+mod waking;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +37,4 @@ pub use settings::{
 };
 pub use standing::{Standing, standing, standing_unopened, wants_standing};
 pub use unopened::unopened;
+pub use waking::{Woken, wake};

@@ -1,5 +1,7 @@
 //! The database of a Tenant actor: made in one go on first touch, migrated step by step afterwards.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
 use super::idempotency::KEY_TTL_MS;
@@ -54,24 +56,43 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
 /// # Errors
 /// As [`reopen`].
 pub fn open(sql: &mut impl Sql, tenant: &TenantId, policy: &Policy, now_ms: i64) -> Result<Actor, Refusal> {
-    if let Some(actor) = reopen(sql)? {
-        return Ok(actor);
+    match reopen(sql)? {
+        Some(actor) => Ok(actor),
+        None => make(sql, tenant, policy, now_ms).map(|(actor, _)| actor),
     }
-    sql.execute(&tables(), &[])?;
+}
+
+/// Makes the database of `tenant`, where there is none: the actor, and when something of it is due.
+///
+/// # Errors
+/// What the database refused.
+pub(super) fn make(
+    sql: &mut impl Sql,
+    tenant: &TenantId,
+    policy: &Policy,
+    now_ms: i64,
+) -> Result<(Actor, Option<i64>), Refusal> {
+    sql.execute(&TABLES, &[])?;
     let stored = serde_json::to_string(tenant).map_err(|error| broken(&error.to_string()))?;
     sql.execute(
         "INSERT INTO actor VALUES (1, ?1, ?2, ?3, NULL, 0)",
         &[SCHEMA_VERSION.into(), stored.into(), now_ms.into()],
     )?;
     limits::open(sql)?;
-    credits::open(sql, &genesis(tenant), policy.opening(tenant, now_ms), now_ms)?;
-    Ok(Actor { tenant: tenant.clone(), quarantined: false })
+    let account = credits::open(sql, &genesis(tenant), policy.opening(tenant, now_ms), now_ms)?;
+    let due_at_ms = Some(account.next_expiry_ms()).filter(|at_ms| *at_ms < i64::MAX);
+    Ok((Actor { tenant: tenant.clone(), quarantined: false }, due_at_ms))
 }
 
-/// All tables in one call: each call crosses to the platform.
-fn tables() -> String {
-    [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA, keys::SCHEMA, tickets::SCHEMA].concat()
-}
+/// All tables in one call: each call crosses to the platform. Without the comments, which every database would keep,
+/// and read again on every waking.
+static TABLES: LazyLock<String> = LazyLock::new(|| {
+    let schemas =
+        [include_str!("schema.sql"), credits::SCHEMA, notices::SCHEMA, keys::SCHEMA, tickets::SCHEMA];
+    let lines = schemas.iter().flat_map(|schema| schema.lines());
+    let lines = lines.filter(|line| !line.trim_start().starts_with("--"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+});
 
 /// What the hash chain of a tenant's ledger begins with.
 #[must_use]
@@ -93,7 +114,7 @@ pub fn quarantine(sql: &mut impl Sql, detail: &str) -> Result<(), Refusal> {
 /// kept with their replies; the others had replies of another shape.
 fn from_1<S: Sql>(sql: &mut S, tenant: &TenantId) -> Result<(), Refusal> {
     sql.execute(include_str!("from_1.sql"), &[])?;
-    sql.execute(&tables(), &[])?;
+    sql.execute(&TABLES, &[])?;
     sql.execute(
         "INSERT INTO actor SELECT id, schema_version, tenant, opened_at_ms, quarantine, 0 FROM actor_1",
         &[],

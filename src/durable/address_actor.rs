@@ -25,14 +25,14 @@ impl AddressActor {
         Self { storage, opened: Cell::new(false), alarm: Cell::default() }
     }
 
-    /// A [`Count`] as bytes in, its verdict or a refusal as bytes out.
-    pub fn answer(&self, call: &[u8]) -> Vec<u8> {
-        let answer = serde_json::from_slice(call)
+    /// A [`Count`] as text in, its verdict or a refusal as text out.
+    pub fn answer(&self, call: &str) -> String {
+        let answer = serde_json::from_str(call)
             .map_err(|error| Refusal::Storage { detail: format!("undecodable count: {error}") })
             .and_then(|asked| self.count(&asked))
             .inspect_err(|refusal| log::fault("address_not_counted", &refusal.to_string()));
         // A list of plain values has no way to fail; were there one, an empty answer is read as a fault.
-        serde_json::to_vec(&answer).unwrap_or_default()
+        serde_json::to_string(&answer).unwrap_or_default()
     }
 
     /// Forgets what says nothing any more; when nothing is left, the object ends with its storage.

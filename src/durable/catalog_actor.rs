@@ -22,14 +22,14 @@ impl CatalogActor {
         Self { storage: RefCell::new(Storage::new(storage)), opened: Cell::new(false) }
     }
 
-    /// A [`Command`] as bytes in, its reply or a refusal as bytes out.
-    pub fn answer(&self, call: &[u8]) -> Vec<u8> {
-        let answer = serde_json::from_slice(call)
+    /// A [`Command`] as text in, its reply or a refusal as text out.
+    pub fn answer(&self, call: &str) -> String {
+        let answer = serde_json::from_str(call)
             .map_err(|error| Refusal::Storage { detail: format!("undecodable command: {error}") })
             .and_then(|command| self.run(command))
             .inspect_err(note);
         // A list of plain values has no way to fail; were there one, an empty answer is read as a fault.
-        serde_json::to_vec(&answer).unwrap_or_default()
+        serde_json::to_string(&answer).unwrap_or_default()
     }
 
     /// Nothing of the catalog is ever due.

@@ -20,14 +20,14 @@ impl ExperimentActor {
         Self { storage: RefCell::new(Storage::new(storage)) }
     }
 
-    /// A [`Call`] as bytes in, its reply or a refusal as bytes out.
-    pub fn answer(&self, call: &[u8]) -> Vec<u8> {
-        let answer = match serde_json::from_slice::<Call>(call) {
+    /// A [`Call`] as text in, its reply or a refusal as text out.
+    pub fn answer(&self, call: &str) -> String {
+        let answer = match serde_json::from_str::<Call>(call) {
             Ok(call) => log::within(Some(call.request_id.clone()), || self.run(&call)),
             Err(error) => Err(Refusal::Storage { detail: format!("undecodable command: {error}") }),
         };
         // Plain values have no way to fail; were there one, an empty answer is read as a fault.
-        serde_json::to_vec(&answer).unwrap_or_default()
+        serde_json::to_string(&answer).unwrap_or_default()
     }
 
     /// One command, one transaction. Nothing is awaited, so nothing can come between.

@@ -30,7 +30,7 @@ impl Tenant {
     ///
     /// # Errors
     /// `TooManySockets`, and every refusal of the command.
-    pub(super) fn open_socket(&self, call: &[u8]) -> Result<JsValue, Refusal> {
+    pub(super) fn open_socket(&self, call: &str) -> Result<JsValue, Refusal> {
         let listening = self.end_those_over(now_ms());
         if listening >= usize::try_from(SOCKETS_MAX).unwrap_or(usize::MAX) {
             return Err(Refusal::TooManySockets { limit: SOCKETS_MAX });

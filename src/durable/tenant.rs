@@ -38,8 +38,8 @@ impl Tenant {
 
     /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
     /// awaited, so nothing can come between.
-    pub(super) fn answer(&self, call: &[u8]) -> Answered {
-        let mut call: Call = match serde_json::from_slice(call) {
+    pub(super) fn answer(&self, call: &str) -> Answered {
+        let mut call: Call = match serde_json::from_str(call) {
             Ok(call) => call,
             Err(error) => {
                 let answer = Err(Refusal::Storage { detail: format!("undecodable command: {error}") });
@@ -116,24 +116,17 @@ impl Tenant {
             return Ok(Woken::Opened(Rc::clone(actor)));
         }
         let (now_ms, policy) = (now_ms(), &self.config.policy);
-        let (woken, due_at_ms) = storage.transaction(|sql| {
-            let actor = match tenant::reopen(sql)? {
-                Some(actor) => actor,
-                None => match tenant::unopened(call, policy, now_ms)? {
-                    Some(reply) => return Ok((Woken::Unopened(reply), None)),
-                    None => tenant::open(sql, &call.tenant, policy, now_ms)?,
-                },
-            };
-            Ok((Woken::Opened(Rc::new(actor)), tenant::due_at_ms(sql)?))
-        })?;
+        let woken = storage.transaction(|sql| tenant::wake(sql, call, policy, now_ms))?;
+        let (actor, due_at_ms) = match woken {
+            tenant::Woken::Opened { actor, due_at_ms } => (Rc::new(actor), due_at_ms),
+            tenant::Woken::Unopened(reply) => return Ok(Woken::Unopened(reply)),
+        };
         // There is one alarm: whoever sets it sets it for all that is due.
         if let Some(at_ms) = due_at_ms.into_iter().chain(self.sockets_due_at_ms()).min() {
             self.arm(storage, at_ms)?;
         }
-        if let Woken::Opened(actor) = &woken {
-            self.actor.replace(Some(Rc::clone(actor)));
-        }
-        Ok(woken)
+        self.actor.replace(Some(Rc::clone(&actor)));
+        Ok(Woken::Opened(actor))
     }
 
     /// Has the alarm ring at `at_ms` or before. Deadlines mostly come in order, so most calls write nothing.

@@ -22,15 +22,15 @@ impl TenantActor {
         Self { tenant: std::rc::Rc::new(Tenant::new(state.unchecked_into(), config::get(env))) }
     }
 
-    /// A command as bytes in, its answer as bytes out: nothing is awaited, so nothing can come between.
-    pub fn answer(&self, call: &[u8]) -> Vec<u8> {
+    /// A command as text in, its answer as text out: nothing is awaited, so nothing can come between.
+    pub fn answer(&self, call: &str) -> String {
         let answered = self.tenant.answer(call);
         // A list of plain values has no way to fail; were there one, an empty answer is read as a fault.
-        serde_json::to_vec(&answered).unwrap_or_default()
+        serde_json::to_string(&answered).unwrap_or_default()
     }
 
-    /// Opens a socket with a command as bytes: the response for its client, or the command's answer as text.
-    pub fn open(&self, call: &[u8]) -> JsValue {
+    /// Opens a socket with a command as text: the response for its client, or the command's answer as text.
+    pub fn open(&self, call: &str) -> JsValue {
         self.tenant.open_socket(call).unwrap_or_else(|refusal| {
             let answered = Answered { answer: Err(refusal), standing: None };
             JsValue::from_str(&serde_json::to_string(&answered).unwrap_or_default())

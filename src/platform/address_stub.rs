@@ -2,7 +2,7 @@
 
 use actors::addresses::{Count, Verdict};
 use actors::shared::Refusal;
-use js_sys::{Promise, Uint8Array};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -13,7 +13,7 @@ use super::tenant_stub::Origin;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = cognomega, js_name = address)]
-    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+    fn command(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;
 }
 
 /// Counts one thing at the actor of that name. When this returns, what was counted is on disk.
@@ -25,16 +25,16 @@ pub async fn count(origin: Origin<'_>, actor: &str, count: &Count) -> Result<Ver
         log::fault_of(origin.request_id, "address_actor_unreachable", &detail);
         Refusal::Storage { detail: format!("address actor: {detail}") }
     };
-    let call = serde_json::to_vec(count).map_err(|error| failed(error.to_string()))?;
+    let call = serde_json::to_string(count).map_err(|error| failed(error.to_string()))?;
     let answer = hop(origin.env, actor, &call).await.map_err(|error| failed(words(&error)))?;
     let answer: Result<Verdict, Refusal> =
-        serde_json::from_slice(&answer).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str(&answer).map_err(|error| failed(error.to_string()))?;
     answer
 }
 
-async fn hop(env: &Env, actor: &str, call: &[u8]) -> Result<Vec<u8>, JsValue> {
+async fn hop(env: &Env, actor: &str, call: &str) -> Result<String, JsValue> {
     let answer = settled(&command(env, actor, call)?).await?;
-    Ok(Uint8Array::new(&answer).to_vec())
+    Ok(answer.as_string().unwrap_or_default())
 }
 
 fn words(error: &JsValue) -> String {

@@ -2,7 +2,7 @@
 
 use actors::catalog::{Command, Reply};
 use actors::shared::Refusal;
-use js_sys::{Promise, Uint8Array};
+use js_sys::Promise;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 use worker::Env;
@@ -14,7 +14,7 @@ use super::tenant_stub::Origin;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = cognomega, js_name = catalog)]
-    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+    fn command(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;
 }
 
 /// Sends `command` to the one catalog. When this returns `Ok`, what the command did is on disk.
@@ -26,16 +26,16 @@ pub async fn send(origin: Origin<'_>, command: &Command) -> Result<Reply, Refusa
         log::fault_of(origin.request_id, "catalog_unreachable", &detail);
         Refusal::Storage { detail: format!("catalog actor: {detail}") }
     };
-    let call = serde_json::to_vec(command).map_err(|error| failed(error.to_string()))?;
+    let call = serde_json::to_string(command).map_err(|error| failed(error.to_string()))?;
     let answer = hop(origin.env, &call).await.map_err(|error| failed(words(&error)))?;
     let answer: Result<Reply, Refusal> =
-        serde_json::from_slice(&answer).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str(&answer).map_err(|error| failed(error.to_string()))?;
     answer
 }
 
-async fn hop(env: &Env, call: &[u8]) -> Result<Vec<u8>, JsValue> {
+async fn hop(env: &Env, call: &str) -> Result<String, JsValue> {
     let answer = settled(&self::command(env, &actor_name(), call)?).await?;
-    Ok(Uint8Array::new(&answer).to_vec())
+    Ok(answer.as_string().unwrap_or_default())
 }
 
 /// As every actor's: a digest.

@@ -3,7 +3,7 @@
 use actors::experiment::directory::{Entry, Listed};
 use actors::experiment::{Call, Command, Reply, actor_name, directory_name};
 use actors::shared::Refusal;
-use js_sys::{Promise, Uint8Array};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -14,7 +14,7 @@ use super::tenant_stub::Origin;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = cognomega, js_name = experiment)]
-    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+    fn command(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;
 }
 
 /// Sends `command` to the experiment of `skill`. When this returns `Ok`, what the command did is on disk.
@@ -38,16 +38,16 @@ pub async fn directory(origin: Origin<'_>, entry: Entry) -> Result<Listed, Refus
 
 async fn deliver(origin: Origin<'_>, actor: &str, skill: &str, command: Command) -> Result<Reply, Refusal> {
     let call = Call { request_id: origin.request_id.to_owned(), skill: skill.to_owned(), command };
-    let call = serde_json::to_vec(&call).map_err(|error| unreachable(origin, &error.to_string()))?;
+    let call = serde_json::to_string(&call).map_err(|error| unreachable(origin, &error.to_string()))?;
     let answer = hop(origin.env, actor, &call).await.map_err(|error| unreachable(origin, &words(&error)))?;
     let answer: Result<Reply, Refusal> =
-        serde_json::from_slice(&answer).map_err(|error| unreachable(origin, &error.to_string()))?;
+        serde_json::from_str(&answer).map_err(|error| unreachable(origin, &error.to_string()))?;
     answer
 }
 
-async fn hop(env: &Env, actor: &str, call: &[u8]) -> Result<Vec<u8>, JsValue> {
+async fn hop(env: &Env, actor: &str, call: &str) -> Result<String, JsValue> {
     let answer = settled(&command(env, actor, call)?).await?;
-    Ok(Uint8Array::new(&answer).to_vec())
+    Ok(answer.as_string().unwrap_or_default())
 }
 
 fn words(error: &JsValue) -> String {

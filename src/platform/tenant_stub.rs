@@ -1,8 +1,8 @@
-//! One hop to a tenant's actor: a command goes over as bytes, a reply or a refusal comes back as bytes.
+//! One hop to a tenant's actor: a command goes over as text, a reply or a refusal comes back as text.
 
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Call, Command, Reply, Standing};
-use js_sys::{Promise, Uint8Array};
+use js_sys::Promise;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_sys::Response;
@@ -117,10 +117,10 @@ async fn deliver(origin: Origin<'_>, name: &str, call: &Call) -> Answered {
 
 async fn reach(origin: Origin<'_>, name: &str, call: &Call) -> Result<Answered, Refusal> {
     let failed = |detail: &str| unreachable(origin, detail);
-    let bytes = serde_json::to_vec(call).map_err(|error| failed(&error.to_string()))?;
-    let answer = hop(origin.env, name, &bytes).await;
+    let call = serde_json::to_string(call).map_err(|error| failed(&error.to_string()))?;
+    let answer = hop(origin.env, name, &call).await;
     let answer = answer.map_err(|error| failed(&words(&error)))?;
-    serde_json::from_slice(&answer).map_err(|error| failed(&error.to_string()))
+    serde_json::from_str(&answer).map_err(|error| failed(&error.to_string()))
 }
 
 fn told(origin: Origin<'_>, answer: Answer) -> Answer {
@@ -140,16 +140,16 @@ pub fn was_not_taken(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Storage { detail } if detail.ends_with(NOT_TAKEN))
 }
 
-/// One call with bytes there and bytes back.
-async fn hop(env: &Env, name: &str, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
-    let answer = settled(&command(env, name, bytes)?).await?;
-    Ok(Uint8Array::new(&answer).to_vec())
+/// One call with text there and text back; what is no text is read as none.
+async fn hop(env: &Env, name: &str, call: &str) -> Result<String, JsValue> {
+    let answer = settled(&command(env, name, call)?).await?;
+    Ok(answer.as_string().unwrap_or_default())
 }
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = cognomega)]
-    fn command(env: &Env, name: &str, call: &[u8]) -> Result<Promise, JsValue>;
+    fn command(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_namespace = cognomega)]
     fn listen(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;

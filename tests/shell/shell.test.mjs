@@ -43,7 +43,6 @@ const quiet = { storage: {}, getWebSockets: () => [] };
 const trap = () => { throw new WebAssembly.RuntimeError('unreachable'); };
 const unavailable = () => Response.json({ error: 'unavailable' }, { status: 503 });
 const request = () => new Request('http://shell.test/path?x=1', { headers: { 'X-One': '1' } });
-const bytes = (text) => new TextEncoder().encode(text);
 
 // Turns that were asked for, to be run by the test.
 function turnsOf(context) {
@@ -133,11 +132,10 @@ test('commands that come together run in one turn, in order, and a trap is one c
   const actor = new TenantActor(quiet, {});
   const ran = [];
   rust.answer = (call) => {
-    const text = new TextDecoder().decode(call);
-    ran.push(text);
-    return text === 'trap' ? trap() : call;
+    ran.push(call);
+    return call === 'trap' ? trap() : call;
   };
-  const calls = ['a', 'trap', 'b'].map((text) => actor.command(bytes(text)));
+  const calls = ['a', 'trap', 'b'].map((text) => actor.command(text));
   assert.deepEqual(ran, [], 'not before their turn');
   assert.equal(turns.length, 1);
   turns.shift()();
@@ -147,13 +145,25 @@ test('commands that come together run in one turn, in order, and a trap is one c
   assert.equal(rust.made, 1, 'the command after the trap had a new memory');
 });
 
+test('a front door of the version before is answered in its own form', async (context) => {
+  const turns = turnsOf(context);
+  const actor = new TenantActor(quiet, {});
+  rust.answer = (call) => `heard ${call}`;
+  const answers = [actor.command(new TextEncoder().encode('"ä"')), actor.command('"ä"')];
+  turns.shift()();
+  const [asBytes, asText] = await Promise.all(answers);
+  assert.ok(asBytes instanceof Uint8Array);
+  assert.equal(new TextDecoder().decode(asBytes), 'heard "ä"');
+  assert.equal(asText, 'heard "ä"');
+});
+
 test('a turn is bounded, and so is what waits for one', async (context) => {
   const turns = turnsOf(context);
   const actor = new TenantActor(quiet, {});
   let ran = 0;
   rust.answer = (call) => { ran += 1; return call; };
-  const calls = Array.from({ length: 4_096 }, () => actor.command(bytes('x')));
-  assert.throws(() => actor.command(bytes('x')), /too many commands wait/);
+  const calls = Array.from({ length: 4_096 }, () => actor.command('x'));
+  assert.throws(() => actor.command('x'), /too many commands wait/);
   turns.shift()();
   assert.equal(ran, 128);
   while (turns.length > 0) turns.shift()();
@@ -211,7 +221,7 @@ test('who listens is told once a turn, and an actor nobody listens to pays nothi
   rust.tell = () => { told += 1; };
   const actor = new TenantActor({ storage: {}, getWebSockets() { asked += 1; return Array(open); } }, {});
   const turn = async (count) => {
-    const calls = Array.from({ length: count }, () => actor.command(bytes('x')));
+    const calls = Array.from({ length: count }, () => actor.command('x'));
     turns.shift()();
     await Promise.all(calls);
   };
@@ -234,16 +244,16 @@ test('who listens is told once a turn, and an actor nobody listens to pays nothi
 test('a refused socket is told why, and a trap while telling is nobody\'s answer', async (context) => {
   const turns = turnsOf(context);
   const actor = new TenantActor({ storage: {}, getWebSockets: () => [1] }, {});
-  rust.open = (call) => `refused ${new TextDecoder().decode(call)}`;
+  rust.open = (call) => `refused ${call}`;
   rust.tell = trap;
   const opening = actor.fetch(new Request('https://actor/', { headers: { 'x-call': encodeURIComponent('{"ä":1}') } }));
-  const command = actor.command(bytes('x'));
+  const command = actor.command('x');
   turns.shift()();
   assert.equal(await (await opening).text(), 'refused {"ä":1}');
   await command;
   rust.answer = (call) => call;
   rust.tell = () => {};
-  const next = actor.command(bytes('y'));
+  const next = actor.command('y');
   turns.shift()();
   await next;
   assert.equal(rust.made, 1, 'the next turn had a new memory');

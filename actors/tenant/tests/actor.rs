@@ -1,6 +1,7 @@
 //! Whose actor it is, how its database comes to be, and what it does when it is broken.
 
 use super::super::schema::{Step, migrate};
+use super::super::waking;
 use super::*;
 
 #[test]
@@ -32,6 +33,30 @@ fn a_guest_begins_with_its_grant_once_and_for_a_while() {
 #[test]
 fn a_database_that_never_was_opened_is_no_actor() {
     let mut sql = Sqlite::in_memory().unwrap();
+    assert_eq!(sql.transaction(reopen), Ok(None));
+}
+
+#[test]
+fn a_first_waking_says_what_the_next_one_finds() {
+    for (tenant, due_ms) in [(me(), None), (guest(), Some(NOW_MS + GUEST_GRANT_TTL_MS))] {
+        let mut sql = Sqlite::in_memory().unwrap();
+        let call = Call { tenant, api_key: None, request_id: None, command: delta(5) };
+        let mut woken = || sql.transaction(|sql| waking::wake(sql, &call, &policy(), NOW_MS)).unwrap();
+        let Woken::Opened { actor, due_at_ms } = woken() else { panic!("a change opens") };
+        assert_eq!(due_at_ms, due_ms);
+        let Woken::Opened { actor: again, due_at_ms } = woken() else { panic!("it is open") };
+        assert_eq!((again, due_at_ms), (actor, due_ms));
+        let noted = "SELECT COUNT(*) FROM sqlite_master WHERE sql LIKE '%--%'";
+        assert_eq!(sql.text(noted, &[]).unwrap().as_deref(), Some("0"), "no comment is kept");
+    }
+}
+
+#[test]
+fn a_question_makes_no_database() {
+    let mut sql = Sqlite::in_memory().unwrap();
+    let call = Call { tenant: me(), api_key: None, request_id: None, command: Command::Balance };
+    let woken = sql.transaction(|sql| waking::wake(sql, &call, &policy(), NOW_MS)).unwrap();
+    assert!(matches!(woken, Woken::Unopened(Reply::Balance(_))), "{woken:?}");
     assert_eq!(sql.transaction(reopen), Ok(None));
 }
 

@@ -225,6 +225,7 @@ impl Shell {
     }
 }
 
+/// What a refusal says before the first change is an answer, and no fault of waking.
 fn wake(
     sql: &mut Faulty<'_, Sqlite>,
     call: &Call,
@@ -232,21 +233,18 @@ fn wake(
     now_ms: i64,
     unopened: &mut Option<Result<Reply, Refusal>>,
 ) -> Result<Option<(Actor, Option<i64>)>, Refusal> {
-    let actor = match tenant::reopen(sql)? {
-        Some(actor) => actor,
-        None => match tenant::unopened(call, policy, now_ms) {
-            Ok(None) => tenant::open(sql, &call.tenant, policy, now_ms)?,
-            Ok(Some(reply)) => {
-                *unopened = Some(Ok(reply));
-                return Ok(None);
-            }
-            Err(refusal) => {
-                *unopened = Some(Err(refusal));
-                return Ok(None);
-            }
-        },
-    };
-    Ok(Some((actor, tenant::due_at_ms(sql)?)))
+    match tenant::wake(sql, call, policy, now_ms) {
+        Ok(tenant::Woken::Opened { actor, due_at_ms }) => Ok(Some((actor, due_at_ms))),
+        Ok(tenant::Woken::Unopened(reply)) => {
+            *unopened = Some(Ok(reply));
+            Ok(None)
+        }
+        Err(refusal @ (Refusal::Storage { .. } | Refusal::Broken { .. })) => Err(refusal),
+        Err(refusal) => {
+            *unopened = Some(Err(refusal));
+            Ok(None)
+        }
+    }
 }
 
 const fn statement_of(fault: Fault) -> Option<StatementFault> {
