@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
-use super::limits::{CHAT_ANSWERS_MAX, CHAT_MESSAGES_MAX, MODEL_BYTES_MAX};
+use super::limits::{CHAT_ANSWERS_MAX, CHAT_MESSAGES_MAX};
+use super::models;
 use super::question::{Question, max_credits, on_hold_used};
 use crate::providers::{ChatRequest, Members, Prompt, WholeRequest};
 
@@ -28,10 +29,7 @@ fn wrong(field: &'static str, expected: &'static str) -> ApiError {
 /// One code for each mistake; nothing was changed then.
 pub fn parse(context: &Context, bytes: &[u8]) -> Result<Chat, ApiError> {
     let mut members: Members = json_body::parse(bytes)?;
-    let model = match members.value("model") {
-        Some(Value::String(model)) if (1..=MODEL_BYTES_MAX).contains(&model.len()) => model,
-        _ => return Err(wrong("model", "the name of a model of GET /v1/models, or `auto`")),
-    };
+    let model = models::named(&members)?;
     match members.value("messages") {
         Some(Value::Array(messages)) if (1..=CHAT_MESSAGES_MAX).contains(&messages.len()) => {
             if !messages.iter().all(is_message) {

@@ -13,8 +13,9 @@ use super::error::ApiError;
 use super::form::Form;
 use super::json_body;
 use super::kept_answer::KeptAnswer;
-use super::limits::{CHAT_BODY_BYTES_MAX, EMBEDDING_INPUTS_MAX, MODEL_BYTES_MAX};
+use super::limits::{CHAT_BODY_BYTES_MAX, EMBEDDING_INPUTS_MAX};
 use super::meter;
+use super::models;
 use super::question::{OnHoldUsed, Question};
 use super::reply::Reply;
 use crate::providers::{Answer, ChatRequest, Members, Prompt, WholeRequest};
@@ -36,10 +37,7 @@ pub async fn embed(context: &Rc<Context>) -> Result<Reply, ApiError> {
 fn parse(context: &Context, bytes: &[u8]) -> Result<(Question, bool), ApiError> {
     let wrong = |field: &'static str, expected: &'static str| ApiError::InvalidField { field, expected };
     let members: Members = json_body::parse(bytes)?;
-    let model = match members.value("model") {
-        Some(Value::String(model)) if (1..=MODEL_BYTES_MAX).contains(&model.len()) => model,
-        _ => return Err(wrong("model", "the name of a model of GET /v1/models, or `auto`")),
-    };
+    let model = models::named(&members)?;
     let expected = "a text, a list of 1 to 2,048 texts, or tokens as numbers; none of them empty";
     let inputs = members.value("input").as_ref().and_then(inputs).ok_or(wrong("input", expected))?;
     let base64 = match members.value("encoding_format") {

@@ -4,11 +4,27 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::ApiError;
+use super::limits::MODEL_BYTES_MAX;
 use super::reply::Reply;
 use crate::platform::config::{Config, Provider};
+use crate::providers::Members;
 
 /// The name that takes each provider's own model, in the usual order.
 pub const AUTO: &str = "auto";
+
+/// The model that a body names.
+///
+/// # Errors
+/// `InvalidField`.
+pub fn named(members: &Members) -> Result<String, ApiError> {
+    match members.value("model") {
+        Some(Value::String(model)) if (1..=MODEL_BYTES_MAX).contains(&model.len()) => Ok(model),
+        _ => {
+            let expected = "the name of a model of GET /v1/models, or `auto`";
+            Err(ApiError::InvalidField { field: "model", expected })
+        }
+    }
+}
 
 /// Those of `providers` that serve `model`, with it. `provider/model` names both.
 ///

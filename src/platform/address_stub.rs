@@ -6,9 +6,8 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use super::log;
-use super::task::settled;
 use super::tenant_stub::Origin;
+use super::{hop, log};
 
 #[wasm_bindgen]
 extern "C" {
@@ -26,18 +25,8 @@ pub async fn count(origin: Origin<'_>, actor: &str, count: &Count) -> Result<Ver
         Refusal::Storage { detail: format!("address actor: {detail}") }
     };
     let call = serde_json::to_string(count).map_err(|error| failed(error.to_string()))?;
-    let answer = hop(origin.env, actor, &call).await.map_err(|error| failed(words(&error)))?;
+    let answer = hop::answered(command(origin.env, actor, &call)).await.map_err(failed)?;
     let answer: Result<Verdict, Refusal> =
         serde_json::from_str(&answer).map_err(|error| failed(error.to_string()))?;
     answer
-}
-
-async fn hop(env: &Env, actor: &str, call: &str) -> Result<String, JsValue> {
-    let answer = settled(&command(env, actor, call)?).await?;
-    Ok(answer.as_string().unwrap_or_default())
-}
-
-fn words(error: &JsValue) -> String {
-    let error = error.dyn_ref::<js_sys::Error>();
-    error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
 }

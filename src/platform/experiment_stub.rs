@@ -7,9 +7,8 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use super::log;
-use super::task::settled;
 use super::tenant_stub::Origin;
+use super::{hop, log};
 
 #[wasm_bindgen]
 extern "C" {
@@ -36,23 +35,14 @@ pub async fn directory(origin: Origin<'_>, entry: Entry) -> Result<Listed, Refus
     }
 }
 
-async fn deliver(origin: Origin<'_>, actor: &str, skill: &str, command: Command) -> Result<Reply, Refusal> {
-    let call = Call { request_id: origin.request_id.to_owned(), skill: skill.to_owned(), command };
+async fn deliver(origin: Origin<'_>, actor: &str, skill: &str, asked: Command) -> Result<Reply, Refusal> {
+    let call = Call { request_id: origin.request_id.to_owned(), skill: skill.to_owned(), command: asked };
     let call = serde_json::to_string(&call).map_err(|error| unreachable(origin, &error.to_string()))?;
-    let answer = hop(origin.env, actor, &call).await.map_err(|error| unreachable(origin, &words(&error)))?;
+    let answer = hop::answered(command(origin.env, actor, &call)).await;
+    let answer = answer.map_err(|error| unreachable(origin, &error))?;
     let answer: Result<Reply, Refusal> =
         serde_json::from_str(&answer).map_err(|error| unreachable(origin, &error.to_string()))?;
     answer
-}
-
-async fn hop(env: &Env, actor: &str, call: &str) -> Result<String, JsValue> {
-    let answer = settled(&command(env, actor, call)?).await?;
-    Ok(answer.as_string().unwrap_or_default())
-}
-
-fn words(error: &JsValue) -> String {
-    let error = error.dyn_ref::<js_sys::Error>();
-    error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
 }
 
 fn unreachable(origin: Origin<'_>, detail: &str) -> Refusal {

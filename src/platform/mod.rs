@@ -6,6 +6,7 @@ pub mod catalog_stub;
 pub mod config;
 pub mod detached;
 pub mod experiment_stub;
+mod hop;
 pub mod http;
 pub mod log;
 pub mod recall;

@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::Response;
 use worker::Env;
 
+use super::hop::{self, words};
 use super::log;
 use super::task::settled;
 
@@ -118,8 +119,7 @@ async fn deliver(origin: Origin<'_>, name: &str, call: &Call) -> Answered {
 async fn reach(origin: Origin<'_>, name: &str, call: &Call) -> Result<Answered, Refusal> {
     let failed = |detail: &str| unreachable(origin, detail);
     let call = serde_json::to_string(call).map_err(|error| failed(&error.to_string()))?;
-    let answer = hop(origin.env, name, &call).await;
-    let answer = answer.map_err(|error| failed(&words(&error)))?;
+    let answer = hop::answered(command(origin.env, name, &call)).await.map_err(|error| failed(&error))?;
     serde_json::from_str(&answer).map_err(|error| failed(&error.to_string()))
 }
 
@@ -140,12 +140,6 @@ pub fn was_not_taken(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Storage { detail } if detail.ends_with(NOT_TAKEN))
 }
 
-/// One call with text there and text back; what is no text is read as none.
-async fn hop(env: &Env, name: &str, call: &str) -> Result<String, JsValue> {
-    let answer = settled(&command(env, name, call)?).await?;
-    Ok(answer.as_string().unwrap_or_default())
-}
-
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = cognomega)]
@@ -153,11 +147,6 @@ extern "C" {
 
     #[wasm_bindgen(catch, js_namespace = cognomega)]
     fn listen(env: &Env, name: &str, call: &str) -> Result<Promise, JsValue>;
-}
-
-fn words(error: &JsValue) -> String {
-    let error = error.dyn_ref::<js_sys::Error>();
-    error.map_or_else(|| "no error was given".to_owned(), |error| String::from(error.message()))
 }
 
 fn unreachable(origin: Origin<'_>, detail: &str) -> Refusal {
