@@ -184,7 +184,7 @@ async fn the_model_of_an_arm_has_its_own_price() {
     let experiment = Experiment::running(&world, "price", &["usual", "other"], 0).await;
     let marker = unique_marker();
     let dear = json!([
-        {"name": "usual", "system": "Be usual."},
+        {"name": "usual", "system": system_of(&experiment.skill, "usual")},
         {"name": "dear", "system": marker, "model": "openai:dear-model"},
     ]);
     experiment.put(&json!({"arms": dear, "sticky_s": 0})).await.expect(200);
