@@ -1,7 +1,8 @@
 //! The one door between the rules and a database.
 //!
-//! Rows come back as one text cell (`json_object`, `json_group_array`): crossing from the platform costs per
-//! cell, so a query returns one.
+//! Rows come back as one text cell, in JSON: crossing from the platform costs per cell, so a query returns one. What is
+//! read often is an array put together with `concat`, of numbers and of JSON as we wrote it: `json_object` and `json()`
+//! would parse that first. An array has the fields of its struct in their order.
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;

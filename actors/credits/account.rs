@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::entries::{self, Books, Kind, NewEntry};
 use super::grant::{Grant, GrantTerms, Grants, Part, total};
 use crate::planted::{self, Bug};
-use crate::shared::{Micro, Refusal};
+use crate::shared::{Aside, Micro, Refusal};
 use crate::sql::{Sql, row};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Account {
     pub grants: Grants,
     /// Hash of the last entry.
     pub head: String,
+    /// What the row says, so that nothing is written that is there already.
+    #[serde(skip)]
+    pub(super) as_read: Aside<Option<Box<Account>>>,
 }
 
 impl Account {
@@ -36,12 +39,8 @@ impl Account {
         let account: Self = row(
             sql,
             // What every command reads: numbers, JSON as we wrote it and a hash, so the database need not parse them.
-            "SELECT '{\"available_micro\":' || available_micro || ',\"held_micro\":' || held_micro
-               || ',\"granted_micro\":' || granted_micro || ',\"settled_micro\":' || settled_micro
-               || ',\"holds_open\":' || holds_open || ',\"next_seq\":' || next_seq
-               || ',\"updated_at_ms\":' || updated_at_ms || ',\"grants\":' || grants
-               || ',\"head\":\"' || head || '\"}'
-             FROM account",
+            "SELECT concat('[', available_micro, ',', held_micro, ',', granted_micro, ',', settled_micro, ',',
+               holds_open, ',', next_seq, ',', updated_at_ms, ',', grants, ',\"', head, '\"]') FROM account",
             &[],
         )?
         .ok_or_else(|| broken("the account row is missing"))?;
@@ -55,6 +54,7 @@ impl Account {
     /// As [`Account::load`].
     pub fn load_at(sql: &mut impl Sql, now_ms: i64) -> Result<Self, Refusal> {
         let mut account = Self::load(sql)?;
+        account.as_read = Aside(Some(Box::new(account.clone())));
         if !planted::on(Bug::ExpiredGrantSpent) {
             account.expire_grants(sql, now_ms)?;
         }
@@ -86,10 +86,15 @@ impl Account {
         Ok(())
     }
 
+    /// Writes the row, when the account is not what it was loaded as.
+    ///
     /// # Errors
     /// What the database refused; its checks hold the invariants too. `Broken` when a rule went wrong.
-    pub fn store(&self, sql: &mut impl Sql) -> Result<(), Refusal> {
+    pub fn store(&mut self, sql: &mut impl Sql) -> Result<(), Refusal> {
         self.check()?;
+        if self.as_read.0.take().is_some_and(|read| *read == *self) {
+            return Ok(());
+        }
         let grants = serde_json::to_string(&self.grants).map_err(|error| broken(&error.to_string()))?;
         sql.execute(
             "UPDATE account SET available_micro = ?1, held_micro = ?2, granted_micro = ?3, settled_micro = ?4,
@@ -237,5 +242,6 @@ pub fn unopened(genesis: &str, now_ms: i64) -> Account {
         updated_at_ms: now_ms,
         grants: Grants::default(),
         head: genesis.to_owned(),
+        as_read: Aside::default(),
     }
 }

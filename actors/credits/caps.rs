@@ -38,6 +38,7 @@ pub struct CapTerms {
 
 /// A cap and what it has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredCap")]
 pub struct Cap {
     #[serde(flatten)]
     pub terms: CapTerms,
@@ -50,6 +51,31 @@ pub struct Cap {
     pub held: Micro,
     /// How far this period's events went: nothing said, soft limit, limit.
     pub told: Told,
+}
+
+/// A cap as it is stored. Spelled out, because every command reads all caps, and what is flattened is read slowly: each
+/// field is kept until it is known whose it is.
+#[derive(Deserialize)]
+struct StoredCap {
+    id: String,
+    period: Period,
+    limit_micro: Micro,
+    soft_micro: Option<Micro>,
+    api_key: Option<String>,
+    model: Option<String>,
+    period_start_ms: i64,
+    spent_micro: Micro,
+    held_micro: Micro,
+    told: Told,
+}
+
+impl From<StoredCap> for Cap {
+    fn from(stored: StoredCap) -> Self {
+        let StoredCap { id, period, limit_micro, soft_micro, api_key, model, .. } = stored;
+        let terms = CapTerms { id, period, limit: limit_micro, soft: soft_micro, api_key, model };
+        let StoredCap { period_start_ms, spent_micro, held_micro, told, .. } = stored;
+        Self { terms, period_start_ms, spent: spent_micro, held: held_micro, told }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

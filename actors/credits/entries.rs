@@ -9,7 +9,7 @@ use super::account::{broken, within};
 use super::grant::{GrantTerms, Part};
 use crate::planted::{self, Bug};
 use crate::shared::{Cursor, Micro, Refusal, TenantId};
-use crate::sql::{Sql, row};
+use crate::sql::{Sql, SqlValue, row};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +68,7 @@ impl Books {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredEntry")]
 pub struct Entry {
     pub seq: i64,
     pub at_ms: i64,
@@ -89,6 +90,53 @@ pub struct Entry {
     pub grants: Vec<Part>,
     pub terms: Option<GrantTerms>,
     pub hash: String,
+}
+
+/// An entry as it is read, its fields in the order of [`ENTRY`]. Spelled out, because what is flattened is read slowly,
+/// and a ledger has many.
+#[derive(Deserialize)]
+struct StoredEntry {
+    seq: i64,
+    at_ms: i64,
+    kind: Kind,
+    owned_micro: Micro,
+    issued_micro: Micro,
+    charged_micro: Micro,
+    expired_micro: Micro,
+    available_micro: Micro,
+    held_micro: Micro,
+    shortfall_micro: Micro,
+    operation: String,
+    reason: Option<String>,
+    reference: Option<String>,
+    grants: Vec<Part>,
+    terms: Option<GrantTerms>,
+    hash: String,
+}
+
+impl From<StoredEntry> for Entry {
+    fn from(stored: StoredEntry) -> Self {
+        Self {
+            seq: stored.seq,
+            at_ms: stored.at_ms,
+            kind: stored.kind,
+            books: Books {
+                owned: stored.owned_micro,
+                issued: stored.issued_micro,
+                charged: stored.charged_micro,
+                expired: stored.expired_micro,
+            },
+            available_micro: stored.available_micro,
+            held_micro: stored.held_micro,
+            shortfall_micro: stored.shortfall_micro,
+            operation: stored.operation,
+            reason: stored.reason,
+            reference: stored.reference,
+            grants: stored.grants,
+            terms: stored.terms,
+            hash: stored.hash,
+        }
+    }
 }
 
 impl Entry {
@@ -190,12 +238,18 @@ pub(super) fn insert(sql: &mut impl Sql, entry: &Entry) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) const ENTRY: &str =
-    "json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'owned_micro', owned_micro,
-  'issued_micro', issued_micro, 'charged_micro', charged_micro, 'expired_micro', expired_micro,
-  'available_micro', available_micro, 'held_micro', held_micro, 'shortfall_micro', shortfall_micro,
-  'operation', operation, 'reason', reason, 'reference', reference, 'grants', json(grants),
-  'terms', json(terms), 'hash', hash)";
+/// Numbers and JSON as we wrote it need not be parsed by the database; the rest is quoted.
+const ENTRY: &str =
+    "concat('[', seq, ',', at_ms, ',', json_quote(kind), ',', owned_micro, ',', issued_micro, ',',
+  charged_micro, ',', expired_micro, ',', available_micro, ',', held_micro, ',', shortfall_micro, ',',
+  json_quote(operation), ',', json_quote(reason), ',', json_quote(reference), ',', grants, ',',
+  COALESCE(terms, 'null'), ',', json_quote(hash), ']')";
+
+/// The entries that the query `rows` selects, in its order.
+pub(super) fn read(sql: &mut impl Sql, rows: &str, args: &[SqlValue]) -> Result<Vec<Entry>, Refusal> {
+    let statement = format!("SELECT concat('[', group_concat({ENTRY}), ']') FROM ({rows})");
+    Ok(row(sql, &statement, args)?.unwrap_or_default())
+}
 
 const LIST: &str = "ledger";
 
@@ -210,12 +264,8 @@ pub fn list(
     cursor: Option<&str>,
 ) -> Result<EntryPage, Refusal> {
     let from = cursor.map_or(Ok(Cursor::NEWEST), |raw| Cursor::decode(raw, LIST, tenant))?;
-    let statement = format!(
-        "SELECT json_group_array({ENTRY})
-         FROM (SELECT * FROM entries WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)"
-    );
-    let items: Vec<Entry> =
-        row(sql, &statement, &[from.seq.into(), i64::from(limit).into()])?.unwrap_or_default();
+    let rows = "SELECT * FROM entries WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    let items = read(sql, rows, &[from.seq.into(), i64::from(limit).into()])?;
     let full = items.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     let next_cursor = items.last().filter(|_| full).map(|last| {
         let at = Cursor { at_ms: last.at_ms, seq: last.seq };
@@ -226,11 +276,8 @@ pub fn list(
 
 /// Oldest first, after the entry `after`, `limit` at most.
 pub(super) fn after(sql: &mut impl Sql, after: i64, limit: u32) -> Result<Vec<Entry>, Refusal> {
-    let statement = format!(
-        "SELECT json_group_array({ENTRY})
-         FROM (SELECT * FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2)"
-    );
-    Ok(row(sql, &statement, &[after.into(), i64::from(limit).into()])?.unwrap_or_default())
+    let rows = "SELECT * FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    read(sql, rows, &[after.into(), i64::from(limit).into()])
 }
 
 /// The entry `seq`, which says what the balance was right after it.

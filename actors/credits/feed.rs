@@ -1,6 +1,6 @@
 //! The ledger's entries and the usage events in the one order that they were written in: what live events are made of.
 
-use super::entries::{ENTRY, Entry};
+use super::entries::{self, Entry};
 use super::usage::{EVENT, UsageEvent};
 use crate::shared::Refusal;
 use crate::sql::{Sql, row};
@@ -70,10 +70,8 @@ pub fn changes(
         return Ok(Some(Vec::new()));
     }
     let between = [after.into(), upto.into()];
-    let entries = format!(
-        "SELECT json_group_array({ENTRY}) FROM (SELECT * FROM entries WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)"
-    );
-    let entries: Vec<Entry> = row(sql, &entries, &between)?.unwrap_or_default();
+    let rows = "SELECT * FROM entries WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+    let entries = entries::read(sql, rows, &between)?;
     let mut changes: Vec<Change> = entries.into_iter().map(|entry| Change::Entry(Box::new(entry))).collect();
     let by_client = "by_client = 1 AND seq > ?1 AND seq <= ?2";
     add_usage(sql, &mut changes, by_client, &between, By::Client)?;

@@ -108,7 +108,7 @@ pub struct HoldPage {
     pub next_cursor: Option<String>,
 }
 
-/// The row as rules read it.
+/// The row as rules read it, its fields in the order of [`READ`].
 #[derive(Debug, Deserialize)]
 pub(super) struct HoldRow {
     pub state: String,
@@ -121,6 +121,12 @@ pub(super) struct HoldRow {
     pub created_at_ms: i64,
     pub deadline_ms: i64,
 }
+
+/// Numbers, a word, and JSON as we wrote it: what most commands read, so the database need not parse it first.
+const READ: &str =
+    "SELECT concat('[\"', state, '\",', amount_micro, ',', charged_micro, ',', shortfall_micro, ',',
+  parts, ',', owner, ',', COALESCE(usage, 'null'), ',', created_at_ms, ',', deadline_ms, ']')
+FROM holds WHERE id = ?1";
 
 pub(super) const ROW: &str = "json_object('id', id, 'state', state, 'amount_micro', amount_micro,
   'charged_micro', charged_micro, 'shortfall_micro', shortfall_micro, 'parts', json(parts),
@@ -150,8 +156,7 @@ impl HoldRow {
 /// # Errors
 /// `UnknownHold`.
 pub(super) fn load(sql: &mut impl Sql, id: &str) -> Result<HoldRow, Refusal> {
-    let statement = format!("SELECT {ROW} FROM holds WHERE id = ?1");
-    row(sql, &statement, &[id.into()])?.ok_or(Refusal::UnknownHold)
+    row(sql, READ, &[id.into()])?.ok_or(Refusal::UnknownHold)
 }
 
 /// Writes a new open hold.
@@ -308,13 +313,12 @@ pub fn open_of_key(sql: &mut impl Sql, key: &str) -> Result<i64, Refusal> {
     Ok(count.unwrap_or(0))
 }
 
-/// An open hold, as caps count it.
+/// An open hold, as caps count it, its fields in the order of the query.
 #[derive(Debug, Deserialize)]
 pub struct OpenAmounts {
     pub owner: Owner,
     parts: Vec<Part>,
     /// What partial settles charged, and for which model: its usage event is yet to come.
-    #[serde(rename = "charged_micro")]
     pub charged: Micro,
     pub model: Option<String>,
     pub created_at_ms: i64,
@@ -337,8 +341,8 @@ impl OpenAmounts {
 pub fn open_amounts(sql: &mut impl Sql) -> Result<Vec<OpenAmounts>, Refusal> {
     let open = row(
         sql,
-        "SELECT json_group_array(json_object('owner', json(owner), 'parts', json(parts),
-           'charged_micro', charged_micro, 'model', usage ->> '$.model', 'created_at_ms', created_at_ms))
+        "SELECT concat('[', group_concat(concat('[', owner, ',', parts, ',', charged_micro, ',',
+           json_quote(usage ->> '$.model'), ',', created_at_ms, ']')), ']')
          FROM holds WHERE state = 'open'",
         &[],
     )?;

@@ -36,6 +36,7 @@ pub struct Verified {
     pub problems: Vec<String>,
 }
 
+/// In the order of its query.
 #[derive(Deserialize)]
 struct OpenHold {
     amount_micro: Micro,
@@ -215,8 +216,8 @@ fn check_spent(
 fn open_holds(sql: &mut impl Sql) -> Result<Vec<OpenHold>, Refusal> {
     let holds = row(
         sql,
-        "SELECT json_group_array(json_object('amount_micro', amount_micro, 'parts', json(parts), 'owner', json(owner),
-           'charged_micro', charged_micro)) FROM holds WHERE state = 'open'",
+        "SELECT concat('[', group_concat(concat('[', amount_micro, ',', parts, ',', owner, ',', charged_micro, ']')), ']')
+         FROM holds WHERE state = 'open'",
         &[],
     )?;
     Ok(holds.unwrap_or_default())

@@ -283,6 +283,19 @@ pub const DUE_AT_MS: &str = "SELECT MIN(next_at_ms) FROM notices WHERE state = '
 /// When the oldest notice was told, which is kept for [`HISTORY_MS`].
 pub const OLDEST_AT_MS: &str = "SELECT at_ms FROM notices ORDER BY seq LIMIT 1";
 
+/// Whether there is a notice that is old.
+///
+/// # Errors
+/// What the database refused.
+pub fn any_old(sql: &mut impl Sql, now_ms: i64) -> Result<bool, Refusal> {
+    let old = sql.text("SELECT 1 FROM notices WHERE at_ms <= ?1 LIMIT 1", &[old_ms(now_ms).into()])?;
+    Ok(old.is_some())
+}
+
+const fn old_ms(now_ms: i64) -> i64 {
+    now_ms.saturating_sub(HISTORY_MS)
+}
+
 /// Forgets notices that are old, whatever became of them.
 ///
 /// # Errors
@@ -290,7 +303,7 @@ pub const OLDEST_AT_MS: &str = "SELECT at_ms FROM notices ORDER BY seq LIMIT 1";
 pub fn forget_old(sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
     sql.execute(
         "DELETE FROM notices WHERE seq IN (SELECT seq FROM notices WHERE at_ms <= ?1 ORDER BY seq LIMIT ?2)",
-        &[now_ms.saturating_sub(HISTORY_MS).into(), SWEEP_ROWS_MAX.into()],
+        &[old_ms(now_ms).into(), SWEEP_ROWS_MAX.into()],
     )?;
     Ok(())
 }

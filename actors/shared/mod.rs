@@ -1,5 +1,6 @@
 //! What every actor speaks of: money, who a tenant is, and why something was refused.
 
+mod aside;
 mod cursor;
 mod file_name;
 mod money;
@@ -8,6 +9,7 @@ mod price;
 mod refusal;
 mod tenant_id;
 
+pub use aside::Aside;
 pub use cursor::Cursor;
 pub use file_name::{FILE_NAME_BYTES_MAX, safe_file_name};
 pub use money::Micro;

@@ -24,7 +24,7 @@ pub(super) fn admit(
     mut asked: Admission,
     now_ms: i64,
 ) -> Result<(Reply, i64), Refusal> {
-    let mut limits = LimitsRow::load(sql)?;
+    let mut limits = LimitsRow::load(sql, actor)?;
     let key = key_of(&asked, &limits);
     if let Some((asked, _)) = &key
         && !planted::on(Bug::KeyNotLookedUp)

@@ -23,13 +23,25 @@ pub struct Rung {
 /// # Errors
 /// What the database refused.
 pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<Rung, Refusal> {
-    let mut limits = LimitsRow::load(sql)?;
+    let mut limits = LimitsRow::load(sql, actor)?;
     let mut account = Account::load_at(sql, now_ms)?;
     expire(sql, actor, policy, &mut limits, &mut account, now_ms)?;
     limits.watch_balance(sql, &account, now_ms)?;
     account.store(sql)?;
     limits.store(sql)?;
     let due = Due::load(sql)?;
+    let forgot = forget(sql, &due, now_ms)?;
+    let webhook = limits.settings.webhook.as_ref();
+    if !due.delivers(webhook.is_some(), now_ms) && !forgot {
+        return Ok(Rung { next_at_ms: due.at_ms()?, effects: Vec::new() });
+    }
+    let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
+    let effects = deliveries.into_iter().map(Effect::Deliver).collect();
+    Ok(Rung { next_at_ms: due_at_ms(sql)?, effects })
+}
+
+/// Forgets what is past its keeping; whether anything may have been.
+fn forget(sql: &mut impl Sql, due: &Due, now_ms: i64) -> Result<bool, Refusal> {
     if due.forgets_holds(now_ms) {
         credits::forget_ended(sql, now_ms)?;
     }
@@ -37,14 +49,14 @@ pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) ->
         idempotency::forget_expired(sql, now_ms)?;
     }
     // The oldest is not always the one that was told first: a clock may have been set back.
-    notices::forget_old(sql, now_ms)?;
+    let notices = notices::any_old(sql, now_ms)?;
+    if notices {
+        notices::forget_old(sql, now_ms)?;
+    }
     if due.forgets_tickets(now_ms) {
         tickets::forget_expired(sql, now_ms)?;
     }
-    let webhook = limits.settings.webhook.as_ref();
-    let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
-    let effects = deliveries.into_iter().map(Effect::Deliver).collect();
-    Ok(Rung { next_at_ms: due_at_ms(sql)?, effects })
+    Ok(notices || due.forgets_holds(now_ms) || due.forgets_keys(now_ms) || due.forgets_tickets(now_ms))
 }
 
 /// Ends the holds whose deadline has passed; whether there were any. The caller stores account and limits.

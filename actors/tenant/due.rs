@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::TOP_UP_AGAIN_MS;
+use super::limits::{TOP_UP_AGAIN_MS, TopUpAsked};
 use crate::credits::{self, Grants};
 use crate::notices;
 use crate::shared::Refusal;
@@ -17,7 +17,7 @@ use crate::tickets;
 pub(super) struct Due {
     hold: Option<i64>,
     delivery: Option<i64>,
-    top_up_asked: Option<i64>,
+    counters: Option<Counters>,
     ended_hold: Option<i64>,
     key: Option<i64>,
     notice_told: Option<i64>,
@@ -25,20 +25,27 @@ pub(super) struct Due {
     grants: Option<Grants>,
 }
 
-/// A JSON object spelled out: the grants are JSON as we wrote it, and the database need not parse them first.
+/// Of what was counted, the one thing that is due.
+#[derive(Debug, Deserialize)]
+struct Counters {
+    top_up: Option<TopUpAsked>,
+}
+
+/// A JSON array, in the order of the fields: counters and grants are JSON as we wrote it, and the database need not parse
+/// them first.
 static DUE: LazyLock<String> = LazyLock::new(|| {
     let parts = [
-        ("hold", credits::HOLD_DUE_AT_MS),
-        ("delivery", notices::DUE_AT_MS),
-        ("top_up_asked", "SELECT counters ->> '$.top_up.at_ms' FROM limits"),
-        ("ended_hold", credits::HOLD_FORGOTTEN_AT_MS),
-        ("key", "SELECT MIN(expires_at_ms) FROM idempotency"),
-        ("notice_told", notices::OLDEST_AT_MS),
-        ("ticket", tickets::FORGOTTEN_AT_MS),
-        ("grants", "SELECT grants FROM account"),
+        credits::HOLD_DUE_AT_MS,
+        notices::DUE_AT_MS,
+        "SELECT counters FROM limits",
+        credits::HOLD_FORGOTTEN_AT_MS,
+        "SELECT MIN(expires_at_ms) FROM idempotency",
+        notices::OLDEST_AT_MS,
+        tickets::FORGOTTEN_AT_MS,
+        "SELECT grants FROM account",
     ];
-    let parts = parts.map(|(name, query)| format!("'\"{name}\":' || COALESCE(({query}), 'null')"));
-    format!("SELECT '{{' || {} || '}}'", parts.join(" || ',' || "))
+    let parts = parts.map(|query| format!("COALESCE(({query}), 'null')"));
+    format!("SELECT concat('[', {}, ']')", parts.join(", ',', "))
 });
 
 impl Due {
@@ -51,11 +58,17 @@ impl Due {
         let grants = self.grants.as_ref();
         let grants =
             grants.ok_or_else(|| Refusal::Broken { detail: "the account row is missing".to_owned() })?;
-        let top_up = self.top_up_asked.map(|at_ms| at_ms.saturating_add(TOP_UP_AGAIN_MS));
+        let asked = self.counters.as_ref().and_then(|counters| counters.top_up);
+        let top_up = asked.map(|asked| asked.at_ms.saturating_add(TOP_UP_AGAIN_MS));
         let in_time = [self.hold, self.delivery, grants.next_expiry_ms(), top_up];
         let notice = self.notice_told.map(|at_ms| at_ms.saturating_add(notices::HISTORY_MS));
         let forgotten = [self.ended_hold, self.key, notice, self.ticket];
         Ok(in_time.into_iter().chain(forgotten.map(|at_ms| at_ms.map(batched))).flatten().min())
+    }
+
+    /// Whether there is a notice to deliver, or one that waits for a delivery that cannot be any more.
+    pub fn delivers(&self, hooked: bool, now_ms: i64) -> bool {
+        self.delivery.is_some_and(|at_ms| at_ms <= now_ms || !hooked)
     }
 
     pub fn forgets_holds(&self, now_ms: i64) -> bool {

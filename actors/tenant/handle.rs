@@ -121,7 +121,7 @@ fn answer(
         Command::ListKeys => Reply::Keys(keys::list(sql)?),
         Command::Limits => Reply::Limits(Box::new(report(sql, actor, policy, now_ms)?)),
         Command::Verify { from, limit } => {
-            let caps = LimitsRow::load(sql)?.counters.caps;
+            let caps = LimitsRow::load(sql, actor)?.counters.caps;
             let found = credits::verify(sql, &genesis(tenant), from, limit, &caps)?;
             let detail = found.problems.first().filter(|_| !actor.quarantined).cloned();
             let effects = detail.map(|detail| Effect::Quarantine { detail }).into_iter().collect();
@@ -133,11 +133,11 @@ fn answer(
 }
 
 fn report(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<LimitsReport, Refusal> {
-    let LimitsRow { settings, counters, .. } = &LimitsRow::load(sql)?;
+    let LimitsRow { settings, counters, .. } = &LimitsRow::load(sql, actor)?;
     let effective = policy.plan(&actor.tenant, settings.plan.as_deref()).overridden_by(&settings.limits);
     let budgets = rate::windows_left(&counters.meters, &effective, None, now_ms);
     let caps = counters.caps.iter().map(|cap| cap.clone().at(now_ms)).collect();
-    Ok(LimitsReport { settings: settings.clone(), effective, budgets, caps })
+    Ok(LimitsReport { settings: (**settings).clone(), effective, budgets, caps })
 }
 
 /// The actor, its policy and the time of one command.
@@ -160,7 +160,7 @@ impl At<'_> {
         let mut noticed_ms = i64::MAX;
         let run = |sql: &mut _| {
             let adjusted = credits::adjust(sql, adjustment, cause, now_ms)?;
-            let mut limits = LimitsRow::load(sql)?;
+            let mut limits = LimitsRow::load(sql, self.actor)?;
             limits.watch_balance(sql, &adjusted.account, now_ms)?;
             limits.store(sql)?;
             noticed_ms = limits.due_ms;
@@ -262,7 +262,7 @@ impl At<'_> {
         usage: &Usage,
         actual: Option<Weight>,
     ) -> Result<i64, Refusal> {
-        let mut limits = LimitsRow::load(sql)?;
+        let mut limits = LimitsRow::load(sql, self.actor)?;
         let model = usage.model.as_deref();
         limits.apply(sql, (self.policy, &self.actor.tenant), change, (model, actual), self.now_ms)?;
         limits.watch_balance(sql, account, self.now_ms)?;
@@ -272,7 +272,7 @@ impl At<'_> {
 
     /// Counts one request that needs no hold.
     fn count_one(self, sql: &mut impl Sql) -> Result<(), Refusal> {
-        let mut limits = LimitsRow::load(sql)?;
+        let mut limits = LimitsRow::load(sql, self.actor)?;
         let own = limits.effective(self.policy, &self.actor.tenant);
         let weight = Weight { requests: 1, ..Weight::default() };
         // It uses no tokens and no credit, and ends here: budgets of those and of requests in flight, used up, must
@@ -292,7 +292,7 @@ impl At<'_> {
         mut settings: Settings,
         fresh_secret: String,
     ) -> Result<Outcome, Refusal> {
-        let limits = LimitsRow::load(sql)?;
+        let limits = LimitsRow::load(sql, self.actor)?;
         if let Some(new) = settings.webhook.as_mut().filter(|new| new.secret.is_empty()) {
             let kept = limits.settings.webhook.as_ref().filter(|old| old.url == new.url);
             new.secret = kept.map_or(fresh_secret, |old| old.secret.clone());
@@ -309,7 +309,7 @@ impl At<'_> {
         settings.caps.extend(of_keys);
         // A clock that stepped back must not have a new cap begin in a period that is over.
         limits.set(sql, settings, self.now_ms.max(account.updated_at_ms))?;
-        let mut limits = LimitsRow::load(sql)?;
+        let mut limits = LimitsRow::load(sql, self.actor)?;
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(sql, self.actor, self.policy, self.now_ms)?;
@@ -324,8 +324,8 @@ impl At<'_> {
     fn create_key(self, sql: &mut impl Sql, new: &NewKey, cap: Option<KeyCap>) -> Result<Outcome, Refusal> {
         let key = keys::create(sql, new, self.now_ms)?;
         if let Some(KeyCap { period, limit }) = cap {
-            let limits = LimitsRow::load(sql)?;
-            let mut settings = limits.settings.clone();
+            let limits = LimitsRow::load(sql, self.actor)?;
+            let mut settings = (*limits.settings).clone();
             let api_key = Some(key.id.clone());
             let id = format!("{KEY_CAP}{}", key.id);
             settings.caps.push(CapTerms { id, period, limit, soft: None, api_key, model: None });
@@ -338,11 +338,11 @@ impl At<'_> {
     /// Revokes a key; what was set for it goes with it.
     fn revoke_key(self, sql: &mut impl Sql, id: &str) -> Result<Outcome, Refusal> {
         let key = keys::revoke(sql, id, self.now_ms)?;
-        let limits = LimitsRow::load(sql)?;
-        let mut settings = limits.settings.clone();
+        let limits = LimitsRow::load(sql, self.actor)?;
+        let mut settings = (*limits.settings).clone();
         settings.caps.retain(|cap| cap.api_key.as_deref() != Some(id));
         settings.keys.remove(id);
-        if settings != limits.settings {
+        if settings != *limits.settings {
             let at_ms = self.settings_at_ms(sql)?;
             limits.set(sql, settings, at_ms)?;
         }

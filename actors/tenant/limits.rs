@@ -1,17 +1,20 @@
 //! The row of limits: settings, meters and caps, read and written whole; and what follows when they are touched.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Policy;
 use super::settings::{Settings, TopUp};
+use super::{Actor, Policy};
 use crate::credits::caps::{self, Cap, CapTold, Told};
 use crate::credits::{self, Account, HoldChange, HoldEnd};
 use crate::notices::{self, NoticeKind};
 use crate::planted::{self, Bug};
 use crate::rate::{self, Limits, Meters, Weight};
 use crate::shared::{Micro, Refusal, TenantId};
-use crate::sql::{Sql, row};
+use crate::sql::Sql;
 
 /// How long a request for a top-up is given while the balance stays low, before it is made again: six hours. What is
 /// asked once may be lost; what is asked often is noise.
@@ -47,11 +50,12 @@ pub(super) struct TopUpAsked {
 
 /// The row as it was loaded, and as it is.
 pub(super) struct LimitsRow {
-    pub settings: Settings,
+    pub settings: Rc<Settings>,
     pub counters: Counters,
     /// When what was told or asked here is to be delivered, or asked again; never, when there is nothing.
     pub due_ms: i64,
-    loaded: Counters,
+    /// The counters as they are stored.
+    stored: String,
 }
 
 /// Opens the row once. The tables are there already.
@@ -65,28 +69,52 @@ fn text(value: &impl Serialize) -> Result<String, Refusal> {
     serde_json::to_string(value).map_err(|error| Refusal::Broken { detail: error.to_string() })
 }
 
-impl LimitsRow {
-    pub fn load(sql: &mut impl Sql) -> Result<Self, Refusal> {
-        #[derive(Deserialize)]
-        struct Stored {
-            settings: Settings,
-            counters: Counters,
+fn unreadable(error: &serde_json::Error) -> Refusal {
+    Refusal::Storage { detail: format!("stored limits have another shape: {error}") }
+}
+
+/// The settings that an actor has read last: they change seldom, and every command needs them.
+#[derive(Debug, Clone, Default)]
+pub struct SettingsRead(Rc<RefCell<Read>>);
+
+#[derive(Debug, Default)]
+struct Read {
+    /// None before the first time.
+    text: Option<String>,
+    settings: Rc<Settings>,
+}
+
+impl SettingsRead {
+    fn read(&self, text: &str) -> serde_json::Result<Rc<Settings>> {
+        if self.0.borrow().text.as_deref() != Some(text) {
+            let settings = Rc::new(serde_json::from_str(text)?);
+            self.0.replace(Read { text: Some(text.to_owned()), settings });
         }
-        let stored: Option<Stored> = row(
-            sql,
-            // Both are JSON as we wrote it: read for every request, so the database need not parse it first.
-            "SELECT '{\"settings\":' || settings || ',\"counters\":' || counters || '}' FROM limits",
-            &[],
-        )?;
-        let Stored { settings, counters } =
-            stored.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
-        Ok(Self { settings, loaded: counters.clone(), counters, due_ms: i64::MAX })
+        Ok(self.0.borrow().settings.clone())
+    }
+}
+
+impl LimitsRow {
+    /// Reads the row; settings that `actor` has read before are not parsed again.
+    pub fn load(sql: &mut impl Sql, actor: &Actor) -> Result<Self, Refusal> {
+        // One cell for two texts: how many bytes the first has, and both.
+        let row =
+            sql.text("SELECT concat(octet_length(settings), ' ', settings, counters) FROM limits", &[])?;
+        let row = row.ok_or_else(|| Refusal::Broken { detail: "the limits row is missing".to_owned() })?;
+        let texts =
+            row.split_once(' ').and_then(|(bytes, texts)| texts.split_at_checked(bytes.parse().ok()?));
+        let (settings, counters) = texts.unwrap_or_default();
+        let settings = actor.settings.0.read(settings).map_err(|error| unreadable(&error))?;
+        let stored = counters.to_owned();
+        let counters = serde_json::from_str(counters).map_err(|error| unreadable(&error))?;
+        Ok(Self { settings, counters, due_ms: i64::MAX, stored })
     }
 
     /// Writes what was counted, when it changed.
     pub fn store(&self, sql: &mut impl Sql) -> Result<(), Refusal> {
-        if self.counters != self.loaded {
-            sql.execute("UPDATE limits SET counters = ?1", &[text(&self.counters)?.into()])?;
+        let counters = text(&self.counters)?;
+        if counters != self.stored {
+            sql.execute("UPDATE limits SET counters = ?1", &[counters.into()])?;
         }
         Ok(())
     }
@@ -138,8 +166,8 @@ impl LimitsRow {
         self.counters.low_told &= heard && self.settings.low_balance == settings.low_balance;
         self.counters.top_up =
             self.counters.top_up.filter(|_| heard && self.settings.top_up == settings.top_up);
-        self.settings = settings;
-        sql.execute("UPDATE limits SET settings = ?1", &[text(&self.settings)?.into()])?;
+        sql.execute("UPDATE limits SET settings = ?1", &[text(&settings)?.into()])?;
+        self.settings = Rc::new(settings);
         self.store(sql)
     }
 

@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::Policy;
 use super::idempotency::KEY_TTL_MS;
-use super::{Policy, limits};
-use crate::shared::{Refusal, TenantId};
+use super::limits::{self, SettingsRead};
+use crate::shared::{Aside, Refusal, TenantId};
 use crate::sql::{Sql, row};
 use crate::{credits, keys, notices, tickets};
 
@@ -22,6 +23,7 @@ pub struct Actor {
     pub tenant: TenantId,
     /// Set when an invariant was found broken: nothing is changed any more.
     pub quarantined: bool,
+    pub(super) settings: Aside<SettingsRead>,
 }
 
 #[derive(Deserialize)]
@@ -36,19 +38,21 @@ struct ActorRow {
 /// # Errors
 /// `Storage` when the database is newer than this code, or what the database refused.
 pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
-    let exists = sql.text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'actor'", &[])?;
+    // The table was made first, so it is found first.
+    let exists =
+        sql.text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'actor' LIMIT 1", &[])?;
     if exists.is_none() {
         return Ok(None);
     }
     let stored: ActorRow = row(
         sql,
-        "SELECT json_object('schema_version', schema_version, 'tenant', json(tenant), 'quarantine', quarantine)
-         FROM actor",
+        "SELECT concat('[', schema_version, ',', tenant, ',', json_quote(quarantine), ']') FROM actor",
         &[],
     )?
     .ok_or_else(|| broken("the actor row is missing"))?;
     migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2, from_3, from_4])?;
-    Ok(Some(Actor { tenant: stored.tenant, quarantined: stored.quarantine.is_some() }))
+    let quarantined = stored.quarantine.is_some();
+    Ok(Some(Actor { tenant: stored.tenant, quarantined, settings: Aside::default() }))
 }
 
 /// Wakes the actor of `tenant`, making its database on first touch.
@@ -81,7 +85,7 @@ pub(super) fn make(
     limits::open(sql)?;
     let account = credits::open(sql, &genesis(tenant), policy.opening(tenant, now_ms), now_ms)?;
     let due_at_ms = Some(account.next_expiry_ms()).filter(|at_ms| *at_ms < i64::MAX);
-    Ok((Actor { tenant: tenant.clone(), quarantined: false }, due_at_ms))
+    Ok((Actor { tenant: tenant.clone(), quarantined: false, settings: Aside::default() }, due_at_ms))
 }
 
 /// All tables in one call: each call crosses to the platform. Without the comments, which every database would keep,

@@ -51,7 +51,7 @@ pub fn standing(
     api_key: Option<&str>,
     now_ms: i64,
 ) -> Result<Standing, Refusal> {
-    let limits = LimitsRow::load(sql)?;
+    let limits = LimitsRow::load(sql, actor)?;
     let account = Account::view_at(sql, now_ms)?;
     let own = limits.effective(policy, &actor.tenant);
     let meters = &limits.counters.meters;

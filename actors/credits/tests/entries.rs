@@ -157,7 +157,7 @@ fn an_account_that_does_not_balance_is_broken() {
     assert_eq!(balanced().store(&mut ledger.sql), Ok(()));
     // The rules see it before the checks of the schema do.
     ledger.tamper("");
-    for wrong in [
+    for mut wrong in [
         Account { available: Micro(701), ..balanced() },
         Account { held: Micro(301), ..balanced() },
         Account { granted: Micro(1_501), ..balanced() },

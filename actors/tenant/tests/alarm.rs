@@ -110,3 +110,33 @@ fn how_a_delivery_went_is_not_noted_in_quarantine() {
         assert_eq!((after.state, after.next_at_ms), (before.state.clone(), before.next_at_ms));
     }
 }
+
+/// Rows written are what the platform counts, and charges for.
+#[test]
+fn where_nothing_changes_nothing_is_written() {
+    let mut shell = Shell::with_settings(1_000, Settings { webhook: hook("s"), ..Settings::default() });
+    shell.admit(request("h", 100), NOW_MS).unwrap();
+    shell.settle("h", 60, NOW_MS + 1);
+    shell.admit(request("open", 100), NOW_MS + 2).unwrap();
+    let written = shell.sql.rows_changed();
+    shell.ring(NOW_MS + 3);
+    assert_eq!(shell.sql.rows_changed(), written, "an early alarm");
+    assert!(!shell.settle("h", 60, NOW_MS + 4).first);
+    assert!(!shell.release("h", NOW_MS + 4).first);
+    assert_eq!(shell.sql.rows_changed(), written, "the end of a hold that had ended");
+    shell.settle("open", 100, NOW_MS + 5);
+    assert!(shell.sql.rows_changed() > written);
+    assert_eq!(shell.verified().0.problems, Vec::<String>::new());
+}
+
+#[test]
+fn what_waits_for_a_delivery_waits_no_longer_when_there_are_none() {
+    let mut shell = Shell::with_settings(0, Settings { webhook: hook("s"), ..Settings::default() });
+    crate::notices::record(&mut shell.sql, NoticeKind::CapSoft, &serde_json::json!({}), true, NOW_MS)
+        .unwrap();
+    assert_eq!(shell.ring(NOW_MS).effects.len(), 1);
+    shell.set_limits(Settings::default(), NOW_MS + 1).unwrap();
+    assert_eq!(shell.ring(NOW_MS + 1).next_at_ms, Some(minute_after(NOW_MS + HISTORY_MS)));
+    let left = shell.notices().remove(0);
+    assert_eq!((left.state.as_str(), left.next_at_ms), ("recorded", None));
+}

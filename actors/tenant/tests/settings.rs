@@ -191,3 +191,26 @@ fn a_hold_of_the_moment_of_new_settings_gives_nothing_back_and_a_later_one_does(
         assert_eq!(tokens.remaining, left, "made at {at_ms}");
     }
 }
+
+#[test]
+fn settings_that_were_read_before_are_those_that_are_stored() {
+    let mut shell = Shell::with_balance(1_000);
+    let plain = shell.limits(NOW_MS).settings;
+    let set = Settings { low_balance: Some(Micro(5)), ..Settings::default() };
+    assert_eq!(shell.set_limits(set.clone(), NOW_MS).unwrap().settings, set);
+    assert_eq!(shell.limits(NOW_MS).settings, set);
+    // Another one that has the same actor in memory changes them.
+    let mut other = reopen(&mut shell.sql).unwrap().unwrap();
+    std::mem::swap(&mut shell.actor, &mut other);
+    shell.set_limits(plain.clone(), NOW_MS).unwrap();
+    std::mem::swap(&mut shell.actor, &mut other);
+    assert_eq!(shell.limits(NOW_MS).settings, plain);
+    for wrong in ["{", ""] {
+        shell.tamper(&format!("UPDATE limits SET settings = '{wrong}'"));
+        let mut woken = reopen(&mut shell.sql).unwrap().unwrap();
+        std::mem::swap(&mut shell.actor, &mut woken);
+        assert!(matches!(shell.run(Command::Limits, NOW_MS), Err(Refusal::Storage { .. })), "{wrong:?}");
+    }
+    shell.tamper("DELETE FROM limits");
+    assert!(matches!(shell.run(Command::Limits, NOW_MS), Err(Refusal::Broken { .. })));
+}

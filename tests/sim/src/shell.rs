@@ -18,6 +18,8 @@ pub struct Shell {
     pub database: Sqlite,
     /// It has tables of an earlier run, which the rules are not to see before they made them.
     hides_tables: bool,
+    /// No run used the database before.
+    new: bool,
     /// The rules made their tables.
     opened: bool,
     policy: Rc<Policy>,
@@ -59,6 +61,7 @@ impl Shell {
         Self {
             database,
             hides_tables,
+            new,
             opened: false,
             policy,
             actor,
@@ -68,9 +71,10 @@ impl Shell {
         }
     }
 
-    /// The end of the run: the database may be used again, if it has its tables.
+    /// The end of the run: the database may be used again, if it has its tables. One that was to be new is dropped: those
+    /// in use have prepared all their statements.
     pub fn close(self) {
-        if self.opened {
+        if self.opened && !self.new {
             pool::give_back(self.database);
         }
     }

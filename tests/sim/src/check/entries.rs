@@ -1,17 +1,13 @@
 //! The ledger: every new entry against the model, and the hash chain worked out again.
 
-use std::borrow::Cow;
-
-use actors::sql::Sql;
+use actors::sql::SqlError;
 use actors::sqlite::Sqlite;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::same;
-use super::sums::Books;
+use super::sums::{Books, Sums};
 use crate::command::{hold_id, operation_id};
-use crate::model::{Entry, EntryKind, Model, Operation};
+use crate::model::{Entry, EntryKind, Grant, Model, Operation};
 
 /// How far a ledger was looked at: its entries are never changed, so a step looks at the new ones.
 #[derive(Debug, Clone)]
@@ -22,51 +18,70 @@ pub struct Walked {
     pub books: Books,
     /// How many usage events there were, and what they cost.
     pub costs: (i64, i64),
+    /// The sums as they were read last, and how many rows had been changed by then.
+    pub(super) sums: Option<(u64, Sums)>,
+    /// Grants of the model, and the text that the account has of them.
+    pub(super) grants: (Vec<Grant>, String),
 }
 
 impl Walked {
     /// The chain begins with the tenant's own name.
     pub fn start(model: &Model) -> Self {
         let (hash, books) = (model.tenant.actor_name("ledger"), Books::default());
-        Self { entries: 0, seq: 0, hash, books, costs: (0, 0) }
+        Self {
+            entries: 0,
+            seq: 0,
+            hash,
+            books,
+            costs: (0, 0),
+            sums: None,
+            grants: (Vec::new(), "[]".to_owned()),
+        }
     }
 }
 
-/// The database makes the text that is hashed: no code of the rules is in it.
-const ENTRIES: &str = "SELECT json_group_array(json_array(hash, json_array(seq, at_ms, kind),
-  json_array(json_array(owned_micro, issued_micro, charged_micro, expired_micro),
-    json_array(available_micro, held_micro, shortfall_micro),
-    json_array(operation, reason, reference, json(grants), json(terms)))))
-FROM (SELECT * FROM entries WHERE seq > ?1 ORDER BY seq)";
+/// The database makes the part of the hashed text that has words in it, and nothing here is code of the rules.
+const ENTRIES: &str = "SELECT seq, at_ms, owned_micro, issued_micro, charged_micro, expired_micro, available_micro,
+  held_micro, shortfall_micro, kind, operation, grants, hash, concat(json_quote(operation), ',', json_quote(reason), ',',
+    json_quote(reference), ',', grants, ',', COALESCE(terms, 'null'))
+FROM entries WHERE seq > ?1 ORDER BY seq";
 
-/// The hash of an entry, and the two texts it is made of.
-#[derive(serde::Deserialize)]
-struct Row<'a>(&'a str, #[serde(borrow)] &'a RawValue, #[serde(borrow)] &'a RawValue);
+struct Row {
+    /// Number and time; postings to four books; available, held and what was short.
+    numbers: [i64; 9],
+    kind: String,
+    operation: String,
+    grants: String,
+    hash: String,
+    /// Operation, reason, reference, grants and terms, as the hash has them.
+    words: String,
+}
 
-/// Number, time and kind.
-type Place<'a> = (i64, i64, &'a str);
-
-/// Postings; balances after it and what was short; operation, reason, reference, grants, terms.
-type Rest<'a> = ([i64; 4], [i64; 3], (&'a str, Text<'a>, Text<'a>, Vec<(i64, i64)>, IgnoredAny));
-type Text<'a> = Option<Cow<'a, str>>;
+fn read(database: &mut Sqlite, after: i64) -> Result<Vec<Row>, SqlError> {
+    database.every_row(ENTRIES, &[after.into()], |row| {
+        let mut numbers = [0; 9];
+        for (at, number) in numbers.iter_mut().enumerate() {
+            *number = row.get(at)?;
+        }
+        let (kind, operation, grants) = (row.get(9)?, row.get(10)?, row.get(11)?);
+        Ok(Row { numbers, kind, operation, grants, hash: row.get(12)?, words: row.get(13)? })
+    })
+}
 
 /// Walks on from where the last walk ended, to the end of the ledger.
 pub fn walk(database: &mut Sqlite, model: &Model, from: &mut Walked) -> Result<(), String> {
     let expected = &model.logs.entries[from.entries.min(model.logs.entries.len())..];
-    let text =
-        database.text(ENTRIES, &[from.seq.into()]).map_err(|error| error.to_string())?.unwrap_or_default();
-    let wrong = |error: serde_json::Error| format!("{error}: {text}");
-    let rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
+    let rows = read(database, from.seq).map_err(|error| error.to_string())?;
     same("new entries", &rows.len(), &expected.len())?;
-    for (Row(stored, place, rest), entry) in rows.iter().zip(expected) {
-        let (place, rest) = (place.get(), rest.get());
-        let numbered: Place = serde_json::from_str(place).map_err(wrong)?;
-        let posted: Rest = serde_json::from_str(rest).map_err(wrong)?;
-        compare(&numbered, &posted, entry)?;
-        let hashed = format!("[[\"{}\",{},{}", from.hash, &place[1..], &rest[1..]);
+    for (row, entry) in rows.iter().zip(expected) {
+        compare(row, entry)?;
+        let [seq, at_ms, owned, issued, charged, expired, available, held, shortfall] = row.numbers;
+        let hashed = format!(
+            "[[\"{}\",{seq},{at_ms},\"{}\"],[{owned},{issued},{charged},{expired}],[{available},{held},{shortfall}],[{}]]",
+            from.hash, row.kind, row.words
+        );
         let hash = format!("{:x}", Sha256::digest(hashed.as_bytes()));
-        same("hash of an entry", stored, &hash.as_str())?;
-        let (seq, [owned, issued, charged, expired]) = (numbered.0, posted.0);
+        same("hash of an entry", &row.hash, &hash)?;
         same("the postings of an entry, summed", &(owned + issued + charged + expired), &0)?;
         let books = Books {
             owned: from.books.owned + owned,
@@ -74,18 +89,13 @@ pub fn walk(database: &mut Sqlite, model: &Model, from: &mut Walked) -> Result<(
             charged: from.books.charged + charged,
             expired: from.books.expired + expired,
         };
-        *from = Walked { entries: from.entries + 1, seq, hash, books, costs: from.costs };
+        from.entries += 1;
+        (from.seq, from.hash, from.books) = (seq, hash, books);
     }
     Ok(())
 }
 
-fn compare(place: &Place, rest: &Rest, entry: &Entry) -> Result<(), String> {
-    let (
-        (seq, at_ms, stored_kind),
-        (postings, [available, held, shortfall], (stored_operation, .., parts, _)),
-    ) = (place, rest);
-    let [owned, issued, charged, expired] = postings;
-
+fn compare(row: &Row, entry: &Entry) -> Result<(), String> {
     let kind = match entry.kind {
         EntryKind::Grant => "grant",
         EntryKind::Set => "set",
@@ -93,8 +103,6 @@ fn compare(place: &Place, rest: &Rest, entry: &Entry) -> Result<(), String> {
         EntryKind::Charge => "charge",
         EntryKind::Expire => "expire",
     };
-    let numbers =
-        [seq, at_ms, owned, issued, charged, expired, available, held, shortfall].map(|number| *number);
     let wanted = [
         entry.seq,
         entry.at_ms,
@@ -106,7 +114,7 @@ fn compare(place: &Place, rest: &Rest, entry: &Entry) -> Result<(), String> {
         entry.held,
         entry.shortfall,
     ];
-    same("numbers of an entry", &numbers, &wanted)?;
+    same("numbers of an entry", &row.numbers, &wanted)?;
     let operation = match entry.operation {
         Operation::Opening => "opening".to_owned(),
         Operation::Adjust(id) => operation_id(id),
@@ -114,6 +122,9 @@ fn compare(place: &Place, rest: &Rest, entry: &Entry) -> Result<(), String> {
         Operation::Part(id, seq) => format!("{}-part-{seq}", hold_id(id)),
         Operation::ExpiryOf(grant, seq) => format!("expiry-of-{grant}-{seq}"),
     };
-    same("kind and operation of an entry", &(*stored_kind, *stored_operation), &(kind, operation.as_str()))?;
-    same("grants of an entry", parts, &entry.parts)
+    let found = (row.kind.as_str(), row.operation.as_str());
+    same("kind and operation of an entry", &found, &(kind, operation.as_str()))?;
+    let parts: Vec<String> =
+        entry.parts.iter().map(|(grant, amount)| format!("[{grant},{amount}]")).collect();
+    same("grants of an entry", &row.grants, &format!("[{}]", parts.join(",")))
 }
