@@ -199,8 +199,8 @@ impl Context {
                 Presented::Key(credentials::holder(self, &token, liveness).await?)
             }
             Some(token) => {
-                let verified = tokens::verify(&self.env, &self.config, &token).await;
-                Presented::Token(verified.map_err(|_| ApiError::TokenInvalid)?)
+                let verified = tokens::verify(&self.env, &self.config, &token, &self.request_id).await;
+                Presented::Token(verified?)
             }
             None => Presented::Nothing,
         };

@@ -103,8 +103,8 @@ pub async fn keep(context: &Context) -> Result<Reply, ApiError> {
     // A key for programs has no business in a browser.
     let token = jwt::bearer(&header).filter(|token| !api_key::is_meant(token));
     let token = token.ok_or(ApiError::TokenInvalid)?;
-    let claims = tokens::verify(&context.env, &context.config, &token).await;
-    let exp = claims.ok().and_then(|claims| claims.exp).ok_or(ApiError::TokenInvalid)?;
+    let claims = tokens::verify(&context.env, &context.config, &token, &context.request_id).await?;
+    let exp = claims.exp.ok_or(ApiError::TokenInvalid)?;
     Ok(hand_over(context, &token, exp, None, true))
 }
 

@@ -24,6 +24,11 @@ pub const PUBLIC_KEYS_MAX: usize = 16;
 pub const PUBLIC_KEYS_TTL_MS: i64 = 300_000;
 /// How soon an unknown key id may cause another read of KV, so that forged ids cannot cause many.
 pub const PUBLIC_KEYS_REFRESH_MS: i64 = 10_000;
+/// After KV could not be read, how soon an unknown key id may cause another read.
+pub const PUBLIC_KEYS_RETRY_MS: i64 = 1_000;
+/// How long keys from KV are believed while it cannot be read: an hour. A key that was withdrawn must end; our own does
+/// not come from there.
+pub const PUBLIC_KEYS_STALE_MS_MAX: i64 = 3_600_000;
 /// How long keys of an issuer we trust are used before they are read again, and how soon an unknown key id may cause
 /// another read.
 pub const ISSUER_KEYS_TTL_MS: i64 = 600_000;
