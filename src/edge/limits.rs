@@ -39,6 +39,9 @@ pub const ISSUER_KEYS_RETRY_MS: i64 = 1_000;
 pub const ISSUER_KEYS_ASK_MS_MAX: i64 = 11_000;
 /// How long they are used while the issuer cannot be reached: a day. A key that it withdrew must end.
 pub const ISSUER_KEYS_STALE_MS_MAX: i64 = 86_400_000;
+/// How old an ID token may be that is exchanged, in seconds: a day, whatever its `exp` says. Who was signed in last year
+/// signs in again.
+pub const ID_TOKEN_AGE_S_MAX: i64 = 86_400;
 /// The longest life of a token that an operator asks for, in seconds: a week.
 pub const USER_TOKEN_TTL_S_MAX: i64 = 604_800;
 /// Clock difference that is forgiven in `nbf` and `iat`.
