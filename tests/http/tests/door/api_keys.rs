@@ -245,6 +245,41 @@ async fn a_revoked_key_that_stays_in_use_is_401_and_takes_nothing_from_others_at
 }
 
 #[tokio::test]
+async fn one_idempotency_key_makes_one_key_and_its_secret_is_said_once() {
+    let world = World::verified().await;
+    let tenant = world.tenant("makes-once", 1.0).await;
+    let body = json!({"name": "once", "cap": {"limit": 1, "period": "day"}});
+    let make = |body: &Value| tenant.post(PATH).json(body).idempotency_key("deploy-7").send();
+    let first = make(&body).await.expect(200);
+    assert_eq!(first.header("idempotency-replayed"), None);
+    let mut first = first.json();
+    let whole = text(&first, "key").to_owned();
+    for _ in 0..2 {
+        let again = make(&body).await.expect(200);
+        assert_eq!(again.must_header("idempotency-replayed"), "true");
+        assert!(!again.text().contains(&whole), "{again:?}");
+        first["key"] = Value::Null;
+        assert_eq!(again.json(), first);
+    }
+    make(&json!({"name": "other"})).await.expect_error(409, "idempotency_conflict");
+    let list = tenant.get(PATH).send().await.expect(200).json();
+    assert_eq!(list.pointer("/items").and_then(Value::as_array).map(Vec::len), Some(1), "{list}");
+    ask(&tenant, &whole).send().await.expect(200);
+    for malformed in ["", "two words", &"k".repeat(256)] {
+        let call = tenant.post(PATH).json(&body).idempotency_key(malformed);
+        call.send().await.expect_error(400, "invalid_idempotency_key");
+    }
+    // What an operator does for a tenant has keys of its own; and what was refused has used none up.
+    let operators = tenant.client.post(PATH).admin().claim(&tenant.email).json(&body);
+    let operators = operators.idempotency_key("deploy-7").send().await.expect(200);
+    assert_ne!(text(&operators.json(), "key"), whole);
+    let wrong = tenant.post(PATH).json(&json!({"name": "x".repeat(129)})).idempotency_key("deploy-8");
+    wrong.send().await.expect_error(400, "invalid_setting");
+    let right = tenant.post(PATH).json(&json!({"name": "x"})).idempotency_key("deploy-8");
+    right.send().await.expect(200);
+}
+
+#[tokio::test]
 async fn wrong_requests_are_told_apart() {
     let world = World::verified().await;
     let tenant = world.tenant("wrong-keys", 1.0).await;

@@ -132,6 +132,17 @@ async fn a_crowd_with_good_tickets_is_let_in_from_one_address() {
     assert!(refused.is_empty(), "{refused:?} of {}", tickets.len());
 }
 
+#[tokio::test]
+async fn a_ticket_is_not_made_twice() {
+    let world = World::verified().await;
+    let tenant = world.tenant("once", 1.0).await;
+    let mint =
+        |key: &str| tenant.post(TICKETS).json(&json!({"purpose": "events"})).idempotency_key(key).send();
+    let refused = mint("page-7").await.expect_error(400, "invalid_field");
+    assert_eq!(text(&refused.json(), "field"), "Idempotency-Key");
+    mint("two words").await.expect_error(400, "invalid_idempotency_key");
+}
+
 /// A ticket with a right checksum, the actor of one and the secret of the other.
 fn spliced(actor_of: &str, secret_of: &str) -> String {
     use base64::Engine;
