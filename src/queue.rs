@@ -1,5 +1,6 @@
 //! The queue's consumer. No kind of message has one yet, so none is acknowledged: each goes back until the
-//! queue moves it to its dead letters, where an operator finds it. Acknowledging would lose it.
+//! queue moves it to its dead letters, where an operator finds it. Acknowledging would lose it. Nothing of ours sends one
+//! yet either: messages, with the id of the request that made them, come with jobs.
 
 use worker::{MessageBatch, QueueRetryOptionsBuilder};
 

@@ -130,6 +130,8 @@ pub enum Command {
     CreateKey {
         key: NewKey,
         cap: Option<KeyCap>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency: Option<Idempotency>,
     },
     RevokeKey {
         id: String,
@@ -251,6 +253,8 @@ pub enum Reply {
     },
     Keys(Vec<ApiKey>),
     Key(ApiKey),
+    /// What was told of the key that a request with the same idempotency key made.
+    KeyAgain(ApiKey),
     Ticket {
         expires_at_ms: i64,
     },

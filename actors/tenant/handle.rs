@@ -86,7 +86,7 @@ pub fn handle(
             at.record_usage(sql, &id, &usage, cost, created_at_ms, idempotency.as_ref())
         }
         Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
-        Command::CreateKey { key, cap } => at.create_key(sql, &key, cap),
+        Command::CreateKey { key, cap, idempotency } => at.create_key(sql, &key, cap, idempotency.as_ref()),
         Command::RevokeKey { id } => at.revoke_key(sql, &id),
         Command::MintTicket(ticket) => {
             let expires_at_ms = tickets::mint(sql, &ticket, call.api_key.as_deref(), now_ms)?;
@@ -321,18 +321,29 @@ impl At<'_> {
 const KEY_CAP: &str = "key:";
 
 impl At<'_> {
-    fn create_key(self, sql: &mut impl Sql, new: &NewKey, cap: Option<KeyCap>) -> Result<Outcome, Refusal> {
-        let key = keys::create(sql, new, self.now_ms)?;
-        if let Some(KeyCap { period, limit }) = cap {
-            let limits = LimitsRow::load(sql, self.actor)?;
-            let mut settings = (*limits.settings).clone();
-            let api_key = Some(key.id.clone());
-            let id = format!("{KEY_CAP}{}", key.id);
-            settings.caps.push(CapTerms { id, period, limit, soft: None, api_key, model: None });
-            let at_ms = self.settings_at_ms(sql)?;
-            limits.set(sql, settings, at_ms)?;
-        }
-        woken(Reply::Key(key), i64::MAX)
+    fn create_key(
+        self,
+        sql: &mut impl Sql,
+        new: &NewKey,
+        cap: Option<KeyCap>,
+        asked: Option<&Idempotency>,
+    ) -> Result<Outcome, Refusal> {
+        let run = |sql: &mut _| {
+            let key = keys::create(sql, new, self.now_ms)?;
+            if let Some(KeyCap { period, limit }) = cap {
+                let limits = LimitsRow::load(sql, self.actor)?;
+                let mut settings = (*limits.settings).clone();
+                let api_key = Some(key.id.clone());
+                let id = format!("{KEY_CAP}{}", key.id);
+                settings.caps.push(CapTerms { id, period, limit, soft: None, api_key, model: None });
+                let at_ms = self.settings_at_ms(sql)?;
+                limits.set(sql, settings, at_ms)?;
+            }
+            Ok(key)
+        };
+        let (key, replayed) = once(sql, asked, self.now_ms, run)?;
+        let reply = if replayed { Reply::KeyAgain(key) } else { Reply::Key(key) };
+        woken(reply, key_due(asked, self.now_ms))
     }
 
     /// Revokes a key; what was set for it goes with it.

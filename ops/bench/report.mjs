@@ -79,6 +79,8 @@ const DETAILS = [
   ['Scenario', ({ title }) => title],
   ['p50 ms, ours / baseline', ({ p50_ms: times }) => pair(times, small)],
   ['p99 ms', ({ p99_ms: times }) => pair(times, small)],
+  ['Added ms, p50 / p99', ({ adds, p50_ms: p50, p99_ms: p99 }) => (
+    adds ? pair([p50, p99].map(([ours, other]) => (ours === null || other === null ? null : ours - other)), small) : '–')],
   ['Server CPU µs each', ({ server_cpu_us: times }) => pair(times, (value) => String(Math.round(value)))],
   ['Core share of the load', ({ load_core_share: share }) => small(share)],
 ];

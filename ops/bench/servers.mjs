@@ -23,9 +23,17 @@ export const mock = () => kept('mock', async () => {
   return { name: 'mock provider', address, url: `http://${address}/v1`, pid: child.pid };
 });
 
+// Guest tokens without any limit, so that as many can be made as a benchmark asks for.
+const UNLIMITED_GUESTS = { GUEST_TOKENS_PER_MINUTE: '0', GUEST_TOKENS_PER_DAY: '0' };
+
 // The product: the release bundle as `make dev` and the tests run it.
-export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}`, async () => {
-  const storage = folder(`product-${requestsPerMinute}`);
+export const product = (requestsPerMinute) => started(`product-${requestsPerMinute}`, requestsPerMinute, UNLIMITED_GUESTS);
+
+// The same with the limits of guest tokens that it has when nothing is set.
+export const productWithGuestLimits = () => started('product-guest-limits', 0, {});
+
+const started = (name, requestsPerMinute, guests) => kept(name, async () => {
+  const storage = folder(name);
   const upstream = (await mock()).url;
   const vars = join(storage, 'vars.json');
   writeFileSync(vars, JSON.stringify({
@@ -38,8 +46,7 @@ export const product = (requestsPerMinute) => kept(`product-${requestsPerMinute}
     CREDIT_PER_1K: '0.05',
     DEFAULT_MAX_TOKENS: '512',
     GUEST_GRANT_CREDITS: '0',
-    GUEST_TOKENS_PER_MINUTE: '0',
-    GUEST_TOKENS_PER_DAY: '0',
+    ...guests,
     REQUESTS_PER_MINUTE: String(requestsPerMinute),
     // The whole budget may be used at once, so that one who did is refused for most of a minute.
     PLANS: JSON.stringify({

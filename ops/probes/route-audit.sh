@@ -19,21 +19,24 @@ preflight="$(ask -o /dev/null -D - -X OPTIONS "$base/api/si/ask" -H "Origin: $or
   -H 'Access-Control-Request-Headers: Content-Type, X-User-Email, X-Intelligence-Tier' | tr -d '\r')"
 name="${base#*://}"; name="${name%%[:/]*}"
 address="$(ask -o /dev/null -w '%{remote_ip}' "$base/healthz")"
+# What says where a Worker is reached: at the top of the file and of each environment. Bindings have names too.
+routing() { awk '/^\[/ { other = !/^\[env\.[^.]*\]/ } !other && /^(name|routes|workers_dev|preview_urls) *=/ { print NR ":" $0 }' "$1"; }
 tick() { case "$1" in *"$2"*) printf 'x' ;; *) printf ' ' ;; esac; }
 {
   printf 'Route audit of %s, %s, commit %s\n' "$base" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(git -C "$repo" rev-parse --short HEAD)"
-  printf '\n== Routes in wrangler.toml ==\n'; grep -nE '^(name|routes|workers_dev|preview_urls) *=' "$repo/wrangler.toml"
+  printf '\n== Routes in wrangler.toml ==\n'; routing "$repo/wrangler.toml"
   printf '\n== DNS ==\n%s is %s\n' "$name" "$address"
   printf '\n== AI binding ==\n%s\n' "$bound"
-  printf '\n== JWKS (first 120 characters) ==\n%s\n' "${keys:0:120}"
-  printf '\n== Preflight ==\n'; grep -iE '^(HTTP/|access-control-allow-origin|access-control-allow-headers|access-control-expose-headers)' <<<"$preflight"
-  printf '\n== Checklist ==\n'
-  printf '[ ] The route is the same in the dashboard: Workers & Pages, the Worker, Domains & Routes\n'
-  printf '[ ] No Pages project has a Functions route or a custom domain for this host\n'
-  printf '[%s] Preflight is 204\n' "$(tick "$preflight" ' 204')"
-  printf '[%s] ai_bound is true\n' "$(tick "$bound" '"ai_bound":true')"
-  printf '[%s] Public keys are served\n' "$(tick "$keys" '"kty":"RSA"')"
-  printf '[ ] This file is committed\n'
+  printf '\n== JWKS (first 120 chars) ==\n%s\n' "${keys:0:120}"
+  printf '\n== Preflight headers ==\n'; grep -iE '^(HTTP/|access-control-allow-origin|access-control-allow-headers|access-control-expose-headers)' <<<"$preflight"
+  # The runbook's own words, so that the two can be held side by side.
+  printf '\n== Change checklist (must-do when routes/DNS change) ==\n'
+  printf -- '- [ ] Route verified in wrangler and Dashboard\n'
+  printf -- '- [ ] Pages Functions not intercepting api host/path\n'
+  printf -- '- [%s] Preflight 204 output recorded\n' "$(tick "$preflight" ' 204')"
+  printf -- '- [%s] `ai_bound: true` recorded\n' "$(tick "$bound" '"ai_bound":true')"
+  printf -- '- [%s] JWKS 120-char head recorded\n' "$(tick "$keys" '"kty":"RSA"')"
+  printf -- '- [ ] Proofs file committed under `/ops/proofs/`\n'
 } >"$file"
 cat "$file"
 printf '\nwritten to %s\n' "${file#"$repo/"}"

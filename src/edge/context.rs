@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
+use actors::shared::TenantId;
 use actors::tenant::{Command, Idempotency, Reply as ActorReply, Standing};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -71,6 +72,14 @@ impl Presented {
             Self::Key(holder) => Some(holder),
             _ => None,
         }
+    }
+
+    /// Whose it is.
+    ///
+    /// # Errors
+    /// `TokenInvalid` for a token that names nobody.
+    pub fn tenant(&self) -> Result<Option<TenantId>, ApiError> {
+        identity::proven(self.claims(), self.holder())
     }
 }
 
@@ -190,8 +199,8 @@ impl Context {
                 Presented::Key(credentials::holder(self, &token, liveness).await?)
             }
             Some(token) => {
-                let verified = tokens::verify(&self.env, &self.config, &token).await;
-                Presented::Token(verified.map_err(|_| ApiError::TokenInvalid)?)
+                let verified = tokens::verify(&self.env, &self.config, &token, &self.request_id).await;
+                Presented::Token(verified?)
             }
             None => Presented::Nothing,
         };
@@ -204,7 +213,7 @@ impl Context {
     /// `MissingEmail` when nothing is said at all; otherwise as [`identity::resolve`].
     pub async fn caller(&self) -> Result<Caller, ApiError> {
         let presented = self.presented(Liveness::Now).await?;
-        let (query_email, header_email) = self.named();
+        let (query_email, header_email) = self.named()?;
         let evidence = Evidence {
             query_email: query_email.as_deref(),
             header_email: header_email.as_deref(),
@@ -223,7 +232,7 @@ impl Context {
     /// # Errors
     /// `MissingEmail`, `InvalidEmail`, `IdentityMismatch`.
     pub fn named_by_operator(&self, email: Option<&Value>) -> Result<Caller, ApiError> {
-        let (query_email, header_email) = self.named();
+        let (query_email, header_email) = self.named()?;
         let beside = identity::claimed(query_email.as_deref(), header_email.as_deref(), self.admin_key())?;
         let tenant = identity::named_in_body(email, self.admin_key())?;
         if beside.is_some_and(|beside| beside != tenant) {
@@ -235,8 +244,17 @@ impl Context {
     }
 
     /// The addresses in the query and in the header.
-    fn named(&self) -> (Option<String>, Option<String>) {
-        (self.inbound.query.get("email"), self.inbound.header_filled("x-user-email"))
+    fn named(&self) -> Result<(Option<String>, Option<String>), ApiError> {
+        Ok((self.inbound.query.email()?, self.inbound.header_filled("x-user-email")))
+    }
+
+    /// Whom query and header name without any proof.
+    ///
+    /// # Errors
+    /// `InvalidEmail`; `IdentityMismatch` when they do not agree.
+    pub fn claimed(&self) -> Result<Option<TenantId>, ApiError> {
+        let (query_email, header_email) = self.named()?;
+        identity::claimed(query_email.as_deref(), header_email.as_deref(), AdminKey::Absent)
     }
 
     /// The token or API key that came along; one that is not good is never passed over.

@@ -30,7 +30,8 @@ pub enum Found {
     Ambiguous,
 }
 
-/// The token in a `Cookie` header. When there is a `__Host-` one, no other counts, whatever either says.
+/// The token in a `Cookie` header. When there is a `__Host-` one, no other counts, whatever either says: an empty one is
+/// a token that is none, and no reason to take the caller for nobody.
 pub fn find(header: &str) -> Found {
     let pairs = || header.split(';').filter_map(|pair| pair.trim().split_once('='));
     let present = pairs().any(|(name, _)| name == HOST_NAME);
@@ -42,7 +43,7 @@ pub fn find(header: &str) -> Found {
     if values.any(|other| other != first) {
         return Found::Ambiguous;
     }
-    if first.is_empty() { Found::None } else { Found::Token(first.to_owned()) }
+    if first.is_empty() && !present { Found::None } else { Found::Token(first.to_owned()) }
 }
 
 /// Whether browsers reach this deployment over TLS, without which they refuse a `__Host-` cookie.
@@ -102,8 +103,8 @@ pub async fn keep(context: &Context) -> Result<Reply, ApiError> {
     // A key for programs has no business in a browser.
     let token = jwt::bearer(&header).filter(|token| !api_key::is_meant(token));
     let token = token.ok_or(ApiError::TokenInvalid)?;
-    let claims = tokens::verify(&context.env, &context.config, &token).await;
-    let exp = claims.ok().and_then(|claims| claims.exp).ok_or(ApiError::TokenInvalid)?;
+    let claims = tokens::verify(&context.env, &context.config, &token, &context.request_id).await?;
+    let exp = claims.exp.ok_or(ApiError::TokenInvalid)?;
     Ok(hand_over(context, &token, exp, None, true))
 }
 
@@ -135,7 +136,8 @@ mod tests {
             ("cog_auth_jwt=a; __Host-cog_auth_jwt=b", token("b")),
             ("__Host-cog_auth_jwt=b; cog_auth_jwt=a", token("b")),
             ("__host-cog_auth_jwt=b; cog_auth_jwt=a", token("a")),
-            ("__Host-cog_auth_jwt=; cog_auth_jwt=a", Found::None),
+            ("__Host-cog_auth_jwt=; cog_auth_jwt=a", token("")),
+            ("__Host-cog_auth_jwt=", token("")),
             ("cog_auth_jwt=a; cog_auth_jwt=a", token("a")),
             ("cog_auth_jwt=a; cog_auth_jwt=b", Found::Ambiguous),
             ("cog_auth_jwt=a; cog_auth_jwt=", Found::Ambiguous),

@@ -1,16 +1,15 @@
 //! `GET /api/events`: a tenant's live events over a WebSocket. Here it is decided who may open one; the socket itself is
 //! the actor's.
 
-use actors::shared::{Refusal, TenantId};
+use actors::shared::Refusal;
 use actors::tenant::{Command, Opening};
 use actors::tickets::{self as rules, Purpose};
 
 use super::address_limits;
-use super::admin_key::AdminKey;
 use super::context::{Context, unexpected};
 use super::credentials::Liveness;
 use super::error::ApiError;
-use super::identity;
+use super::known_keys;
 use super::reply::Reply;
 use super::routed_secret::Presented;
 use super::tickets::{self, Offered};
@@ -51,17 +50,21 @@ async fn by_ticket(
     origin: Option<String>,
     after: Option<String>,
 ) -> Result<web_sys::Response, ApiError> {
-    // What a program sends must be good too.
+    // What a program sends must be good too, and of the ticket's own tenant.
     if context.inbound.header_filled("authorization").is_some() {
-        context.presented(Liveness::Now).await?;
+        let proven = context.presented(Liveness::Now).await?.tenant()?;
+        if proven.is_some_and(|tenant| tenant_stub::name_of(&tenant) != ticket.actor) {
+            return Err(ApiError::IdentityMismatch);
+        }
     }
+    // Whose events it is said to be about: nobody but the ticket's own tenant is let in by it.
+    let claimed = context.claimed()?;
+    // A guess wakes an actor, as one at an API key does, and is counted with those.
+    let address = context.address();
+    let _asking = known_keys::turn_of_ticket(&ticket, address).await?;
     let Presented { actor, digest } = ticket;
-    let claimed = claimed(context)?;
     let shown = rules::Presented { digest, purpose: Purpose::Events, origin };
     let opening = Opening { ticket: Some(shown), claimed, credential_ends_at_ms: None, after };
-    // Each guess wakes an actor, so guesses are counted before they are made.
-    let address = context.address();
-    address_limits::key_guess(address, now_ms())?;
     let command = Command::OpenSocket(Box::new(opening));
     let opened = tenant_stub::open_socket(context.origin(), &actor, (None, None), command).await;
     // Right, or without a verdict: no guess.
@@ -75,16 +78,6 @@ async fn by_ticket(
     })?;
     context.acts_for_actor(actor);
     Ok(opened)
-}
-
-/// Whose events it is said to be about: nobody but the ticket's own tenant is let in by it.
-fn claimed(context: &Context) -> Result<Option<TenantId>, ApiError> {
-    let inbound = &context.inbound;
-    let named = |raw: Option<String>| raw.map(|raw| identity::named(&raw, AdminKey::Absent)).transpose();
-    match (named(inbound.query.get("email"))?, named(inbound.header_filled("x-user-email"))?) {
-        (Some(query), Some(header)) if query != header => Err(ApiError::IdentityMismatch),
-        (query, header) => Ok(query.or(header)),
-    }
 }
 
 async fn by_credential(context: &Context, after: Option<String>) -> Result<web_sys::Response, ApiError> {

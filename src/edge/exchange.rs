@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::ApiError;
 use super::issuer_keys::{self, NoKey};
 use super::jwt::{self, Claims, Rejected, Unverified};
-use super::limits::JSON_BODY_BYTES_MAX;
+use super::limits::{ID_TOKEN_AGE_S_MAX, JSON_BODY_BYTES_MAX};
 use super::reply::Reply;
 use super::{address_limits, cookie, json_body, tokens};
 use crate::platform::config::TrustedIssuer;
@@ -72,7 +72,7 @@ fn promising<'a>(context: &'a Context, id_token: &str) -> Result<(Unverified, &'
     Ok((taken, trusted))
 }
 
-/// Good now, and for one of our client ids. A token for several must name us as the party it was given to.
+/// Good now, of today, and for one of our client ids. A token for several must name us as the party it was given to.
 fn judge(taken: &Unverified, trusted: &TrustedIssuer, now_s: i64) -> Result<(), Rejected> {
     let claims = &taken.claims;
     let ours = |audience: &str| trusted.audiences.iter().any(|known| known == audience);
@@ -87,7 +87,9 @@ fn judge(taken: &Unverified, trusted: &TrustedIssuer, now_s: i64) -> Result<(), 
     };
     let party = claims.azp.as_deref().is_none_or(ours);
     let timely = jwt::judge(&Claims { aud: None, ..claims.clone() }, &trusted.issuer, now_s).is_ok();
-    if for_us && party && timely && claims.iat.is_some() { Ok(()) } else { Err(Rejected) }
+    // An issuer may let it live for years; here it says that somebody signed in just now.
+    let recent = claims.iat.is_some_and(|iat| iat > now_s.saturating_sub(ID_TOKEN_AGE_S_MAX));
+    if for_us && party && timely && recent { Ok(()) } else { Err(Rejected) }
 }
 
 /// Some issuers write the flag as a text.
@@ -135,6 +137,7 @@ mod tests {
     fn a_token_is_for_us_and_of_now() {
         assert!(judged(good()));
         assert!(judged(Claims { aud: Some(json!(["app-2"])), ..good() }));
+        assert!(judged(Claims { iat: Some(NOW_S + 1 - ID_TOKEN_AGE_S_MAX), ..good() }));
         assert!(judged(Claims { aud: Some(json!(["app", "other"])), azp: Some("app".into()), ..good() }));
         for bad in [
             Claims { aud: None, ..good() },
@@ -145,6 +148,7 @@ mod tests {
             Claims { exp: Some(NOW_S), ..good() },
             Claims { exp: None, ..good() },
             Claims { iat: None, ..good() },
+            Claims { iat: Some(NOW_S - ID_TOKEN_AGE_S_MAX), exp: Some(NOW_S + 315_360_000), ..good() },
             Claims { iat: Some(NOW_S + 3_600), ..good() },
             Claims { nbf: Some(NOW_S + 3_600), ..good() },
             Claims { iss: Some("https://id.example/".into()), ..good() },

@@ -66,11 +66,15 @@ pub fn resolve(
         return Err(ApiError::Unauthorized);
     }
     let api_key = evidence.holder.map(|holder| holder.key.clone());
-    let proven = match evidence.holder {
-        Some(holder) => Some(holder.tenant.clone()),
-        None => evidence.claims.map(tenant_of).transpose()?,
+    let proven = proven(evidence.claims, evidence.holder)?;
+    let parse = |raw: &str| match &proven {
+        // A guest may be called what its own account is called; it is still no address.
+        Some(guest @ TenantId::Guest(label)) if is_guest_label(label) && raw.trim() == label => {
+            Ok(guest.clone())
+        }
+        _ => named(raw, admin),
     };
-    let Some(claimed) = claimed(evidence.query_email, evidence.header_email, admin)? else {
+    let Some(claimed) = agreed(evidence.query_email, evidence.header_email, parse)? else {
         return Ok(proven.map(|tenant| Caller { tenant, proof: Proof::Token, api_key }));
     };
     let proof = match (&proven, admin, mode) {
@@ -85,6 +89,17 @@ pub fn resolve(
     Ok(Some(Caller { tenant: claimed, proof, api_key }))
 }
 
+/// Whose token or API key it is.
+///
+/// # Errors
+/// `TokenInvalid` for a token that names nobody.
+pub fn proven(claims: Option<&Claims>, holder: Option<&Holder>) -> Result<Option<TenantId>, ApiError> {
+    match holder {
+        Some(holder) => Ok(Some(holder.tenant.clone())),
+        None => claims.map(tenant_of).transpose(),
+    }
+}
+
 /// The address that query and header agree on.
 ///
 /// # Errors
@@ -94,9 +109,16 @@ pub fn claimed(
     header: Option<&str>,
     admin: AdminKey,
 ) -> Result<Option<TenantId>, ApiError> {
-    let parse = |raw: &str| named(raw, admin);
-    let query = query.map(parse).transpose()?;
-    let header = header.map(parse).transpose()?;
+    agreed(query, header, |raw| named(raw, admin))
+}
+
+fn agreed(
+    query: Option<&str>,
+    header: Option<&str>,
+    parse: impl Fn(&str) -> Result<TenantId, ApiError>,
+) -> Result<Option<TenantId>, ApiError> {
+    let query = query.map(&parse).transpose()?;
+    let header = header.map(&parse).transpose()?;
     match (query, header) {
         (Some(query), Some(header)) if query != header => Err(ApiError::IdentityMismatch),
         (query, header) => Ok(query.or(header)),
@@ -106,11 +128,15 @@ pub fn claimed(
 /// A guest's subject holds a UUID in its hyphenated form; other forms would name other tenants.
 const UUID_CHARS: usize = 36;
 
+fn is_guest_label(text: &str) -> bool {
+    text.strip_prefix("guest:").is_some_and(|id| id.len() == UUID_CHARS && uuid::Uuid::try_parse(id).is_ok())
+}
+
 /// A tenant by name. An operator may also name a guest, by the subject of its token.
-pub fn named(raw: &str, admin: AdminKey) -> Result<TenantId, ApiError> {
-    let guest = raw.trim().strip_prefix("guest:").filter(|_| admin.is_valid());
-    if let Some(id) = guest.filter(|id| id.len() == UUID_CHARS && uuid::Uuid::try_parse(id).is_ok()) {
-        return Ok(TenantId::Guest(format!("guest:{}", id.to_ascii_lowercase())));
+fn named(raw: &str, admin: AdminKey) -> Result<TenantId, ApiError> {
+    let raw = raw.trim();
+    if admin.is_valid() && is_guest_label(raw) {
+        return Ok(TenantId::Guest(raw.to_ascii_lowercase()));
     }
     TenantId::from_email(raw).map_err(|_| ApiError::InvalidEmail)
 }
@@ -219,6 +245,23 @@ mod tests {
             run(&Case { claims: token(), header: Some("victim@x.io"), ..BARE }),
             Err(ApiError::IdentityMismatch)
         );
+    }
+
+    #[test]
+    fn a_guest_may_say_what_its_account_is_called_and_no_other_guests_name() {
+        let own = "guest:7f0c1e0a-0000-4000-8000-000000000000";
+        for mode in [IdentityMode::Verified, IdentityMode::Asserted] {
+            let named = |query| Case { query: Some(query), claims: Some(guest(own)), mode, ..BARE };
+            assert_eq!(run(&named(own)), is(own, Proof::Token));
+            assert_eq!(run(&Case { header: Some(own), ..named(own) }), is(own, Proof::Token));
+            let mixed = Case { header: Some("v@x.io"), ..named(own) };
+            assert_eq!(run(&mixed), Err(ApiError::IdentityMismatch));
+            let other = named("guest:7f0c1e0a-0000-4000-8000-000000000001");
+            assert_eq!(run(&other), Err(ApiError::InvalidEmail));
+            assert_eq!(run(&Case { claims: None, ..named(own) }), Err(ApiError::InvalidEmail));
+            let user = Case { claims: Some(user("me@x.io")), ..named(own) };
+            assert_eq!(run(&user), Err(ApiError::InvalidEmail));
+        }
     }
 
     #[test]

@@ -49,10 +49,12 @@ async fn keeper(context: &Context) -> Result<Caller, ApiError> {
     Ok(caller)
 }
 
-/// `POST {name?, expires_at?, cap?: {limit, period}}` → the key, this once.
+/// `POST {name?, expires_at?, cap?: {limit, period}}` → the key, this once: who comes again with the same
+/// `Idempotency-Key` is told which key was made, and `key` is null.
 pub async fn create(context: &Context) -> Result<Reply, ApiError> {
     let caller = keeper(context).await?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
+    let idempotency = context.idempotency(&caller, &bytes)?;
     let body: KeyBody = if bytes.is_empty() { empty() } else { json_body::parse(&bytes)? };
     let name = match said(body.name) {
         None => NAME.to_owned(),
@@ -73,12 +75,17 @@ pub async fn create(context: &Context) -> Result<Reply, ApiError> {
         name,
         expires_at_ms: expires_at_ms.transpose()?,
     };
-    let ActorReply::Key(made) = context.ask_actor(&caller, Command::CreateKey { key, cap }).await? else {
-        return Err(unexpected());
-    };
+    let (made, replayed) =
+        match context.ask_actor(&caller, Command::CreateKey { key, cap, idempotency }).await? {
+            ActorReply::Key(made) => (made, false),
+            // Its secret is nowhere any more.
+            ActorReply::KeyAgain(made) => (made, true),
+            _ => return Err(unexpected()),
+        };
     let mut shown = shown(&made);
-    shown.insert("key".to_owned(), json!(whole));
-    Ok(Reply::json(200, &Value::Object(shown)))
+    shown.insert("key".to_owned(), json!((!replayed).then_some(whole)));
+    let reply = Reply::json(200, &Value::Object(shown));
+    Ok(if replayed { reply.with("idempotency-replayed", "true") } else { reply })
 }
 
 fn empty() -> KeyBody {

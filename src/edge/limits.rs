@@ -34,6 +34,11 @@ pub const PUBLIC_KEYS_MAX: usize = 16;
 pub const PUBLIC_KEYS_TTL_MS: i64 = 300_000;
 /// How soon an unknown key id may cause another read of KV, so that forged ids cannot cause many.
 pub const PUBLIC_KEYS_REFRESH_MS: i64 = 10_000;
+/// After KV could not be read, how soon an unknown key id may cause another read.
+pub const PUBLIC_KEYS_RETRY_MS: i64 = 1_000;
+/// How long keys from KV are believed while it cannot be read: an hour. A key that was withdrawn must end; our own does
+/// not come from there.
+pub const PUBLIC_KEYS_STALE_MS_MAX: i64 = 3_600_000;
 /// How long keys of an issuer we trust are used before they are read again, and how soon an unknown key id may cause
 /// another read.
 pub const ISSUER_KEYS_TTL_MS: i64 = 600_000;
@@ -44,6 +49,9 @@ pub const ISSUER_KEYS_RETRY_MS: i64 = 1_000;
 pub const ISSUER_KEYS_ASK_MS_MAX: i64 = 11_000;
 /// How long they are used while the issuer cannot be reached: a day. A key that it withdrew must end.
 pub const ISSUER_KEYS_STALE_MS_MAX: i64 = 86_400_000;
+/// How old an ID token may be that is exchanged, in seconds: a day, whatever its `exp` says. Who was signed in last year
+/// signs in again.
+pub const ID_TOKEN_AGE_S_MAX: i64 = 86_400;
 /// The longest life of a token that an operator asks for, in seconds: a week.
 pub const USER_TOKEN_TTL_S_MAX: i64 = 604_800;
 /// Clock difference that is forgiven in `nbf` and `iat`.

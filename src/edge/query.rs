@@ -20,6 +20,20 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// The address in `email`. Several that differ name several tenants, and nobody knows which of them is meant.
+    ///
+    /// # Errors
+    /// `IdentityMismatch`.
+    pub fn email(&self) -> Result<Option<String>, ApiError> {
+        let all = url::form_urlencoded::parse(self.0.as_bytes()).filter(|(key, _)| key == "email");
+        let mut all = all.map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty());
+        let Some(first) = all.next() else { return Ok(None) };
+        if all.any(|other| !other.trim().eq_ignore_ascii_case(first.trim())) {
+            return Err(ApiError::IdentityMismatch);
+        }
+        Ok(Some(first))
+    }
+
     /// The sequence number of an entry; `None` when it is not said.
     ///
     /// # Errors
@@ -104,6 +118,18 @@ mod tests {
         let query = Query::new("email=a%2Bb%40x.io&x=&email=second".to_owned());
         assert_eq!(query.get("email").as_deref(), Some("a+b@x.io"));
         assert_eq!(query.get("x"), None);
+    }
+
+    #[test]
+    fn several_addresses_are_one_or_none() {
+        let email = |raw: &str| Query::new(raw.to_owned()).email();
+        assert_eq!(email("x=1&email="), Ok(None));
+        for one in ["email=a%40x.io", "email=a%40x.io&email=%20A@x.io", "email=&email=a@x.io"] {
+            assert_eq!(email(one), Ok(Some("a@x.io".to_owned())), "{one}");
+        }
+        for several in ["email=a@x.io&email=b@x.io", "email=b@x.io&email=a@x.io", "email=a@x.io&x=&email=b"] {
+            assert_eq!(email(several), Err(ApiError::IdentityMismatch), "{several}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ const CHECKSUM_BYTES: usize = 4;
 const NAME_VERSION: &str = "v1-";
 
 /// A secret that looks like one of ours; whether it opens anything, its actor knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Presented {
     pub actor: String,
     /// What the actor knows of the secret.

@@ -31,6 +31,13 @@ pub async fn mint(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
     let origin = context.page()?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
+    if context.idempotency(&caller, &bytes)?.is_some() {
+        // The same ticket could not be given again: only its digest is kept.
+        return Err(ApiError::InvalidField {
+            field: "Idempotency-Key",
+            expected: "none: who lost a ticket asks for another",
+        });
+    }
     let body: TicketBody = json_body::parse(&bytes)?;
     let wrong = ApiError::InvalidField { field: "purpose", expected: "`events`" };
     let purpose = body.purpose.and_then(|purpose| Purpose::deserialize(purpose).ok()).ok_or(wrong)?;

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use worker::Env;
 
 use super::error::ApiError;
-use super::jwks;
-use super::jwt::{self, Claims, Rejected};
+use super::jwks::{self, NoKey};
+use super::jwt::{self, Claims};
 use super::limits::VERIFIED_TOKENS_MAX;
 use crate::platform::config::Config;
 use crate::platform::web_crypto::{self, CryptoKey};
@@ -71,28 +71,42 @@ async fn signing_key(config: &Config) -> Result<CryptoKey, ApiError> {
 /// Verifies a token: signature by a key of ours, and claims that are good now.
 ///
 /// # Errors
-/// [`Rejected`]; it is never said why.
-pub async fn verify(env: &Env, config: &Rc<Config>, token: &str) -> Result<Claims, Rejected> {
+/// `TokenInvalid`; it is never said why. `Unavailable` when nobody can tell whether its key is one of ours.
+pub async fn verify(
+    env: &Env,
+    config: &Rc<Config>,
+    token: &str,
+    request_id: &str,
+) -> Result<Claims, ApiError> {
     let now_s = now_ms() / 1_000;
+    let judge =
+        |claims: &Claims| jwt::judge(claims, &config.issuer, now_s).map_err(|_| ApiError::TokenInvalid);
     if let Some(seen) = VERIFIED.with_borrow(|verified| verified.tokens.get(token).cloned()) {
-        jwt::judge(&seen.claims, &config.issuer, now_s)?;
+        judge(&seen.claims)?;
         // A key that was withdrawn takes its tokens along, those that were seen before too.
-        let key = jwks::verifying_key(env, config, &seen.kid).await?;
+        let key = jwks::verifying_key(env, config, &seen.kid, request_id).await.map_err(without_key)?;
         if key.edition == seen.edition {
             return Ok(seen.claims);
         }
     }
-    let taken = jwt::take_apart(token)?;
+    let taken = jwt::take_apart(token).map_err(|_| ApiError::TokenInvalid)?;
     // Claims first: they cost nothing, and a signature is not worth checking on a dead token.
-    jwt::judge(&taken.claims, &config.issuer, now_s)?;
-    let key = jwks::verifying_key(env, config, &taken.kid).await?;
+    judge(&taken.claims)?;
+    let key = jwks::verifying_key(env, config, &taken.kid, request_id).await.map_err(without_key)?;
     let good = web_crypto::verify(&key.key, taken.signed.as_bytes(), &taken.signature).await;
     if good != Ok(true) {
-        return Err(Rejected);
+        return Err(ApiError::TokenInvalid);
     }
     let seen = Seen { kid: taken.kid, edition: key.edition, claims: taken.claims.clone() };
     VERIFIED.with_borrow_mut(|verified| verified.remember(token, seen));
     Ok(taken.claims)
+}
+
+fn without_key(why: NoKey) -> ApiError {
+    match why {
+        NoKey::Unknown => ApiError::TokenInvalid,
+        NoKey::Unread => ApiError::Unavailable,
+    }
 }
 
 /// A token whose signature was found good, by which key, and in which edition of the keys.

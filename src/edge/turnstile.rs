@@ -34,7 +34,9 @@ pub async fn check(context: &Context, in_body: Option<Value>) -> Result<(), ApiE
         fields.push(("remoteip", address));
     }
     let said = http::post_form(&turnstile.verify_url, &fields).await;
-    let verdict = said.map_err(|unanswered| unanswered.words()).and_then(|said| judge(&said, turnstile));
+    let verdict = said
+        .map_err(|unanswered| unanswered.words())
+        .and_then(|(status, said)| judge(status, &said, turnstile));
     match verdict {
         Ok(true) => Ok(()),
         Ok(false) => Err(ApiError::TurnstileFailed),
@@ -59,14 +61,17 @@ const NOT_THE_VISITORS: &[&str] =
     &["internal-error", "missing-input-secret", "invalid-input-secret", "bad-request"];
 
 /// Whether the challenge was passed. A good verdict is of a page of ours: an answer taken from another site's challenge
-/// is none.
+/// is none. A failure may come with any status that has an answer, a success with one that says so too.
 ///
 /// # Errors
 /// Why what the service said is no verdict, in words for the log.
-fn judge(said: &Value, turnstile: &Turnstile) -> Result<bool, String> {
+fn judge(status: u16, said: &Value, turnstile: &Turnstile) -> Result<bool, String> {
     let Some(success) = said.get("success").and_then(Value::as_bool) else {
         return Err("its answer has no verdict".to_owned());
     };
+    if success && !matches!(status, 200..=299) {
+        return Err(format!("it says success with status {status}"));
+    }
     let codes = said.get("error-codes").and_then(Value::as_array).into_iter().flatten();
     let ours = codes
         .filter_map(Value::as_str)
@@ -92,7 +97,7 @@ mod tests {
             hostnames: vec!["app.cognomega.com".to_owned()],
         };
         let verdict = |success: bool, hostname: &str| json!({ "success": success, "hostname": hostname });
-        assert_eq!(judge(&verdict(true, "APP.cognomega.com"), &turnstile), Ok(true));
+        assert_eq!(judge(200, &verdict(true, "APP.cognomega.com"), &turnstile), Ok(true));
         for failed in [
             verdict(false, "app.cognomega.com"),
             verdict(true, "evil.io"),
@@ -100,7 +105,7 @@ mod tests {
             json!({ "success": true }),
             json!({ "success": false, "error-codes": ["timeout-or-duplicate"] }),
         ] {
-            assert_eq!(judge(&failed, &turnstile), Ok(false), "{failed}");
+            assert_eq!(judge(200, &failed, &turnstile), Ok(false), "{failed}");
         }
         for none in [
             json!({ "success": "true", "hostname": "app.cognomega.com" }),
@@ -110,7 +115,11 @@ mod tests {
             json!({ "success": false, "error-codes": ["internal-error"] }),
             json!({ "success": false, "error-codes": ["invalid-input-secret"] }),
         ] {
-            assert!(judge(&none, &turnstile).is_err(), "{none}");
+            assert!(judge(200, &none, &turnstile).is_err(), "{none}");
         }
+        for status in [199, 300, 400, 403] {
+            assert!(judge(status, &verdict(true, "app.cognomega.com"), &turnstile).is_err(), "{status}");
+        }
+        assert_eq!(judge(400, &verdict(false, "app.cognomega.com"), &turnstile), Ok(false));
     }
 }

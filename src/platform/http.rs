@@ -43,19 +43,19 @@ impl Unanswered {
 /// # Errors
 /// [`Unanswered`].
 pub async fn get_json(url: &Url) -> Result<Value, Unanswered> {
-    ask(url, None).await
+    ask(url, None).await.map(|(_, body)| body)
 }
 
-/// `POST` of a form, answered with JSON: also with a status of 400 to 499, but for 429.
+/// `POST` of a form, answered with a status and JSON: also with one of 400 to 499, but for 429.
 ///
 /// # Errors
 /// [`Unanswered`].
-pub async fn post_form(url: &Url, fields: &[(&str, &str)]) -> Result<Value, Unanswered> {
+pub async fn post_form(url: &Url, fields: &[(&str, &str)]) -> Result<(u16, Value), Unanswered> {
     let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     ask(url, Some(form)).await
 }
 
-async fn ask(url: &Url, form: Option<String>) -> Result<Value, Unanswered> {
+async fn ask(url: &Url, form: Option<String>) -> Result<(u16, Value), Unanswered> {
     let guard = AbortGuard::new();
     let asked = async {
         let fetch = send(url, form.as_deref(), &guard).map_err(|_| Unanswered::Unreachable)?;
@@ -72,7 +72,8 @@ async fn ask(url: &Url, form: Option<String>) -> Result<Value, Unanswered> {
         }
         let stream = response.body().ok_or(Unanswered::Unreadable)?;
         let body = streams::read_all(&stream, BODY_BYTES_MAX).await.map_err(|_| Unanswered::Unreadable)?;
-        serde_json::from_slice(&body.ok_or(Unanswered::Unreadable)?).map_err(|_| Unanswered::Unreadable)
+        let body = serde_json::from_slice(&body.ok_or(Unanswered::Unreadable)?);
+        body.map(|body| (status, body)).map_err(|_| Unanswered::Unreadable)
     };
     let answer = timer::within(TIMEOUT_MS, asked).await.map_err(|_| Unanswered::Timeout)??;
     guard.let_go();

@@ -17,7 +17,7 @@ fn new(id: &str) -> NewKey {
 
 fn create(shell: &mut Shell, id: &str, limit: Option<i64>) -> ApiKey {
     let cap = limit.map(|limit| KeyCap { period: Period::Day, limit: Micro(limit) });
-    match shell.run(Command::CreateKey { key: new(id), cap }, NOW_MS).unwrap().reply {
+    match shell.run(Command::CreateKey { key: new(id), cap, idempotency: None }, NOW_MS).unwrap().reply {
         Reply::Key(key) => key,
         other => panic!("{other:?}"),
     }
@@ -39,6 +39,30 @@ fn ask(id: &str, key: &str, amount: i64) -> Command {
     let mut asked = request(id, amount);
     asked.owner.api_key = Some(key.to_owned());
     Command::Admit(Box::new(asked))
+}
+
+#[test]
+fn a_key_is_made_once_for_one_idempotency_key() {
+    let mut shell = Shell::with_balance(1_000);
+    let make = |shell: &mut Shell, id: &str, body: &str, now_ms| {
+        let idempotency = Some(Idempotency { key: "tenant:k".to_owned(), body_hash: body.to_owned() });
+        let cap = Some(KeyCap { period: Period::Day, limit: Micro(5) });
+        shell.run(Command::CreateKey { key: new(id), cap, idempotency }, now_ms)
+    };
+    let made = make(&mut shell, "a", "one", NOW_MS).unwrap();
+    let Reply::Key(first) = made.reply else { panic!("{:?}", made.reply) };
+    let due_ms = NOW_MS + KEY_TTL_MS;
+    assert_eq!(made.effects, [Effect::WakeBy { at_ms: due_ms }], "it is forgotten in time");
+    let again = make(&mut shell, "b", "one", NOW_MS + 5).unwrap();
+    assert!(matches!(&again.reply, Reply::KeyAgain(key) if *key == first), "{:?}", again.reply);
+    assert_eq!(make(&mut shell, "b", "other", NOW_MS + 5).unwrap_err(), Refusal::IdempotencyConflict);
+    let keys = |shell: &mut Shell| match shell.run(Command::ListKeys, NOW_MS).unwrap().reply {
+        Reply::Keys(keys) => keys.into_iter().map(|key| key.id).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(keys(&mut shell), ["a"]);
+    assert!(matches!(make(&mut shell, "b", "other", due_ms).unwrap().reply, Reply::Key(_)));
+    assert_eq!(keys(&mut shell).len(), 2);
 }
 
 #[test]

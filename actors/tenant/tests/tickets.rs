@@ -41,7 +41,7 @@ impl Shell {
 
     fn key(&mut self, id: &str, expires_at_ms: Option<i64>) {
         let key = NewKey { id: id.to_owned(), digest: id.to_owned(), name: "k".to_owned(), expires_at_ms };
-        self.run(Command::CreateKey { key, cap: None }, NOW_MS).unwrap();
+        self.run(Command::CreateKey { key, cap: None, idempotency: None }, NOW_MS).unwrap();
     }
 }
 

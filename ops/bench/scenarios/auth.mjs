@@ -1,16 +1,26 @@
 // P12 and P2: what a guest's token costs, what its first use costs and what every later one does, against JavaScript that
-// signs, or verifies, and does nothing else. Neither side looks at an account.
+// signs, or verifies, and does nothing else. Neither side looks at an account. And at one connection, what knowing the
+// caller adds to the latency of a request that says nothing of who it is.
 import { createPrivateKey, randomUUID, sign } from 'node:crypto';
-import { HOT_CONNECTIONS, WARMUP_REQUESTS } from '../settings.mjs';
+import { HOT_CONNECTIONS, WARMUP_REQUESTS, settings } from '../settings.mjs';
 import { sendLoad } from '../load.mjs';
-import { SIGNING_KEY, baseline, getJson, product } from '../servers.mjs';
+import { SIGNING_KEY, baseline, getJson, product, productWithGuestLimits } from '../servers.mjs';
 
+const ALONE = { connections: 1, order: 'cycle', warmup_requests: WARMUP_REQUESTS };
 const LOAD = { connections: HOT_CONNECTIONS, order: 'cycle', warmup_requests: WARMUP_REQUESTS };
 // An isolate remembers 2,048 verified tokens and forgets the oldest first (`VERIFIED_TOKENS_MAX`): of twice as many, taken
 // in turn, each is new whenever it comes.
 const NEW_TOKENS = 4_096;
 // A guest may keep no keys: who calls is found out, and then this is the answer, before any actor is asked.
 const IDENTIFIED = { path: '/api/keys', expected: 403 };
+
+// The same where nothing says who calls.
+const ANONYMOUS = { path: '/api/keys', expected: 400 };
+// Guest tokens of one round with the limits on, and before them some that do not count. With the 10,000 that all
+// addresses together get at once there is room for every round of a run.
+const GUESTS_ALL = 9_000;
+const GUESTS_OF_A_ROUND = Math.min(500, Math.floor(GUESTS_ALL / (settings.rounds + 1)));
+const GUESTS_WARMUP_SHARE = 5;
 
 const part = (object) => Buffer.from(JSON.stringify(object)).toString('base64url');
 const using = (token, path) => ({ method: 'GET', path, headers: [['authorization', `Bearer ${token}`]] });
@@ -28,18 +38,39 @@ async function guestTokens(server, count) {
   });
 }
 
-async function mint() {
-  return sendLoad(await product(0), { ...LOAD, requests: [{ method: 'POST', path: '/auth/guest' }] });
-}
+const mint = (load) => async () =>
+  sendLoad(await product(0), { ...load, requests: [{ method: 'POST', path: '/auth/guest' }] });
 
 async function signAlone() {
   return sendLoad(await baseline('auth'), { ...LOAD, requests: [{ method: 'POST', path: '/sign' }] });
 }
 
-const verified = (tokens) => async () => {
+const verified = (tokens, load = LOAD) => async () => {
   const requests = tokens.map((token) => using(token, IDENTIFIED.path));
-  return sendLoad(await product(0), { ...LOAD, requests, expected: IDENTIFIED.expected });
+  return sendLoad(await product(0), { ...load, requests, expected: IDENTIFIED.expected });
 };
+
+async function anonymous() {
+  const requests = [{ method: 'GET', path: ANONYMOUS.path }];
+  return sendLoad(await product(0), { ...ALONE, requests, expected: ANONYMOUS.expected });
+}
+
+// As visitors come: each from an address of its own that was not seen before, so none is near its limit, and the actor
+// that counts for it is new each time.
+let visitors = 0;
+function visitor() {
+  visitors += 1;
+  const address = `10.${(visitors >> 16) & 255}.${(visitors >> 8) & 255}.${visitors & 255}`;
+  return { method: 'POST', path: '/auth/guest', headers: [['cf-connecting-ip', address]] };
+}
+
+async function mintWithLimits() {
+  const requests = Array.from({ length: GUESTS_OF_A_ROUND }, visitor);
+  const warmup = Math.floor(GUESTS_OF_A_ROUND / GUESTS_WARMUP_SHARE);
+  return sendLoad(await productWithGuestLimits(), {
+    ...ALONE, order: 'once', warmup_requests: warmup, seconds: 600, requests,
+  });
+}
 
 async function javascriptVerified() {
   const server = await baseline('auth');
@@ -50,19 +81,35 @@ async function javascriptVerified() {
 export async function auth() {
   const tokens = await guestTokens(await product(0), NEW_TOKENS);
   const row = (id, title, ours, other, least) => ({ id, title, ours, other, of: 'per_second', target: { least } });
+  const added = (title, ours) => ['p50_ms', 'p99_ms'].map((of) => ({
+    id: 'P2', title: `${title}, ${of.slice(0, 3)} ÷ request without authentication`, ours, other: 'anonymous, alone', of,
+    adds: true,
+  }));
   return {
     contenders: {
-      mint,
+      mint: mint(LOAD),
       'webcrypto sign': signAlone,
       'new token': verified(tokens),
       'known token': verified(tokens.slice(0, 1)),
       'javascript verified': javascriptVerified,
+      'anonymous, alone': anonymous,
+      'known token, alone': verified(tokens.slice(0, 1), ALONE),
+      'new token, alone': verified(tokens, ALONE),
+      'mint, alone': mint(ALONE),
+      'mint with limits, alone': mintWithLimits,
     },
     rows: [
       row('P12', 'guest token, 32 connections ÷ WebCrypto signature alone', 'mint', 'webcrypto sign', 0.8),
       row('P2', 'verified request, new token ÷ JavaScript RS256 verified request', 'new token', 'javascript verified', 1),
       row('P2', 'verified request, known token ÷ JavaScript RS256 verified request', 'known token', 'javascript verified', 2),
+      ...added('one connection: token verified before', 'known token, alone'),
+      ...added('one connection: token verified for the first time', 'new token, alone'),
+      ...added('one connection: guest token, default limits, each from a new address', 'mint with limits, alone'),
+      ...added('one connection: guest token, without limits', 'mint, alone'),
     ],
-    notes: [],
+    notes: [
+      'What authentication adds at one connection is in the column of what is added: ours less the same request without '
+      + 'authentication, which is refused where the others know their caller.',
+    ],
   };
 }

@@ -73,6 +73,12 @@ async fn a_token_is_still_verified_and_may_not_be_contradicted() {
             (client.get(path).user(&me).claim(&victim), 403, "identity_mismatch"),
             (client.get(path).user(&me).query("email", &victim), 403, "identity_mismatch"),
             (client.get(path).claim(&me).query("email", &victim), 403, "identity_mismatch"),
+            (client.get(path).query("email", &me).query("email", &victim), 403, "identity_mismatch"),
+            (
+                client.get(path).user(&me).query("email", &me).query("email", &victim),
+                403,
+                "identity_mismatch",
+            ),
             (client.get(path).claim("a,b@x.io"), 400, "invalid_email"),
             (client.get(path), 400, "missing_email"),
         ];
@@ -93,7 +99,13 @@ async fn an_address_beside_a_guests_token_is_a_contradiction() {
         let call = || tenant.client.get(path).bearer(text(&guest, "token"));
         call().claim(&tenant.email).send().await.expect_error(403, "identity_mismatch");
         call().query("email", &tenant.email).send().await.expect_error(403, "identity_mismatch");
-        assert_eq!(call().send().await.expect(200).header(SOURCE), None, "{path}");
+        let reply = call().send().await.expect(200);
+        assert_eq!(reply.header(SOURCE), None, "{path}");
+        // Its own name is none, and is no proof.
+        let own = text(&reply.json(), "email").to_owned();
+        assert_eq!(call().query("email", &own).send().await.expect(200).header(SOURCE), None, "{path}");
+        let bare = tenant.client.get(path).query("email", &own);
+        bare.send().await.expect_error(400, "invalid_email");
     }
     let call = tenant.client.post("/api/si/ask").bearer(text(&guest, "token")).claim(&tenant.email);
     call.json(&json!({"input": "hi"})).send().await.expect_error(403, "identity_mismatch");

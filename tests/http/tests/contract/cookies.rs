@@ -203,10 +203,10 @@ async fn a_cookie_that_a_neighbour_can_set_never_overrides_our_own() {
         format!("{HOST_NAME}=broken; cog_auth_jwt={them}"),
         format!("cog_auth_jwt={me}; cog_auth_jwt={them}"),
         format!("{HOST_NAME}={me}; {HOST_NAME}={them}"),
+        format!("{HOST_NAME}=; cog_auth_jwt={them}"),
     ] {
         whose(cookie).send().await.expect_error(401, "token_invalid");
     }
-    whose(format!("{HOST_NAME}=; cog_auth_jwt={them}")).send().await.expect_error(400, "missing_email");
     // A token as a header goes before every cookie, and must be good by itself.
     let beside = whose(format!("{HOST_NAME}={them}")).bearer(&me).send().await.expect(200).json();
     assert_eq!(text(&beside, "email"), mine.email);

@@ -57,6 +57,9 @@ async fn claims_without_proof_are_refused() {
         case("both, disagreeing", 403, "identity_mismatch", move |call| {
             call.query("email", victim).claim("other@x.io")
         }),
+        case("two in the query", 403, "identity_mismatch", move |call| {
+            call.query("email", "other@x.io").query("email", victim)
+        }),
     ])
     .await;
 }
@@ -73,6 +76,12 @@ async fn a_token_may_not_be_contradicted() {
         }),
         case("own token and header, victim's query", 403, "identity_mismatch", move |call| {
             call.user(me).claim(me).query("email", victim)
+        }),
+        case("own token, own query, then the victim's", 403, "identity_mismatch", move |call| {
+            call.user(me).query("email", me).query("email", victim)
+        }),
+        case("own token, the victim's query, then one's own", 403, "identity_mismatch", move |call| {
+            call.user(me).query("email", victim).query("email", me)
         }),
         case("guest token and a header", 403, "identity_mismatch", move |call| {
             call.bearer(&guest).claim(victim)
@@ -128,6 +137,7 @@ async fn a_proven_address_is_served_in_every_spelling() {
             tenant.get(path).claim(email),
             tenant.get(path).claim(&shouted),
             tenant.get(path).query("email", &shouted),
+            tenant.get(path).query("email", &shouted).query("email", "").query("email", email),
             tenant.client.get(path).user(&email.to_uppercase()).claim(email),
         ];
         for call in calls {
@@ -193,6 +203,26 @@ async fn a_guest_named_like_a_victim_is_its_own_tenant() {
     ask.send().await.expect(200);
     assert_credits(victim.balance().await, 7.0, "the victim's balance");
     assert!(victim.usage().await.is_empty());
+}
+
+/// `/api/credits` says it as `email`, so a client sends it back.
+#[tokio::test]
+async fn a_guest_may_say_its_own_name_and_no_other_guests() {
+    let client = World::verified().await.client();
+    let guest = client.post("/auth/guest").send().await.expect(200).json();
+    let token = text(&guest, "token");
+    let own = client.get("/api/credits").bearer(token).send().await.expect(200).json();
+    let own = text(&own, "email");
+    let other = format!("guest:{}", uuid::Uuid::new_v4());
+    for path in aliases::BALANCE {
+        let call = || client.get(path).bearer(token);
+        for call in [call().query("email", own), call().claim(own), call().claim(own).query("email", own)] {
+            assert_eq!(text(&call.send().await.expect(200).json(), "email"), own);
+        }
+        call().query("email", &other).send().await.expect_error(400, "invalid_email");
+        client.get(path).query("email", own).send().await.expect_error(400, "invalid_email");
+        client.get(path).user("me@x.io").claim(own).send().await.expect_error(400, "invalid_email");
+    }
 }
 
 #[tokio::test]

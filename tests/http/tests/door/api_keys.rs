@@ -1,9 +1,12 @@
 //! `/api/keys`: keys for programs. They route themselves, are shown once, and end at once.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_tests::client::{Call, Reply, unique_email};
 use http_tests::world::{Tenant, World, number, text};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const PATH: &str = "/api/keys";
 
@@ -182,12 +185,98 @@ async fn wrong_keys_are_refused_and_guesses_are_counted() {
 
 /// A key with a right checksum whose secret nobody has.
 fn well_formed(n: u8) -> String {
-    use base64::Engine;
-    use sha2::{Digest, Sha256};
-    let mut bytes = vec![n; 64];
+    composed(vec![n; 64])
+}
+
+/// The key of this routing and secret.
+fn composed(mut bytes: Vec<u8>) -> String {
     let sum = Sha256::new_with_prefix("cog_").chain_update(&bytes).finalize();
     bytes.extend_from_slice(&sum[..4]);
-    format!("cog_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+    format!("cog_{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// What is known of a secret is known of it behind its own routing alone.
+#[tokio::test]
+async fn a_known_secret_behind_the_routing_of_another_tenant_is_no_key() {
+    let world = World::verified().await;
+    let (mine, theirs) = (world.tenant("spliced", 1.0).await, world.tenant("routed-to", 1.0).await);
+    let (my_key, their_key) = (made(&mine, &json!({})).await.0, made(&theirs, &json!({})).await.0);
+    let bytes = |key: &str| URL_SAFE_NO_PAD.decode(&key[4..]).expect("a key");
+    let of = |routing: &str, secret: &str| composed([&bytes(routing)[..32], &bytes(secret)[32..64]].concat());
+    assert_eq!(of(&my_key, &my_key), my_key);
+    let nowhere = composed([&[7; 32], &bytes(&my_key)[32..64]].concat());
+    for _ in 0..2 {
+        for (good, tenant) in [(&my_key, &mine), (&their_key, &theirs)] {
+            let account = mine.client.get("/api/credits").bearer(good).send().await.expect(200).json();
+            assert_eq!(text(&account, "email"), tenant.email);
+        }
+        for forged in [of(&their_key, &my_key), of(&my_key, &their_key), nowhere.clone()] {
+            mine.client.get("/api/credits").bearer(&forged).send().await.expect_error(401, "token_invalid");
+        }
+    }
+}
+
+/// A server that was not told of its new key goes on with the old one. It hears the truth, and its neighbours nothing.
+#[tokio::test]
+async fn a_revoked_key_that_stays_in_use_is_401_and_takes_nothing_from_others_at_its_address() {
+    let mut world = World::private(json!({})).await;
+    let tenant = world.tenant("rotates-keys", 5.0).await;
+    let (old, id) = made(&tenant, &json!({"name": "old"})).await;
+    let (next, _) = made(&tenant, &json!({"name": "next"})).await;
+    ask(&tenant, &old).send().await.expect(200);
+    revoke(&tenant, &id).send().await.expect(200);
+    for restarted in [false, true] {
+        if restarted {
+            // An isolate that has seen neither.
+            world.stack.restart();
+        }
+        let client = world.client();
+        for n in 0..40 {
+            let path = if n % 2 == 0 { "/api/credits" } else { "/api/keys" };
+            client.get(path).bearer(&old).send().await.expect_error(401, "token_invalid");
+        }
+        let account = client.get("/api/credits").bearer(&next).send().await.expect(200).json();
+        assert_eq!(text(&account, "email"), tenant.email);
+        let all = (0..40).map(|_| client.get("/api/credits").bearer(&old).send());
+        for reply in futures::future::join_all(all).await {
+            reply.expect_error(401, "token_invalid");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_idempotency_key_makes_one_key_and_its_secret_is_said_once() {
+    let world = World::verified().await;
+    let tenant = world.tenant("makes-once", 1.0).await;
+    let body = json!({"name": "once", "cap": {"limit": 1, "period": "day"}});
+    let make = |body: &Value| tenant.post(PATH).json(body).idempotency_key("deploy-7").send();
+    let first = make(&body).await.expect(200);
+    assert_eq!(first.header("idempotency-replayed"), None);
+    let mut first = first.json();
+    let whole = text(&first, "key").to_owned();
+    for _ in 0..2 {
+        let again = make(&body).await.expect(200);
+        assert_eq!(again.must_header("idempotency-replayed"), "true");
+        assert!(!again.text().contains(&whole), "{again:?}");
+        first["key"] = Value::Null;
+        assert_eq!(again.json(), first);
+    }
+    make(&json!({"name": "other"})).await.expect_error(409, "idempotency_conflict");
+    let list = tenant.get(PATH).send().await.expect(200).json();
+    assert_eq!(list.pointer("/items").and_then(Value::as_array).map(Vec::len), Some(1), "{list}");
+    ask(&tenant, &whole).send().await.expect(200);
+    for malformed in ["", "two words", &"k".repeat(256)] {
+        let call = tenant.post(PATH).json(&body).idempotency_key(malformed);
+        call.send().await.expect_error(400, "invalid_idempotency_key");
+    }
+    // What an operator does for a tenant has keys of its own; and what was refused has used none up.
+    let operators = tenant.client.post(PATH).admin().claim(&tenant.email).json(&body);
+    let operators = operators.idempotency_key("deploy-7").send().await.expect(200);
+    assert_ne!(text(&operators.json(), "key"), whole);
+    let wrong = tenant.post(PATH).json(&json!({"name": "x".repeat(129)})).idempotency_key("deploy-8");
+    wrong.send().await.expect_error(400, "invalid_setting");
+    let right = tenant.post(PATH).json(&json!({"name": "x"})).idempotency_key("deploy-8");
+    right.send().await.expect(200);
 }
 
 #[tokio::test]

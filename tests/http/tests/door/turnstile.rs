@@ -78,6 +78,8 @@ async fn without_a_verdict_nobody_passes_and_it_can_be_tried_again() {
         (500, verdict(true, "app.cognomega.com"), "status 500"),
         (429, Value::Null, "status 429"),
         (302, Value::Null, "status 302"),
+        (400, verdict(true, "app.cognomega.com"), "status 400"),
+        (403, verdict(true, "app.cognomega.com"), "status 403"),
         (200, json!("success"), "no verdict"),
         (200, json!({"success": "true", "hostname": "app.cognomega.com"}), "no verdict"),
         (200, json!({"success": false, "error-codes": ["internal-error"]}), "internal-error"),

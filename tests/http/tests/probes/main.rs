@@ -112,16 +112,24 @@ async fn the_route_audit_says_what_the_deployment_answers() {
         "\"kty\":\"RSA\"",
         "routes = [",
         "127.0.0.1 is 127.0.0.1",
-        "[x] Preflight is 204",
-        "[x] ai_bound is true",
-        "[x] Public keys are served",
+        "name = \"cognomega-api\"",
+        "== JWKS (first 120 chars) ==",
+        "== Preflight headers ==",
+        "== Change checklist (must-do when routes/DNS change) ==",
+        "- [ ] Route verified in wrangler and Dashboard",
+        "- [ ] Pages Functions not intercepting api host/path",
+        "- [x] Preflight 204 output recorded",
+        "- [x] `ai_bound: true` recorded",
+        "- [x] JWKS 120-char head recorded",
+        "- [ ] Proofs file committed under `/ops/proofs/`",
     ] {
         assert!(text.to_lowercase().contains(&part.to_lowercase()), "no {part} in\n{text}");
     }
+    assert!(!text.contains("TENANT") && !text.contains("ADDRESS"), "a binding is no route:\n{text}");
     let wrong = JsonService::start().await;
     wrong.answers("/api/ai/binding", 500, json!({"ai_bound": false}));
     let out = tempfile::tempdir().expect("a folder");
     let ran =
         run("route-audit.sh", &[wrong.origin(), APP_ORIGIN, out.path().to_str().expect("text")], &[]).await;
-    assert!(!ran.lines.iter().any(|line| line.starts_with("[x]")), "{:#?}", ran.lines);
+    assert!(!ran.lines.iter().any(|line| line.starts_with("- [x]")), "{:#?}", ran.lines);
 }

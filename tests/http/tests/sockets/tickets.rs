@@ -93,6 +93,56 @@ async fn a_ticket_is_of_its_page_and_of_its_tenant() {
     socket.close().await;
 }
 
+/// A cookie comes along by itself; an `Authorization` was written by somebody who meant it.
+#[tokio::test]
+async fn a_ticket_beside_another_tenants_authorization_opens_nothing() {
+    let world = World::verified().await;
+    let (mine, stranger) = (world.tenant("shows", 1.0).await, world.tenant("beside", 1.0).await);
+    let (my_ticket, client) = (ticket(&mine).await, &mine.client);
+    let key = stranger.post("/api/keys").json(&json!({})).send().await.expect(200).json();
+    let guest = client.post("/auth/guest").send().await.expect(200).json();
+    let show = || shown(client, &my_ticket).header("origin", APP_ORIGIN);
+    show().user(&stranger.email).send().await.expect_error(403, "identity_mismatch");
+    for other in [text(&key, "key"), text(&guest, "token")] {
+        show().bearer(other).send().await.expect_error(403, "identity_mismatch");
+    }
+    show().bearer("garbage").send().await.expect_error(401, "token_invalid");
+    // None of it used the ticket up, and the same tenant's takes nothing from it.
+    let cookie = format!("cog_auth_jwt={}", user_token(&stranger.email));
+    let open = by_ticket(client, &my_ticket, None).user(&mine.email).header("cookie", &cookie);
+    let mut socket = open.open().await;
+    assert_eq!(data(&socket.json().await, "email"), &json!(mine.email));
+}
+
+/// Until an actor has said yes, each of them might have been a guess.
+#[tokio::test]
+async fn a_crowd_with_good_tickets_is_let_in_from_one_address() {
+    let world = World::verified().await;
+    let mut tickets = Vec::new();
+    for n in 0..4 {
+        let tenant = world.tenant(&format!("crowd-{n}"), 1.0).await;
+        for _ in 0..10 {
+            tickets.push(ticket(&tenant).await);
+        }
+    }
+    let client = world.client();
+    let opened = tickets.iter().map(|ticket| by_ticket(&client, ticket, None).try_open());
+    let opened = futures::future::join_all(opened).await;
+    let refused: Vec<_> = opened.iter().filter_map(|end| end.as_ref().err()).map(refused_with).collect();
+    assert!(refused.is_empty(), "{refused:?} of {}", tickets.len());
+}
+
+#[tokio::test]
+async fn a_ticket_is_not_made_twice() {
+    let world = World::verified().await;
+    let tenant = world.tenant("once", 1.0).await;
+    let mint =
+        |key: &str| tenant.post(TICKETS).json(&json!({"purpose": "events"})).idempotency_key(key).send();
+    let refused = mint("page-7").await.expect_error(400, "invalid_field");
+    assert_eq!(text(&refused.json(), "field"), "Idempotency-Key");
+    mint("two words").await.expect_error(400, "invalid_idempotency_key");
+}
+
 /// A ticket with a right checksum, the actor of one and the secret of the other.
 fn spliced(actor_of: &str, secret_of: &str) -> String {
     use base64::Engine;
