@@ -84,7 +84,7 @@ check: setup-rust setup-node deploy-dry-run ## formatting, lints, direction of d
 
 build: build/index.js ## the release bundle in build/
 
-build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/bundle.sh ops/setup/versions.env package-lock.json | setup-rust setup-node
+build/index.js: $(RUST_SOURCES) ops/setup/build.sh ops/setup/bundle.sh ops/setup/strip-names.mjs ops/setup/versions.env package-lock.json | setup-rust setup-node
 	@ops/setup/build.sh
 
 target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js

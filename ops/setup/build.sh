@@ -18,6 +18,7 @@ if [ "$crate" != . ]; then
   rm -rf "$out"; mkdir -p "$(dirname "$out")"; cp -r "$crate/build" "$out"
 fi
 wasm="$(ls "$out"/*.wasm | head -n 1)"
+node ops/setup/strip-names.mjs "$wasm" "target/named/$(basename "$out").wasm"
 raw="$(wc -c <"$wasm")"; packed="$(gzip -9 -c "$wasm" | wc -c)"
 step "$out: wasm $raw bytes, $packed gzipped"
 # The platform takes 3 MB gzipped on its free plan; a third of that keeps cold starts short.
