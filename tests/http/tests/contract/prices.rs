@@ -38,7 +38,7 @@ async fn cost_of(tenant: &Tenant) -> (String, String) {
 
 /// 52 tokens in and 192 out, which every plain answer has, cost 0.436 by it.
 fn dearer() -> Value {
-    json!({"default": 0.1, "models": {GROQ_MODEL: {"input": 1, "output": 2, "cached_input": 0.25}}})
+    json!({"default": 0.1, "models": {GROQ_MODEL: {"input": 1.0, "output": 2.0, "cached_input": 0.25}}})
 }
 
 #[tokio::test]
