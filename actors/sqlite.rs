@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, Row, Statement};
+use rusqlite::{Connection, MAIN_DB, Row, Statement};
 use self_cell::self_cell;
 
 use crate::planted::{self, Bug};
@@ -69,7 +69,20 @@ impl Sqlite {
     /// # Errors
     /// What SQLite refused.
     pub fn in_memory() -> Result<Self, SqlError> {
-        let connection = Connection::open_in_memory().map_err(refused)?;
+        Self::over(Connection::open_in_memory().map_err(refused)?)
+    }
+
+    /// A copy of the database whose image this is, to be read.
+    ///
+    /// # Errors
+    /// What SQLite refused.
+    pub fn of_image(image: &[u8]) -> Result<Self, SqlError> {
+        let mut connection = Connection::open_in_memory().map_err(refused)?;
+        connection.deserialize_read_exact(MAIN_DB, image, image.len(), true).map_err(refused)?;
+        Self::over(connection)
+    }
+
+    fn over(connection: Connection) -> Result<Self, SqlError> {
         // A statement is not prepared again for other values: plans are to be those of the platform, which keeps no statistics.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(refused)?;
         Ok(Self { database: Database::new(connection, |_| Prepared::none()) })
@@ -125,6 +138,14 @@ impl Sqlite {
     #[must_use]
     pub fn rows_changed(&self) -> u64 {
         self.database.borrow_owner().total_changes()
+    }
+
+    /// All pages as they are: equal images, equal databases. What a page says that is not in use differs after a rollback.
+    ///
+    /// # Errors
+    /// What SQLite refused.
+    pub fn image(&self) -> Result<Vec<u8>, SqlError> {
+        self.database.borrow_owner().serialize(MAIN_DB).map(|pages| pages.to_vec()).map_err(refused)
     }
 
     fn prepared<T>(

@@ -119,7 +119,9 @@ fn answer(
             Reply::Notices(notices::list(sql, tenant, limit, cursor.as_deref())?)
         }
         Command::ListKeys => Reply::Keys(keys::list(sql)?),
-        Command::Limits => Reply::Limits(Box::new(report(sql, actor, policy, now_ms)?)),
+        Command::Limits => {
+            Reply::Limits(Box::new(report(&LimitsRow::load(sql, actor)?, actor, policy, now_ms)))
+        }
         Command::Verify { from, limit } => {
             let caps = LimitsRow::load(sql, actor)?.counters.caps;
             let found = credits::verify(sql, &genesis(tenant), from, limit, &caps)?;
@@ -132,12 +134,12 @@ fn answer(
     Ok(Outcome { reply, effects: Vec::new() })
 }
 
-fn report(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<LimitsReport, Refusal> {
-    let LimitsRow { settings, counters, .. } = &LimitsRow::load(sql, actor)?;
+fn report(limits: &LimitsRow, actor: &Actor, policy: &Policy, now_ms: i64) -> LimitsReport {
+    let LimitsRow { settings, counters, .. } = limits;
     let effective = policy.plan(&actor.tenant, settings.plan.as_deref()).overridden_by(&settings.limits);
     let budgets = rate::windows_left(&counters.meters, &effective, None, now_ms);
     let caps = counters.caps.iter().map(|cap| cap.clone().at(now_ms)).collect();
-    Ok(LimitsReport { settings: (**settings).clone(), effective, budgets, caps })
+    LimitsReport { settings: (**settings).clone(), effective, budgets, caps }
 }
 
 /// The actor, its policy and the time of one command.
@@ -292,7 +294,7 @@ impl At<'_> {
         mut settings: Settings,
         fresh_secret: String,
     ) -> Result<Outcome, Refusal> {
-        let limits = LimitsRow::load(sql, self.actor)?;
+        let mut limits = LimitsRow::load(sql, self.actor)?;
         if let Some(new) = settings.webhook.as_mut().filter(|new| new.secret.is_empty()) {
             let kept = limits.settings.webhook.as_ref().filter(|old| old.url == new.url);
             new.secret = kept.map_or(fresh_secret, |old| old.secret.clone());
@@ -309,10 +311,9 @@ impl At<'_> {
         settings.caps.extend(of_keys);
         // A clock that stepped back must not have a new cap begin in a period that is over.
         limits.set(sql, settings, self.now_ms.max(account.updated_at_ms))?;
-        let mut limits = LimitsRow::load(sql, self.actor)?;
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
-        let report = report(sql, self.actor, self.policy, self.now_ms)?;
+        let report = report(&limits, self.actor, self.policy, self.now_ms);
         woken(Reply::Limits(Box::new(report)), limits.due_ms)
     }
 }
@@ -331,7 +332,7 @@ impl At<'_> {
         let run = |sql: &mut _| {
             let key = keys::create(sql, new, self.now_ms)?;
             if let Some(KeyCap { period, limit }) = cap {
-                let limits = LimitsRow::load(sql, self.actor)?;
+                let mut limits = LimitsRow::load(sql, self.actor)?;
                 let mut settings = (*limits.settings).clone();
                 let api_key = Some(key.id.clone());
                 let id = format!("{KEY_CAP}{}", key.id);
@@ -349,7 +350,7 @@ impl At<'_> {
     /// Revokes a key; what was set for it goes with it.
     fn revoke_key(self, sql: &mut impl Sql, id: &str) -> Result<Outcome, Refusal> {
         let key = keys::revoke(sql, id, self.now_ms)?;
-        let limits = LimitsRow::load(sql, self.actor)?;
+        let mut limits = LimitsRow::load(sql, self.actor)?;
         let mut settings = (*limits.settings).clone();
         settings.caps.retain(|cap| cap.api_key.as_deref() != Some(id));
         settings.keys.remove(id);

@@ -30,11 +30,12 @@ pub(super) enum Seen {
     Done(Stored),
 }
 
+/// In the order of its query.
 #[derive(Deserialize)]
 struct KeyRow {
     body_hash: String,
     hold: Option<String>,
-    reply: Option<String>,
+    reply: Option<Stored>,
 }
 
 /// Looks a key up.
@@ -44,8 +45,8 @@ struct KeyRow {
 pub(super) fn look_up(sql: &mut impl Sql, asked: &Idempotency, now_ms: i64) -> Result<Seen, Refusal> {
     let found: Option<KeyRow> = row(
         sql,
-        "SELECT json_object('body_hash', body_hash, 'hold', hold, 'reply', reply) FROM idempotency
-         WHERE key = ?1 AND expires_at_ms > ?2",
+        "SELECT concat('[', json_quote(body_hash), ',', json_quote(hold), ',', COALESCE(reply, 'null'), ']')
+         FROM idempotency WHERE key = ?1 AND expires_at_ms > ?2",
         &[
             asked.key.as_str().into(),
             if planted::on(Bug::FingerprintNeverExpires) { 0 } else { now_ms }.into(),
@@ -65,12 +66,7 @@ pub(super) fn look_up(sql: &mut impl Sql, asked: &Idempotency, now_ms: i64) -> R
     if found.body_hash != asked.body_hash && !planted::on(Bug::OtherBodyAccepted) {
         return Err(Refusal::IdempotencyConflict);
     }
-    match found.reply {
-        Some(reply) => serde_json::from_str(&reply)
-            .map(Seen::Done)
-            .map_err(|error| Refusal::Storage { detail: format!("stored reply: {error}") }),
-        None => Err(Refusal::IdempotencyInProgress),
-    }
+    found.reply.map(Seen::Done).ok_or(Refusal::IdempotencyInProgress)
 }
 
 /// How long a key and its request are remembered.

@@ -111,16 +111,17 @@ impl LimitsRow {
     }
 
     /// Writes what was counted, when it changed.
-    pub fn store(&self, sql: &mut impl Sql) -> Result<(), Refusal> {
+    pub fn store(&mut self, sql: &mut impl Sql) -> Result<(), Refusal> {
         let counters = text(&self.counters)?;
         if counters != self.stored {
-            sql.execute("UPDATE limits SET counters = ?1", &[counters.into()])?;
+            sql.execute("UPDATE limits SET counters = ?1", &[counters.as_str().into()])?;
+            self.stored = counters;
         }
         Ok(())
     }
 
     /// Writes settings, and begins to count for caps that are new: from what was charged in their period so far.
-    pub fn set(mut self, sql: &mut impl Sql, settings: Settings, now_ms: i64) -> Result<(), Refusal> {
+    pub fn set(&mut self, sql: &mut impl Sql, settings: Settings, now_ms: i64) -> Result<(), Refusal> {
         settings.check()?;
         // Nobody is told twice of the same, except when nobody could be told before.
         let heard = self.settings.webhook.is_some() || settings.webhook.is_none();

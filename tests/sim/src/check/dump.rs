@@ -32,6 +32,17 @@ thread_local! {
     static QUERIES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Everything a database holds, as it holds it: cheaper than its text, where nothing at all may have changed.
+pub fn image(database: &Sqlite) -> Vec<u8> {
+    database.image().expect("an image of the database")
+}
+
+/// Whether the database holds what it held when this was its image.
+pub fn holds_still(database: &mut Sqlite, before: &[u8]) -> bool {
+    image(database) == before
+        || dump(&mut Sqlite::of_image(before).expect("a copy of the database")) == dump(database)
+}
+
 /// All rows of all tables; empty for a database that was never opened.
 pub fn dump(database: &mut Sqlite) -> String {
     let opened = database.text("SELECT 1 FROM sqlite_master WHERE name = 'actor'", &[]).expect("a schema");
@@ -45,4 +56,26 @@ pub fn dump(database: &mut Sqlite) -> String {
         let rows = queries.iter().map(|query| database.text(query, &[]).expect("rows").unwrap_or_default());
         rows.collect::<Vec<_>>().join("\n--\n")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use actors::shared::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn what_was_undone_left_nothing_and_what_was_done_did() {
+        let mut database = Sqlite::in_memory().unwrap();
+        database.execute("CREATE TABLE actor (word TEXT); INSERT INTO actor VALUES ('a');", &[]).unwrap();
+        let before = image(&database);
+        let undone = database.transaction(|sql| {
+            // Of more pages than there were: their remains must not count.
+            sql.execute("INSERT INTO actor VALUES (hex(zeroblob(20000)))", &[])?;
+            Err::<(), Refusal>(Refusal::UnknownEntry)
+        });
+        assert!(undone.is_err() && holds_still(&mut database, &before));
+        database.execute("UPDATE actor SET word = 'b'", &[]).unwrap();
+        assert!(!holds_still(&mut database, &before));
+    }
 }

@@ -5,7 +5,7 @@ use actors::tenant::{Call, Command};
 
 use super::World;
 use crate::check;
-use crate::check::dump::dump;
+use crate::check::dump::{holds_still, image};
 use crate::command::{Cmd, Question};
 use crate::model::Answer;
 use crate::shell::Woken;
@@ -58,13 +58,13 @@ impl World<'_> {
         let predicted = tenant.model.predict(cmd, now_ms);
         let looked_at =
             self.serial.is_multiple_of(DUMP_EVERY) && (predicted.answer.is_err() || fault != Fault::None);
-        let before = looked_at.then(|| dump(&mut tenant.shell.database));
+        let before = looked_at.then(|| image(&tenant.shell.database));
         let done = tenant.shell.handle(&tenant.id, command, now_ms, fault);
         if done.hit || !matches!(fault, Fault::None | Fault::Statement(_)) {
             self.tally.fault(fault_name(fault));
         }
         if let (Some(before), false) = (before, done.landed) {
-            check::holds(before == dump(&mut tenant.shell.database), || {
+            check::holds(holds_still(&mut tenant.shell.database, &before), || {
                 "a refusal left a change".to_owned()
             })?;
             self.tally.check("nothing left by a refusal");
