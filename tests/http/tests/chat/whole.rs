@@ -5,7 +5,7 @@ use http_tests::client::unique_marker;
 use http_tests::provider_script::{Behaviour, Completion, Usage};
 use http_tests::vars::{CF_AI_MODEL, GROQ_MODEL};
 use http_tests::world::{World, assert_credits, number, text};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[tokio::test]
 async fn what_decides_no_price_goes_to_the_provider_and_back_as_it_came() {
