@@ -18,7 +18,8 @@
 // Everything else, the Worker's logs first, goes to stderr. A runtime that crashes is started again on the same port
 // and storage, and a line `restarted {"workerd_pid":N}` on stderr says so.
 // With --beside the line also has "beside_url". A line {"kv":"KEYS","key":"jwks","value":"…"} on stdin writes to a KV
-// namespace as an operator would; null deletes. It is answered with {"kv_written":"jwks"} on stdout.
+// namespace as an operator would; null deletes. It is answered with {"kv_written":"jwks"} on stdout. A line
+// {"queue":"JOBS","message":"…"} sends a message to a queue, and is answered with {"queued":"JOBS"}.
 // Ends on SIGTERM, SIGINT, SIGHUP and at the end of stdin; workerd never outlives it.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -239,7 +240,12 @@ try {
 
 async function obey(line) {
   try {
-    const { kv, key, value } = JSON.parse(line);
+    const { kv, key, value, queue, message } = JSON.parse(line);
+    if (queue) {
+      await (await miniflare.getQueueProducer(queue, workerName)).send(message);
+      process.stdout.write(`${JSON.stringify({ queued: queue })}\n`);
+      return;
+    }
     const namespace = await miniflare.getKVNamespace(kv, workerName);
     if (value === null) await namespace.delete(key); else await namespace.put(key, value);
     process.stdout.write(`${JSON.stringify({ kv_written: key })}\n`);

@@ -189,8 +189,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
 /// The platform's id of the request when it has one, so that both logs can be read together; else our own.
 fn request_id(inbound: &Inbound) -> String {
     let ray = inbound.header_filled("cf-ray");
-    let ray = ray.filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
-    ray.unwrap_or_else(random_id)
+    ray.filter(|id| log::is_request_id(id)).unwrap_or_else(random_id)
 }
 
 /// A method can be any word; only those we know reach a log.

@@ -143,6 +143,11 @@ pub fn fault(event: &str, detail: &str) {
     });
 }
 
+/// Whether a text can be the id of a request, of ours or of the platform's.
+pub fn is_request_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
 /// The same, found by a request at the front door.
 pub fn fault_of(request_id: &str, event: &str, detail: &str) {
     print(&FaultLine { event, request_id: Some(request_id), detail });

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 /// Two loaded cores take about 3 s; the rest is patience.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
-const KV_TIMEOUT: Duration = Duration::from_secs(20);
+const OBEYED_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const LOG_TAIL_LINES: usize = 40;
@@ -113,12 +113,21 @@ impl Stack {
 
     /// Writes a KV entry as an operator does; `None` deletes it.
     pub fn put_kv(&mut self, namespace: &str, key: &str, value: Option<&str>) {
-        let line = json!({"kv": namespace, "key": key, "value": value});
+        self.obeyed(&json!({"kv": namespace, "key": key, "value": value}), &json!({"kv_written": key}));
+    }
+
+    /// Sends a message to a queue, by the name of its binding.
+    pub fn send_to_queue(&mut self, queue: &str, message: &str) {
+        self.obeyed(&json!({"queue": queue, "message": message}), &json!({"queued": queue}));
+    }
+
+    /// Tells the starter to do something, and waits until it says that it did.
+    fn obeyed(&mut self, line: &Value, expected: &Value) {
         let stdin = self.process.starter.stdin.as_mut().expect("the starter listens");
         writeln!(stdin, "{line}").expect("the starter listens");
         let said = self.process.said.lock().expect("the starter's lines");
-        let answer = said.recv_timeout(KV_TIMEOUT).expect("the starter writes to KV");
-        assert_eq!(answer, json!({"kv_written": key}));
+        let answer = said.recv_timeout(OBEYED_TIMEOUT).expect("the starter does what it is told");
+        assert_eq!(&answer, expected);
     }
 
     pub fn log(&self) -> &ProcessLog {

@@ -105,6 +105,25 @@ async fn one_id_goes_through_the_door_the_actor_and_the_provider() {
 }
 
 #[tokio::test]
+async fn an_id_goes_through_the_queue() {
+    let mut world = World::private(json!({})).await;
+    let request_id = uuid::Uuid::new_v4().to_string();
+    world.stack.send_to_queue("JOBS", &json!({"request_id": request_id, "kind": "unheard-of"}).to_string());
+    world.stack.send_to_queue("JOBS", "no JSON");
+    let own = lines_of(&world, &request_id, &["queue_message_unknown"]).await;
+    assert!(text(&own[0], "detail").starts_with("cognomega-jobs"), "{own:?}");
+    let without = eventually(BOUND, "the other message is noted too", || async {
+        let lines = lines(&world);
+        let unknown = |line: &&Value| text(line, "event") == "queue_message_unknown";
+        let other =
+            lines.iter().filter(unknown).find(|line| line.get("request_id").is_none_or(Value::is_null));
+        other.cloned().ok_or(lines.len())
+    });
+    without.await;
+    assert_fields(&lines(&world));
+}
+
+#[tokio::test]
 async fn a_refusal_is_one_line_with_its_code() {
     let world = World::private(json!({})).await;
     let client = world.client();
