@@ -76,10 +76,12 @@ pub fn walk(database: &mut Sqlite, model: &Model, from: &mut Walked) -> Result<(
     for (row, entry) in rows.iter().zip(expected) {
         compare(row, entry)?;
         let [seq, at_ms, owned, issued, charged, expired, available, held, shortfall] = row.numbers;
-        let hashed = format!(
-            "[[\"{}\",{seq},{at_ms},\"{}\"],[{owned},{issued},{charged},{expired}],[{available},{held},{shortfall}],[{}]]",
-            from.hash, row.kind, row.words
-        );
+        let place = (from.hash.as_str(), seq, at_ms, row.kind.as_str());
+        let numbers = (place, [owned, issued, charged, expired], [available, held, shortfall]);
+        let mut hashed = serde_json::to_string(&numbers).map_err(|error| error.to_string())?;
+        // The words go into the same list, as one more of its own.
+        hashed.pop();
+        hashed.extend([",[", row.words.as_str(), "]]"]);
         let hash = format!("{:x}", Sha256::digest(hashed.as_bytes()));
         same("hash of an entry", &row.hash, &hash)?;
         same("the postings of an entry, summed", &(owned + issued + charged + expired), &0)?;
@@ -124,7 +126,6 @@ fn compare(row: &Row, entry: &Entry) -> Result<(), String> {
     };
     let found = (row.kind.as_str(), row.operation.as_str());
     same("kind and operation of an entry", &found, &(kind, operation.as_str()))?;
-    let parts: Vec<String> =
-        entry.parts.iter().map(|(grant, amount)| format!("[{grant},{amount}]")).collect();
-    same("grants of an entry", &row.grants, &format!("[{}]", parts.join(",")))
+    let parts = serde_json::to_string(&entry.parts).map_err(|error| error.to_string())?;
+    same("grants of an entry", &row.grants, &parts)
 }
