@@ -50,16 +50,7 @@ pub fn parse(context: &Context, bytes: &[u8]) -> Result<Chat, ApiError> {
     }
     let prompt = Prompt::Whole(WholeRequest::new(members, answers));
     let chat = ChatRequest { prompt, max_tokens, request_id: context.request_id.clone() };
-    let question = Question {
-        skill: None,
-        answered_by: None,
-        own_system: true,
-        variant: None,
-        model: Some(model),
-        chat,
-        max_credits: limit,
-        on_hold_used: when_used,
-    };
+    let question = Question::of_model(model, chat, limit, when_used);
     Ok(Chat { question, streams, include_usage })
 }
 

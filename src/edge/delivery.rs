@@ -22,12 +22,10 @@ use crate::platform::detached::ClientWatch;
 use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{now_ms, timer};
 use crate::providers::{
-    self, Answered, Attempt, Batch, Deadline, Failure, Piece, PieceStream, Produced, TokenUsage,
+    self, Answered, Attempt, BYTES_PER_TOKEN_MAX, Batch, Deadline, Failure, Piece, PieceStream, Produced,
+    TokenUsage,
 };
 
-/// A provider that sends more text than this for each token it was asked for is cut off, however it cuts its pieces:
-/// it will not stop by itself. Vocabularies average four or five bytes a token in every script.
-const RUNAWAY_BYTES_PER_TOKEN: usize = 16;
 /// Bytes that are never called running away: a few long words.
 const RUNAWAY_BYTES_MIN: usize = 1_024;
 /// More is set aside for a stream in steps of at least so many tokens: each is a command to the actor and an entry of
@@ -320,9 +318,10 @@ impl Delivery<'_> {
         delivered.openai |= piece.event.is_some();
     }
 
+    /// A provider that sends more text than this is cut off, however it cuts its pieces.
     fn runaway_bytes(&self) -> usize {
         let tokens = usize::try_from(self.asked.question.chat.tokens_out_max()).unwrap_or(usize::MAX);
-        tokens.saturating_mul(RUNAWAY_BYTES_PER_TOKEN).max(RUNAWAY_BYTES_MIN)
+        tokens.saturating_mul(BYTES_PER_TOKEN_MAX).max(RUNAWAY_BYTES_MIN)
     }
 }
 

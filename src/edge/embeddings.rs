@@ -48,17 +48,7 @@ fn parse(context: &Context, bytes: &[u8]) -> Result<(Question, bool), ApiError> 
     };
     let prompt = Prompt::Whole(WholeRequest::embeddings(members, inputs));
     let chat = ChatRequest { prompt, max_tokens: 0, request_id: context.request_id.clone() };
-    let on_hold_used = OnHoldUsed::Cut;
-    let question = Question {
-        skill: None,
-        answered_by: None,
-        own_system: true,
-        variant: None,
-        model: Some(model),
-        chat,
-        max_credits: None,
-        on_hold_used,
-    };
+    let question = Question::of_model(model, chat, None, OnHoldUsed::Cut);
     Ok((question, base64))
 }
 

@@ -60,6 +60,27 @@ pub struct Question {
     pub on_hold_used: OnHoldUsed,
 }
 
+impl Question {
+    /// A request that names a model and no skill: its own words are all that the model is told.
+    pub const fn of_model(
+        model: String,
+        chat: ChatRequest,
+        max_credits: Option<Micro>,
+        on_hold_used: OnHoldUsed,
+    ) -> Self {
+        Self {
+            skill: None,
+            answered_by: None,
+            own_system: true,
+            variant: None,
+            model: Some(model),
+            chat,
+            max_credits,
+            on_hold_used,
+        }
+    }
+}
+
 /// Reads a question, and puts what its skill says around it.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::whole_request::WholeRequest;
 const TEMPLATE_TOKENS_MAX: u64 = 512;
 /// The longest answer in bytes of text for each token it may have: vocabularies average four or five in every script,
 /// so what passes this will not stop by itself.
-const BYTES_PER_TOKEN_MAX: usize = 16;
+pub const BYTES_PER_TOKEN_MAX: usize = 16;
 /// An answer that is never called too long, in bytes: eight times one of 4,096 tokens. Written as JSON it has at most
 /// six times as many, which an actor still keeps for replays (`actors::tenant::REPLY_BYTES_MAX`).
 const ANSWER_BYTES_MIN: usize = 131_072;

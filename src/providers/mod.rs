@@ -22,7 +22,7 @@ pub use answer::{Answer, Basis, TokenUsage};
 pub use attempts::{Answered, Attempt, Failed, stream_failed};
 pub use breaker::Shown;
 pub use breakers::health;
-pub use chat::{ChatRequest, Produced, Prompt};
+pub use chat::{BYTES_PER_TOKEN_MAX, ChatRequest, Produced, Prompt};
 pub use failure::{Deadline, Failure};
 pub use orchestrator::{complete, complete_with, open_stream};
 pub use piece_stream::{Batch, Piece, PieceStream};
