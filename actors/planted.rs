@@ -42,12 +42,26 @@ pub enum Bug {
     TopUpAskedOnce,
     LateReplyLost,
     LateTokensTwice,
+    StaleEpochAccepted,
+    OneRunsTooMany,
+    PriorityIgnored,
+    NudgeNotSentAgain,
+    LostLeaseForgotten,
+    AttemptsNotCounted,
+    JobEventLost,
+    DeadJobKeepsHold,
+    CancelKeepsHold,
+    ExpiredJobStaysOpen,
+    SlotNotRefilled,
+    DedupeIgnored,
+    CompletionNotKnownAgain,
+    RedriveTakesNoHold,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All there are: the simulator must find each.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 49] = [
         Self::DoubleSettle,
         Self::LostRelease,
         Self::GcraOffByOne,
@@ -83,6 +97,20 @@ impl Bug {
         Self::TopUpAskedOnce,
         Self::LateReplyLost,
         Self::LateTokensTwice,
+        Self::StaleEpochAccepted,
+        Self::OneRunsTooMany,
+        Self::PriorityIgnored,
+        Self::NudgeNotSentAgain,
+        Self::LostLeaseForgotten,
+        Self::AttemptsNotCounted,
+        Self::JobEventLost,
+        Self::DeadJobKeepsHold,
+        Self::CancelKeepsHold,
+        Self::ExpiredJobStaysOpen,
+        Self::SlotNotRefilled,
+        Self::DedupeIgnored,
+        Self::CompletionNotKnownAgain,
+        Self::RedriveTakesNoHold,
     ];
 }
 

@@ -1,5 +1,6 @@
 //! The hold's row: who owns it, what is still set aside, how it ended.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -10,7 +11,8 @@ use crate::rate::Weight;
 use crate::shared::{Cursor, Micro, Refusal, TenantId};
 use crate::sql::{Sql, SqlError, row};
 
-/// Open holds of one tenant: at 60 s of work each, more than a tenant's share of one actor can use.
+/// Open holds of one tenant's requests: at 60 s of work each, more than a tenant's share of one actor can use. Those of
+/// its jobs are limited by the number of its jobs.
 pub const HOLDS_OPEN_MAX: u32 = 1_000;
 /// How long an ended hold is remembered: far beyond any retry of its settle. Ten minutes.
 pub const HOLD_HISTORY_MS: i64 = 600_000;
@@ -35,6 +37,9 @@ pub struct Owner {
     /// The idempotency key of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The job whose hold it is, by its id. Its work is not in flight while the job waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
 }
 
 /// How a hold ended.
@@ -180,7 +185,7 @@ pub(super) fn insert(
             amount.0.into(),
             json(&parts)?.into(),
             json(owner)?.into(),
-            owner.api_key.as_deref().into(),
+            owner.api_key.as_deref().filter(|_| owner.job.is_none()).into(),
             now_ms.into(),
             deadline_ms.into(),
         ],
@@ -303,7 +308,7 @@ pub fn is_open(sql: &mut impl Sql, id: &str) -> Result<bool, Refusal> {
     Ok(open.is_some())
 }
 
-/// Open holds of one API key.
+/// Open holds of one API key, but for those of jobs.
 ///
 /// # Errors
 /// What the database refused.
@@ -339,12 +344,32 @@ impl OpenAmounts {
 /// # Errors
 /// What the database refused.
 pub fn open_amounts(sql: &mut impl Sql) -> Result<Vec<OpenAmounts>, Refusal> {
-    let open = row(
+    all_open(
         sql,
-        "SELECT concat('[', group_concat(concat('[', owner, ',', parts, ',', charged_micro, ',',
-           json_quote(usage ->> '$.model'), ',', created_at_ms, ']')), ']')
-         FROM holds WHERE state = 'open'",
-        &[],
-    )?;
-    Ok(open.unwrap_or_default())
+        "concat('[', owner, ',', parts, ',', charged_micro, ',', json_quote(usage ->> '$.model'), ',',
+           created_at_ms, ']')",
+    )
+}
+
+/// Open holds that one cell of a query has: a cell holds 2 MB, and a hold is seldom more than a kilobyte.
+const PAGE_ROWS: usize = 500;
+
+/// What `columns` make of every open hold, in pages: there may be as many as jobs.
+pub(super) fn all_open<T: DeserializeOwned>(sql: &mut impl Sql, columns: &str) -> Result<Vec<T>, Refusal> {
+    let statement = format!(
+        "SELECT concat('[', group_concat(concat('[', json_quote(id), ',', {columns}, ']')), ']')
+         FROM (SELECT * FROM holds WHERE state = 'open' AND id > ?1 ORDER BY id LIMIT {PAGE_ROWS})"
+    );
+    let (mut all, mut last) = (Vec::new(), String::new());
+    loop {
+        let page: Vec<(String, T)> = row(sql, &statement, &[last.as_str().into()])?.unwrap_or_default();
+        let full = page.len() >= PAGE_ROWS;
+        for (id, read) in page {
+            all.push(read);
+            last = id;
+        }
+        if !full {
+            return Ok(all);
+        }
+    }
 }

@@ -54,6 +54,7 @@ CREATE TABLE holds (
   parts            TEXT NOT NULL,
   -- Who owns it and what it was admitted as: a JSON object.
   owner            TEXT NOT NULL,
+  -- The key that counts it among its requests in flight: none does a job's.
   api_key          TEXT,
   -- The latest usage that a partial settle reported: a JSON object.
   usage            TEXT,

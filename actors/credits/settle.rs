@@ -6,7 +6,7 @@ use super::Account;
 use super::account::{broken, within};
 use super::entries::{Books, Kind, NewEntry, append};
 use super::grant::{Part, split, total};
-use super::hold::{self, EndedHold, HOLDS_OPEN_MAX, HoldChange, HoldEnd, HoldRow, Owner};
+use super::hold::{self, EndedHold, HoldChange, HoldEnd, HoldRow, Owner};
 use super::usage::{self, Usage};
 use crate::planted::{self, Bug};
 use crate::shared::{Micro, Refusal};
@@ -37,10 +37,11 @@ pub struct Progressed {
     pub deadline_ms: i64,
 }
 
-/// Sets `amount` aside until `deadline_ms`. The caller stores the account.
+/// Sets `amount` aside until `deadline_ms`. The caller stores the account, and has looked how many holds are open: those
+/// of requests and those of jobs have a limit each.
 ///
 /// # Errors
-/// `InsufficientCredits`, `TooManyHolds`, `DuplicateOperation`.
+/// `InsufficientCredits`, `DuplicateOperation`.
 pub fn admit(
     sql: &mut impl Sql,
     account: &mut Account,
@@ -50,9 +51,6 @@ pub fn admit(
     deadline_ms: i64,
     now_ms: i64,
 ) -> Result<(), Refusal> {
-    if account.holds_open >= HOLDS_OPEN_MAX {
-        return Err(Refusal::TooManyHolds { limit: HOLDS_OPEN_MAX });
-    }
     let parts = account.set_aside(amount)?;
     hold::insert(sql, id, amount, &parts, owner, deadline_ms, now_ms)?;
     account.holds_open = account.holds_open.saturating_add(1);

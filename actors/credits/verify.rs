@@ -12,7 +12,7 @@ use super::account::within;
 use super::caps::Cap;
 use super::entries::{self, Entry};
 use super::grant::{GrantTerms, Part, total};
-use super::hold::Owner;
+use super::hold::{self, Owner};
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
@@ -214,13 +214,7 @@ fn check_spent(
 }
 
 fn open_holds(sql: &mut impl Sql) -> Result<Vec<OpenHold>, Refusal> {
-    let holds = row(
-        sql,
-        "SELECT concat('[', group_concat(concat('[', amount_micro, ',', parts, ',', owner, ',', charged_micro, ']')), ']')
-         FROM holds WHERE state = 'open'",
-        &[],
-    )?;
-    Ok(holds.unwrap_or_default())
+    hold::all_open(sql, "concat('[', amount_micro, ',', parts, ',', owner, ',', charged_micro, ']')")
 }
 
 impl Verified {

@@ -145,7 +145,10 @@ impl Listener {
             return Heard::Unknown;
         };
         let known = Position::decode(&id, tenant).ok();
-        let known = known.filter(|to| to.seq <= self.position.seq && to.notice <= self.position.notice);
+        let known = known.filter(|to| {
+            let here = self.position;
+            to.seq <= here.seq && to.notice <= here.notice && to.job <= here.job
+        });
         let Some(to) = known else {
             return Heard::Unknown;
         };

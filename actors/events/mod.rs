@@ -1,8 +1,8 @@
-//! Live events of one tenant: what the ledger, the usage feed and the notices say, as it is written, to whoever listens.
+//! Live events of one tenant: what the ledger, the usage feed, the notices and the jobs say, as it is written, to whoever listens.
 //!
-//! An event is no row of its own. The ledger's entries and the usage events share one sequence of numbers and notices
-//! have another, so a place in the events is a pair of numbers, and what comes after it is read from the rows that are
-//! there anyway. A charge costs nothing more because somebody may listen.
+//! An event is no row of its own, but for those of jobs. The ledger's entries and the usage events share one sequence of
+//! numbers, notices have another and jobs a third, so a place in the events is three numbers, and what comes after it is
+//! read from the rows that are there anyway. A charge costs nothing more because somebody may listen.
 //!
 //! Owns: places, what comes after one, the state of one listener. Never does: sockets, which the shell holds.
 
@@ -11,6 +11,9 @@ mod position;
 
 #[cfg(test)]
 mod tests;
+
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,7 @@ pub use listener::{
 pub use position::Position;
 
 use crate::credits::{self, By, Change, Entry, UsageEvent};
+use crate::jobs::{self, JobEvent};
 use crate::notices::{self, Told};
 use crate::shared::Refusal;
 use crate::sql::Sql;
@@ -38,6 +42,8 @@ pub enum What {
     Balance(Box<Entry>),
     Usage(Box<UsageEvent>),
     Notice(Box<Told>),
+    /// What happened to a job.
+    Job(Box<JobEvent>),
 }
 
 /// One event, and the place right after it.
@@ -62,7 +68,8 @@ pub enum After {
 /// # Errors
 /// What the database refused.
 pub fn newest(sql: &mut impl Sql, now_ms: i64) -> Result<Position, Refusal> {
-    Ok(Position { at_ms: now_ms, seq: credits::last_seq(sql)?, notice: notices::last_seq(sql)? })
+    let (seq, notice, job) = (credits::last_seq(sql)?, notices::last_seq(sql)?, jobs::last_seq(sql)?);
+    Ok(Position { at_ms: now_ms, seq, notice, job })
 }
 
 /// What a listener missed that was at `from`: all of it, or that it is too much or too long ago.
@@ -71,9 +78,14 @@ pub fn newest(sql: &mut impl Sql, now_ms: i64) -> Result<Position, Refusal> {
 /// What the database refused.
 pub fn missed(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, Refusal> {
     let newest = newest(sql, now_ms)?;
-    let (changes, told) = (newest.seq.saturating_sub(from.seq), newest.notice.saturating_sub(from.notice));
+    let since = [
+        newest.seq.saturating_sub(from.seq),
+        newest.notice.saturating_sub(from.notice),
+        newest.job.saturating_sub(from.job),
+    ];
     // A place that is still to come is of books that were put back from a copy.
-    if changes < 0 || told < 0 || changes.saturating_add(told) > REPLAY_EVENTS_MAX {
+    let missed = since.iter().fold(0_i64, |sum, count| sum.saturating_add(*count));
+    if since.iter().any(|count| *count < 0) || missed > REPLAY_EVENTS_MAX {
         return Ok(After::Passed { now: newest });
     }
     read(sql, from, newest)
@@ -91,43 +103,71 @@ pub fn after(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, R
 fn read(sql: &mut impl Sql, from: Position, newest: Position) -> Result<After, Refusal> {
     let upto = newest.seq.min(from.seq.saturating_add(PAGE_ROWS));
     let told_upto = newest.notice.min(from.notice.saturating_add(PAGE_ROWS));
+    let jobs_upto = newest.job.min(from.job.saturating_add(PAGE_ROWS));
     let changes = credits::changes(sql, from.seq, upto, from.at_ms)?;
     let told = notices::told(sql, from.notice, told_upto)?;
-    let (Some(changes), Some(told)) = (changes, told) else {
+    let of_jobs = jobs::told(sql, from.job, jobs_upto)?;
+    let (Some(changes), Some(told), Some(of_jobs)) = (changes, told, of_jobs) else {
         return Ok(After::Passed { now: newest });
     };
-    let more = upto < newest.seq || told_upto < newest.notice;
-    Ok(After::Events { events: merged(from, changes, told), more })
+    let more = upto < newest.seq || told_upto < newest.notice || jobs_upto < newest.job;
+    Ok(After::Events { events: merged(from, changes, told, of_jobs), more })
 }
 
-/// Both in the order of their times, each in its own order.
-fn merged(from: Position, changes: Vec<Change>, told: Vec<Told>) -> Vec<Event> {
-    let mut events = Vec::with_capacity(changes.len().saturating_add(told.len()));
-    let (mut position, mut told) = (from, told.into_iter().peekable());
+/// All in the order of their times, each kind in its own order.
+fn merged(from: Position, changes: Vec<Change>, told: Vec<Told>, of_jobs: Vec<JobEvent>) -> Vec<Event> {
+    let count = changes.len().saturating_add(told.len()).saturating_add(of_jobs.len());
+    let mut merged = Merged {
+        events: Vec::with_capacity(count),
+        position: from,
+        told: told.into_iter().peekable(),
+        of_jobs: of_jobs.into_iter().peekable(),
+    };
     for change in changes {
         // A client's word for the time of what it reports orders nothing.
         let trusted = !matches!(change, Change::Usage(_, By::Client));
-        let at_ms = if trusted { change.at_ms() } else { position.at_ms };
-        while let Some(notice) = told.next_if(|notice| notice.at_ms < at_ms) {
-            position.notice = notice.seq;
-            let at_ms = notice.at_ms;
-            events.push(Event { position, at_ms, what: What::Notice(Box::new(notice)) });
-        }
-        position.seq = change.seq();
+        let at_ms = if trusted { change.at_ms() } else { merged.position.at_ms };
+        merged.until(at_ms);
+        merged.position.seq = change.seq();
         if trusted {
-            position.at_ms = at_ms;
+            merged.position.at_ms = at_ms;
         }
         let at_ms = change.at_ms();
         let what = match change {
             Change::Entry(entry) => What::Balance(entry),
             Change::Usage(event, _) => What::Usage(event),
         };
-        events.push(Event { position, at_ms, what });
+        merged.push(at_ms, what);
     }
-    for notice in told {
-        position.notice = notice.seq;
-        let at_ms = notice.at_ms;
-        events.push(Event { position, at_ms, what: What::Notice(Box::new(notice)) });
+    merged.until(i64::MAX);
+    merged.events
+}
+
+struct Merged {
+    events: Vec<Event>,
+    position: Position,
+    told: Peekable<IntoIter<Told>>,
+    of_jobs: Peekable<IntoIter<JobEvent>>,
+}
+
+impl Merged {
+    fn push(&mut self, at_ms: i64, what: What) {
+        self.events.push(Event { position: self.position, at_ms, what });
     }
-    events
+
+    /// Notices and jobs before `at_ms`.
+    fn until(&mut self, at_ms: i64) {
+        loop {
+            let job_ms = self.of_jobs.peek().map_or(i64::MAX, |event| event.at_ms);
+            if let Some(notice) = self.told.next_if(|notice| notice.at_ms < at_ms && notice.at_ms <= job_ms) {
+                self.position.notice = notice.seq;
+                self.push(notice.at_ms, What::Notice(Box::new(notice)));
+            } else if let Some(event) = self.of_jobs.next_if(|event| event.at_ms < at_ms) {
+                self.position.job = event.seq;
+                self.push(event.at_ms, What::Job(Box::new(event)));
+            } else {
+                return;
+            }
+        }
+    }
 }

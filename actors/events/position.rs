@@ -5,31 +5,37 @@ use sha2::{Digest, Sha256};
 
 use crate::shared::{Refusal, TenantId};
 
-/// The last entry or usage event, and the last notice, that came before.
+/// The last entry or usage event, the last notice and the last event of a job that came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// When the last of our own entries and usage events happened: from there on the next ones are looked for.
     pub at_ms: i64,
     pub seq: i64,
     pub notice: i64,
+    /// Zero where there was none, as in places from before there were jobs.
+    #[serde(default)]
+    pub job: i64,
 }
 
-/// The longest form of one, in bytes: three numbers of sixteen digits, a check of twelve, three dashes, and some room.
+/// The longest form of one, in bytes: four numbers of sixteen digits, a check of twelve, four dashes, and some room.
 const POSITION_BYTES_MAX: usize = 96;
 /// The last whole number that the platform's database takes.
 const NUMBER_MAX: i64 = (1 << 53) - 1;
 
 impl Position {
-    /// How many events came before: each moves one of both numbers by one.
+    /// How many events came before: each moves one of the numbers by one.
     #[must_use]
     pub const fn count(self) -> i64 {
-        self.seq.saturating_add(self.notice)
+        self.seq.saturating_add(self.notice).saturating_add(self.job)
     }
 
-    /// `<at>-<seq>-<notice>-<check>`, to be handed back as it is.
+    /// `<at>-<seq>-<notice>-<check>`, with `<job>` before the check once there was a job; to be handed back as it is.
     #[must_use]
     pub fn encode(self, tenant: &TenantId) -> String {
-        let numbers = format!("{}-{}-{}", self.at_ms, self.seq, self.notice);
+        let mut numbers = format!("{}-{}-{}", self.at_ms, self.seq, self.notice);
+        if self.job > 0 {
+            numbers = format!("{numbers}-{}", self.job);
+        }
         let check = check(&numbers, tenant);
         format!("{numbers}-{check}")
     }
@@ -45,10 +51,13 @@ impl Position {
         if raw.len() > POSITION_BYTES_MAX {
             return None;
         }
-        let mut parts = raw.splitn(4, '-');
+        let (numbers, _check) = raw.rsplit_once('-')?;
+        let mut parts = numbers.splitn(4, '-');
         let mut number =
             || parts.next()?.parse::<i64>().ok().filter(|number| (0..=NUMBER_MAX).contains(number));
-        Some(Self { at_ms: number()?, seq: number()?, notice: number()? })
+        let (at_ms, seq, notice) = (number()?, number()?, number()?);
+        // A fourth that is no number is none of ours: what is made of this differs from it.
+        Some(Self { at_ms, seq, notice, job: number().unwrap_or(0) })
     }
 }
 

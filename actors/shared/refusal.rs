@@ -95,6 +95,27 @@ pub enum Refusal {
     /// As many skills have an experiment as may.
     #[error("{limit} skills have an experiment")]
     TooManyExperiments { limit: u32 },
+    /// There is no such job here.
+    #[error("no such job")]
+    UnknownJob,
+    /// The job is in another state than it can be changed so from; both as clients see them.
+    #[error("a job that is `{from}` does not become `{to}`")]
+    InvalidTransition { from: String, to: String },
+    /// Whoever says so has the lease of the job no longer: it ran out, or the job is over.
+    #[error("the lease is over, and the job is `{status}`")]
+    StaleLease { status: String },
+    /// What is not the client's to change.
+    #[error("the field `{field}` is not to be changed")]
+    ProtectedField { field: String },
+    /// As many jobs are open, or kept, as a tenant may have.
+    #[error("{limit} jobs are there")]
+    TooManyJobs { limit: i64 },
+    /// There is no such schedule here.
+    #[error("no such schedule")]
+    UnknownSchedule,
+    /// As many schedules are there as a tenant may have.
+    #[error("{limit} schedules are there")]
+    TooManySchedules { limit: u32 },
     /// The operation id was used before.
     #[error("the operation id was used before")]
     DuplicateOperation,

@@ -24,7 +24,7 @@ pub(super) fn admit(
     mut asked: Admission,
     now_ms: i64,
 ) -> Result<(Reply, i64), Refusal> {
-    let mut limits = LimitsRow::load(sql, actor)?;
+    let limits = LimitsRow::load(sql, actor)?;
     let key = key_of(&asked, &limits);
     if let Some((asked, _)) = &key
         && !planted::on(Bug::KeyNotLookedUp)
@@ -35,29 +35,16 @@ pub(super) fn admit(
         }
     }
     asked.owner.idempotency_key = key.as_ref().map(|(key, _)| key.key.clone());
-    let mut account = Account::load_at(sql, now_ms)?;
-    let counted = match count(sql, actor, policy, &mut limits, &account, &asked, now_ms) {
-        // The alarm may be late: what is over must refuse nobody.
-        Err(refusal)
-            if waits_for_holds(&refusal)
-                && super::alarm::expire(sql, actor, policy, &mut limits, &mut account, now_ms)? =>
-        {
-            count(sql, actor, policy, &mut limits, &account, &asked, now_ms)
+    let mut books = Books { account: Account::load_at(sql, now_ms)?, limits };
+    let counted = match set_aside(sql, (actor, policy), &mut books, &mut asked, now_ms)? {
+        Ok(counted) => counted,
+        Err(refusal) => {
+            let due_ms = books.store(sql)?;
+            return Ok((Reply::Refused(refusal), due_ms));
         }
-        other => other,
     };
-    let first = tell_used_up(sql, &mut limits, &asked, &counted, now_ms)?;
-    let counted = match counted {
-        Err(refusal) if first => {
-            account.store(sql)?;
-            limits.store(sql)?;
-            return Ok((Reply::Refused(refusal), limits.due_ms.min(account.next_expiry_ms())));
-        }
-        other => other?,
-    };
-    asked.owner.models.clone_from(&counted.models);
+    let Books { mut account, mut limits } = books;
     let deadline_ms = now_ms.saturating_add(asked.ttl_ms);
-    credits::admit(sql, &mut account, &asked.hold, asked.amount, &asked.owner, deadline_ms, now_ms)?;
     account.store(sql)?;
     if let Err(refusal) = limits.store(sql)
         && !planted::on(Bug::HalfCommitted)
@@ -79,6 +66,60 @@ pub(super) fn admit(
     // A hold that ended here may have given back what is left of a grant that ends sooner.
     let due_ms = if planted::on(Bug::AlarmNotAskedFor) { i64::MAX } else { deadline_ms };
     Ok((Reply::Admitted(admitted), due_ms.min(account.next_expiry_ms()).min(limits.due_ms)))
+}
+
+/// The two rows that a command reads and writes whole.
+pub(super) struct Books {
+    pub account: Account,
+    pub limits: LimitsRow,
+}
+
+impl Books {
+    pub fn load(sql: &mut impl Sql, actor: &Actor, now_ms: i64) -> Result<Self, Refusal> {
+        Ok(Self { limits: LimitsRow::load(sql, actor)?, account: Account::load_at(sql, now_ms)? })
+    }
+
+    /// Writes both; when something of them is due.
+    pub fn store(&mut self, sql: &mut impl Sql) -> Result<i64, Refusal> {
+        self.account.store(sql)?;
+        self.limits.store(sql)?;
+        Ok(self.limits.due_ms.min(self.account.next_expiry_ms()))
+    }
+}
+
+/// Counts what is asked everywhere it counts and sets its credit aside; the caller stores the books. The inner refusal
+/// is one that is told and committed.
+///
+/// # Errors
+/// Every reason not to run. Nothing is counted or set aside then, but what was over has ended: who goes on all the same
+/// stores the books.
+pub(super) fn set_aside(
+    sql: &mut impl Sql,
+    (actor, policy): (&Actor, &Policy),
+    books: &mut Books,
+    asked: &mut Admission,
+    now_ms: i64,
+) -> Result<Result<Counted, Refusal>, Refusal> {
+    let Books { account, limits } = books;
+    let counted = match count(sql, actor, policy, limits, account, asked, now_ms) {
+        // The alarm may be late: what is over must refuse nobody.
+        Err(refusal)
+            if waits_for_holds(&refusal)
+                && super::alarm::expire(sql, actor, policy, limits, account, now_ms)? =>
+        {
+            count(sql, actor, policy, limits, account, asked, now_ms)
+        }
+        other => other,
+    };
+    let first = tell_used_up(sql, limits, asked, &counted, now_ms)?;
+    let counted = match counted {
+        Err(refusal) if first => return Ok(Err(refusal)),
+        other => other?,
+    };
+    asked.owner.models.clone_from(&counted.models);
+    let deadline_ms = now_ms.saturating_add(asked.ttl_ms);
+    credits::admit(sql, account, &asked.hold, asked.amount, &asked.owner, deadline_ms, now_ms)?;
+    Ok(Ok(counted))
 }
 
 /// The key a client gave, or what its request says of itself when the tenant takes two alike for one; and how
@@ -110,7 +151,7 @@ fn tell_used_up(
     limits.tell_used_up(sql, asked.amount, of_request, now_ms)
 }
 
-struct Counted {
+pub(super) struct Counted {
     models: Vec<String>,
     budgets: Vec<BudgetLeft>,
 }
@@ -135,10 +176,14 @@ fn count(
         of_key.map_or(Ok(()), |(_, limits)| limits.allow_tier(tier))?;
     }
     let mut counters = limits.counters.clone();
-    let in_flight = i64::from(account.holds_open);
+    // A job that waits is not in flight, and one that runs has limits of its own.
+    let is_job = asked.owner.job.is_some();
+    let open = if is_job { 0 } else { limits.in_flight(account) };
+    let in_flight = i64::from(open);
     let mut budgets = rate::admit(&mut counters.meters, &own, None, weight, in_flight, now_ms);
     if let Some((key, limits)) = of_key {
-        let in_flight = if limits.in_flight.is_some() { credits::open_of_key(sql, key)? } else { 0 };
+        let counts = limits.in_flight.is_some() && !is_job;
+        let in_flight = if counts { credits::open_of_key(sql, key)? } else { 0 };
         let more = rate::admit(&mut counters.meters, limits, Some(key), weight, in_flight, now_ms);
         budgets = rate::both(budgets, more);
     }
@@ -151,7 +196,7 @@ fn count(
             updated_at_ms: account.updated_at_ms,
         });
     }
-    if account.holds_open >= credits::HOLDS_OPEN_MAX {
+    if open >= credits::HOLDS_OPEN_MAX {
         return Err(Refusal::TooManyHolds { limit: credits::HOLDS_OPEN_MAX });
     }
     limits.counters = counters;

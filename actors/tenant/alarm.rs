@@ -1,6 +1,7 @@
 //! The one alarm of an actor: ends what is past its deadline, forgets what is past its keeping, and hands out the
 //! deliveries that are due. Safe early, late or twice.
 
+use super::admission::Books;
 use super::due::{Due, due_at_ms};
 use super::limits::LimitsRow;
 use super::{Actor, Effect, Policy, idempotency};
@@ -16,27 +17,28 @@ use crate::tickets;
 pub struct Rung {
     /// When it is to ring again.
     pub next_at_ms: Option<i64>,
-    /// Deliveries to make.
+    /// Deliveries to make, messages to send, runs of schedules to make.
     pub effects: Vec<Effect>,
 }
 
 /// # Errors
 /// What the database refused.
 pub fn alarm(sql: &mut impl Sql, actor: &Actor, policy: &Policy, now_ms: i64) -> Result<Rung, Refusal> {
-    let mut limits = LimitsRow::load(sql, actor)?;
-    let mut account = Account::load_at(sql, now_ms)?;
-    expire(sql, actor, policy, &mut limits, &mut account, now_ms)?;
-    limits.watch_balance(sql, &account, now_ms)?;
-    account.store(sql)?;
-    limits.store(sql)?;
+    let mut books = Books::load(sql, actor, now_ms)?;
+    let Books { account, limits } = &mut books;
+    expire(sql, actor, policy, limits, account, now_ms)?;
+    let mut effects = super::jobs::ring(sql, (actor, policy), &mut books, now_ms)?;
+    books.limits.watch_balance(sql, &books.account, now_ms)?;
+    books.store(sql)?;
+    let limits = books.limits;
     let due = Due::load(sql)?;
     let forgot = forget(sql, &due, now_ms)?;
     let webhook = limits.settings.webhook.as_ref();
     if !due.delivers(webhook.is_some(), now_ms) && !forgot {
-        return Ok(Rung { next_at_ms: due.at_ms()?, effects: Vec::new() });
+        return Ok(Rung { next_at_ms: due.at_ms()?, effects });
     }
     let deliveries = notices::take_due(sql, &actor.tenant, webhook, now_ms)?;
-    let effects = deliveries.into_iter().map(Effect::Deliver).collect();
+    effects.extend(deliveries.into_iter().map(Effect::Deliver));
     Ok(Rung { next_at_ms: due_at_ms(sql)?, effects })
 }
 
@@ -72,6 +74,10 @@ pub(super) fn expire(
     for change in &ended {
         let so_far = Weight { requests: 0, tokens: change.tokens, micro: change.charged_total };
         limits.apply(sql, (policy, &actor.tenant), change, (None, Some(so_far)), now_ms)?;
+        // A job ends with its hold: in this transaction, wherever the hold was found to be over.
+        if let Some(job) = &change.owner.job {
+            super::jobs::expire(sql, limits, job, now_ms)?;
+        }
         // A key whose hold expired uncharged is free by that, but stays where it is: the work may end late, and its
         // reply belongs to the key if nobody took it in between.
         if change.charged_total > Micro::ZERO {

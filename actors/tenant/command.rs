@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::jobs::{JobCommand, JobReply};
 use super::live::{Opened, Opening};
 use super::settings::Settings;
 use crate::credits::caps::Cap;
@@ -11,6 +12,7 @@ use crate::credits::{
     Account, Adjusted, Adjustment, EndedHold, Entry, EntryPage, HoldPage, HoldState, Owner, Progressed,
     Usage, UsageEvent, UsageFilter, UsagePage, Verified,
 };
+use crate::jobs::{Nudge, ScheduleDue};
 use crate::keys::{ApiKey, NewKey};
 use crate::notices::{Delivery, NoticePage};
 use crate::rate::{BudgetLeft, Limits};
@@ -146,12 +148,14 @@ pub enum Command {
     MintTicket(NewTicket),
     /// Opens the way for a socket. With a ticket, `tenant` is not looked at: the ticket says whose it is.
     OpenSocket(Box<Opening>),
+    /// About jobs.
+    Jobs(Box<JobCommand>),
 }
 
 impl Command {
     /// What it is called in a log line.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Balance => "balance",
             Self::BalanceAt { .. } => "balance_at",
@@ -174,6 +178,7 @@ impl Command {
             Self::SetLimits { .. } => "set_limits",
             Self::MintTicket(_) => "mint_ticket",
             Self::OpenSocket(_) => "open_socket",
+            Self::Jobs(asked) => asked.name(),
         }
     }
 }
@@ -259,6 +264,7 @@ pub enum Reply {
         expires_at_ms: i64,
     },
     Opened(Box<Opened>),
+    Jobs(Box<JobReply>),
 }
 
 /// What the shell does after the commit.
@@ -273,6 +279,10 @@ pub enum Effect {
     Quarantine { detail: String },
     /// An API key opens nothing any more: end the sockets that it opened.
     EndSocketsOf { api_key: String },
+    /// Send a message that there is a job to do. It may get lost: it is sent again until somebody comes.
+    Nudge(Nudge),
+    /// Make the run of a schedule. Asked for again until it is made.
+    RunSchedule(ScheduleDue),
 }
 
 /// A reply and the effects of the command that made it.

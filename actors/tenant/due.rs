@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::limits::{TOP_UP_AGAIN_MS, TopUpAsked};
 use crate::credits::{self, Grants};
+use crate::jobs;
 use crate::notices;
 use crate::shared::Refusal;
 use crate::sql::{Sql, row};
@@ -23,6 +24,10 @@ pub(super) struct Due {
     notice_told: Option<i64>,
     ticket: Option<i64>,
     grants: Option<Grants>,
+    /// Whether there ever was a job: else there are no tables of jobs to ask.
+    has_jobs: bool,
+    #[serde(skip)]
+    job: Option<i64>,
 }
 
 /// Of what was counted, the one thing that is due.
@@ -45,12 +50,18 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
         "SELECT grants FROM account",
     ];
     let parts = parts.map(|query| format!("COALESCE(({query}), 'null')"));
-    format!("SELECT concat('[', {}, ']')", parts.join(", ',', "))
+    let has_jobs = "iif(EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'jobs'), 'true', 'false')";
+    format!("SELECT concat('[', {}, ',', {has_jobs}, ']')", parts.join(", ',', "))
 });
 
 impl Due {
     pub fn load(sql: &mut impl Sql) -> Result<Self, Refusal> {
-        row(sql, &DUE, &[])?.ok_or_else(|| Refusal::Broken { detail: "nothing says what is due".to_owned() })
+        let due: Option<Self> = row(sql, &DUE, &[])?;
+        let mut due = due.ok_or_else(|| Refusal::Broken { detail: "nothing says what is due".to_owned() })?;
+        if due.has_jobs {
+            due.job = row(sql, jobs::DUE_AT_MS, &[])?;
+        }
+        Ok(due)
     }
 
     /// When the alarm is to ring.
@@ -60,7 +71,7 @@ impl Due {
             grants.ok_or_else(|| Refusal::Broken { detail: "the account row is missing".to_owned() })?;
         let asked = self.counters.as_ref().and_then(|counters| counters.top_up);
         let top_up = asked.map(|asked| asked.at_ms.saturating_add(TOP_UP_AGAIN_MS));
-        let in_time = [self.hold, self.delivery, grants.next_expiry_ms(), top_up];
+        let in_time = [self.hold, self.delivery, grants.next_expiry_ms(), top_up, self.job];
         let notice = self.notice_told.map(|at_ms| at_ms.saturating_add(notices::HISTORY_MS));
         let forgotten = [self.ended_hold, self.key, notice, self.ticket];
         Ok(in_time.into_iter().chain(forgotten.map(|at_ms| at_ms.map(batched))).flatten().min())

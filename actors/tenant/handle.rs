@@ -14,6 +14,7 @@ use super::{
 };
 use crate::credits::caps::CapTerms;
 use crate::credits::{self, Account, Adjustment, Cause, HOLD_HISTORY_MS, HoldChange, Progress, Usage};
+use crate::jobs;
 use crate::keys::{self, NewKey};
 use crate::notices;
 use crate::planted::{self, Bug};
@@ -92,6 +93,7 @@ pub fn handle(
             let expires_at_ms = tickets::mint(sql, &ticket, call.api_key.as_deref(), now_ms)?;
             woken(Reply::Ticket { expires_at_ms }, batched(expires_at_ms))
         }
+        Command::Jobs(asked) => at.jobs(sql, *asked),
         _ => Err(Refusal::Storage { detail: "a question among the changes".to_owned() }),
     }
 }
@@ -122,9 +124,13 @@ fn answer(
         Command::Limits => {
             Reply::Limits(Box::new(report(&LimitsRow::load(sql, actor)?, actor, policy, now_ms)))
         }
+        Command::Jobs(asked) => super::jobs::answer(sql, tenant, *asked, now_ms)?,
         Command::Verify { from, limit } => {
-            let caps = LimitsRow::load(sql, actor)?.counters.caps;
-            let found = credits::verify(sql, &genesis(tenant), from, limit, &caps)?;
+            let counters = LimitsRow::load(sql, actor)?.counters;
+            let mut found = credits::verify(sql, &genesis(tenant), from, limit, &counters.caps)?;
+            if found.complete && jobs::exists(sql)? {
+                found.problems.extend(jobs::verify(sql, counters.jobs_open)?);
+            }
             let detail = found.problems.first().filter(|_| !actor.quarantined).cloned();
             let effects = detail.map(|detail| Effect::Quarantine { detail }).into_iter().collect();
             return Ok(Outcome { reply: Reply::Verified(found), effects });
@@ -144,10 +150,10 @@ fn report(limits: &LimitsRow, actor: &Actor, policy: &Policy, now_ms: i64) -> Li
 
 /// The actor, its policy and the time of one command.
 #[derive(Clone, Copy)]
-struct At<'a> {
-    actor: &'a Actor,
-    policy: &'a Policy,
-    now_ms: i64,
+pub(super) struct At<'a> {
+    pub actor: &'a Actor,
+    pub policy: &'a Policy,
+    pub now_ms: i64,
 }
 
 impl At<'_> {
@@ -310,7 +316,12 @@ impl At<'_> {
         let of_keys: Vec<CapTerms> = of_keys.collect();
         settings.caps.extend(of_keys);
         // A clock that stepped back must not have a new cap begin in a period that is over.
+        let more_jobs = limits.settings.jobs != settings.jobs;
         limits.set(sql, settings, self.now_ms.max(account.updated_at_ms))?;
+        if more_jobs {
+            // Who waits for a place to run in may have one now.
+            limits.due_ms = self.now_ms;
+        }
         limits.watch_balance(sql, &account, self.now_ms)?;
         limits.store(sql)?;
         let report = report(&limits, self.actor, self.policy, self.now_ms);
@@ -397,12 +408,18 @@ fn once<S: Sql, T: Serialize + serde::de::DeserializeOwned>(
 
 impl Command {
     /// Whether it is about work that was admitted before.
-    const fn ends_work(&self) -> bool {
-        matches!(self, Self::Progress { .. } | Self::Settle { .. } | Self::Release { .. })
+    fn ends_work(&self) -> bool {
+        match self {
+            Self::Jobs(asked) => asked.ends_work(),
+            _ => matches!(self, Self::Progress { .. } | Self::Settle { .. } | Self::Release { .. }),
+        }
     }
 
     /// Whether the command may change the database. A quarantined actor still answers the others.
-    pub(super) const fn changes(&self) -> bool {
+    pub(super) fn changes(&self) -> bool {
+        if let Self::Jobs(asked) = self {
+            return asked.changes();
+        }
         !matches!(
             self,
             Self::Balance
@@ -419,16 +436,16 @@ impl Command {
     }
 }
 
-fn woken(reply: Reply, at_ms: i64) -> Result<Outcome, Refusal> {
+pub(super) fn woken(reply: Reply, at_ms: i64) -> Result<Outcome, Refusal> {
     let effects = if at_ms == i64::MAX { Vec::new() } else { vec![Effect::WakeBy { at_ms }] };
     Ok(Outcome { reply, effects })
 }
 
 /// When the key of this request is to be forgotten; never, when it has none.
-fn key_due(asked: Option<&Idempotency>, now_ms: i64) -> i64 {
+pub(super) fn key_due(asked: Option<&Idempotency>, now_ms: i64) -> i64 {
     asked.map_or(i64::MAX, |_| now_ms.saturating_add(KEY_TTL_MS))
 }
 
-fn unreadable(error: &serde_json::Error) -> Refusal {
+pub(super) fn unreadable(error: &serde_json::Error) -> Refusal {
     Refusal::Storage { detail: format!("stored reply: {error}") }
 }

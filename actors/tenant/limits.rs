@@ -37,6 +37,14 @@ pub(super) struct Counters {
     /// When settings changed last, and no earlier than any request that was under way then.
     #[serde(default)]
     pub set_at_ms: i64,
+    /// Jobs that are not over. Each has an open hold, which is none of a request in flight.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub jobs_open: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The last request for a top-up.
@@ -170,6 +178,19 @@ impl LimitsRow {
         sql.execute("UPDATE limits SET settings = ?1", &[text(&settings)?.into()])?;
         self.settings = Rc::new(settings);
         self.store(sql)
+    }
+
+    /// Requests under way: holds that are open, but for those of jobs.
+    pub fn in_flight(&self, account: &Account) -> u32 {
+        account.holds_open.saturating_sub(self.counters.jobs_open)
+    }
+
+    /// A job is over, and its hold with it.
+    pub fn job_ended(&mut self) -> Result<(), Refusal> {
+        let open = self.counters.jobs_open.checked_sub(1);
+        let miscounted = || Refusal::Broken { detail: "more jobs ended than were open".to_owned() };
+        self.counters.jobs_open = open.ok_or_else(miscounted)?;
+        Ok(())
     }
 
     /// What the tenant may do: its plan, and what differs from it.

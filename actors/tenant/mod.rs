@@ -1,4 +1,4 @@
-//! The Tenant actor: credits, budgets, idempotency keys and notices of one tenant, over one database.
+//! The Tenant actor: credits, budgets, idempotency keys, notices and jobs of one tenant, over one database.
 //!
 //! Owns: the commands, what one transaction of each does, and the schema with its versions.
 //! Never does: calls to providers, waiting, anything that needs the platform.
@@ -9,6 +9,7 @@ mod command;
 mod due;
 mod handle;
 mod idempotency;
+mod jobs;
 mod limits;
 mod live;
 mod policy;
@@ -28,6 +29,7 @@ pub use command::{
 pub use due::due_at_ms;
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
+pub use jobs::{JobCommand, JobReply};
 pub use limits::TOP_UP_AGAIN_MS;
 pub use live::{Opened, Opening};
 pub use policy::Policy;

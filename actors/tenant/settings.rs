@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::credits::caps::{CAPS_MAX, CapTerms};
+use crate::jobs::JobLimits;
 use crate::notices::Webhook;
 use crate::rate::Limits;
 use crate::shared::{Micro, Refusal};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub low_balance: Option<Micro>,
     pub top_up: Option<TopUp>,
     pub webhook: Option<Webhook>,
+    /// How many jobs may run at one time.
+    pub jobs: JobLimits,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
     /// `InvalidSetting`, naming the field.
     pub fn check(&self) -> Result<(), Refusal> {
         self.limits.check()?;
+        self.jobs.check()?;
         for limits in self.keys.values() {
             limits.check()?;
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::LimitsRow;
 use super::unopened::before_opening;
-use super::{Actor, Command, Policy, Reply};
+use super::{Actor, Command, JobCommand, Policy, Reply};
 use crate::credits::{self, Account};
 use crate::rate::{self, BudgetLeft, Meters};
 use crate::shared::{Micro, Refusal, TenantId};
@@ -35,8 +35,11 @@ pub fn wants_standing(is_metered: bool, answer: &Result<Reply, Refusal>) -> bool
 impl Command {
     /// Whether it counts against budgets.
     #[must_use]
-    pub const fn is_metered(&self) -> bool {
-        matches!(self, Self::Admit(_) | Self::RecordUsage { .. })
+    pub fn is_metered(&self) -> bool {
+        match self {
+            Self::Jobs(asked) => matches!(**asked, JobCommand::Create { .. }),
+            _ => matches!(self, Self::Admit(_) | Self::RecordUsage { .. }),
+        }
     }
 }
 
@@ -55,7 +58,7 @@ pub fn standing(
     let account = Account::view_at(sql, now_ms)?;
     let own = limits.effective(policy, &actor.tenant);
     let meters = &limits.counters.meters;
-    let mut budgets = rate::left(meters, &own, None, i64::from(account.holds_open), now_ms);
+    let mut budgets = rate::left(meters, &own, None, i64::from(limits.in_flight(&account)), now_ms);
     if let Some((key, of_key)) = api_key.and_then(|key| Some((key, limits.settings.keys.get(key)?))) {
         let in_flight = if of_key.in_flight.is_some() { credits::open_of_key(sql, key)? } else { 0 };
         budgets.extend(rate::left(meters, of_key, Some(key), in_flight, now_ms));

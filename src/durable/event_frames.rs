@@ -49,6 +49,7 @@ pub(super) fn event(tenant: &TenantId, event: &Event) -> String {
         What::Notice(notice) => {
             ("notice", json!({ "seq": notice.seq, "type": notice.kind, "data": notice.body }))
         }
+        What::Job(job) => ("job", json!(job.body)),
     };
     frame(tenant, event.position, kind, event.at_ms, &data)
 }

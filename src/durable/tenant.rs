@@ -99,6 +99,8 @@ impl Tenant {
                         Effect::EndSocketsOf { api_key } => self.end_sockets_of(&api_key),
                         // Only the alarm hands out deliveries.
                         Effect::Deliver(_) => self.arm_or_owe(&storage, now_ms),
+                        // Until somebody sends them the alarm asks again: no route makes a job or a schedule yet.
+                        Effect::Nudge(_) | Effect::RunSchedule(_) => {}
                     }
                 }
                 Ok(reply)

@@ -411,6 +411,8 @@ impl From<Refusal> for ApiError {
             | Refusal::UnknownVersion
             | Refusal::UnknownApiKey
             | Refusal::UnknownExperiment
+            | Refusal::UnknownJob
+            | Refusal::UnknownSchedule
             | Refusal::UnknownRequest => Self::NotFound,
             Refusal::ExperimentEnded => Self::ExperimentEnded,
             Refusal::ArmChanged { arm } => Self::ArmChanged { arm },
@@ -428,6 +430,14 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidAmount => Self::InvalidAmount,
             Refusal::InvalidCursor => Self::InvalidCursor,
             Refusal::Quarantined | Refusal::Broken { .. } => Self::ActorQuarantined,
+            Refusal::ProtectedField { field } => {
+                Self::InvalidSetting { field, expected: "nothing: it is not to be changed".to_owned() }
+            }
+            // No route asks for what is refused so yet.
+            Refusal::InvalidTransition { .. }
+            | Refusal::StaleLease { .. }
+            | Refusal::TooManyJobs { .. }
+            | Refusal::TooManySchedules { .. } => Self::Unavailable,
             // Faults of ours, logged where they were found.
             Refusal::DuplicateOperation
             | Refusal::UnknownHold

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actors::credits::caps::{Cap, CapTerms};
+use actors::jobs::JobLimits;
 use actors::notices::Webhook;
 use actors::rate::{BudgetLeft, CREDITS_PER_DAY, Limits};
 use actors::shared::{Micro, Period};
@@ -118,6 +119,7 @@ fn settings(context: &Context, body: Body) -> Result<Settings, ApiError> {
         low_balance: body.low_balance.map(|amount| credits("low_balance", amount)).transpose()?,
         top_up: body.top_up.map(top_up).transpose()?,
         webhook,
+        jobs: JobLimits::default(),
     })
 }
 

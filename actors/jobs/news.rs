@@ -1,0 +1,119 @@
+//! What clients are told of jobs, as rows: a job's own row says only where it is now.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::job::{Job, JobError, Reason, exists, json};
+use super::state::{Event, Status};
+use crate::planted::{self, Bug};
+use crate::shared::Refusal;
+use crate::sql::{Sql, row};
+
+/// Events that are kept, at least: twice what is sent again to a listener that comes back.
+pub const EVENTS_KEPT: i64 = 512;
+/// Rows one alarm forgets.
+const SWEEP_ROWS_MAX: i64 = 500;
+
+/// Something that happened to a job, and how it was right after.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobEvent {
+    pub seq: i64,
+    pub at_ms: i64,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Body {
+    pub job: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// None when it was made.
+    pub event: Option<Event>,
+    pub status: Status,
+    pub attempt: u32,
+    /// When the next attempt is to begin, while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Notes what happened, in the transaction in which it does.
+///
+/// # Errors
+/// What the database refused.
+pub fn tell(sql: &mut impl Sql, job: &Job, event: Option<Event>, now_ms: i64) -> Result<(), Refusal> {
+    if planted::on(Bug::JobEventLost) && event == Some(Event::Complete) {
+        return Ok(());
+    }
+    let status = job.state.status();
+    let body = Body {
+        job: job.id.clone(),
+        kind: job.kind.clone(),
+        event,
+        status,
+        attempt: job.life.attempts,
+        run_at_ms: (status == Status::Queued).then_some(job.life.run_at_ms),
+        progress: job.life.progress.clone(),
+        error: job.life.error.clone().filter(|_| matches!(event, Some(Event::Retry | Event::Die))),
+        reason: job.life.reason.filter(|_| status == Status::Failed),
+    };
+    // The newest is never forgotten, so no number is given twice.
+    sql.execute(
+        "INSERT INTO job_events SELECT COALESCE(MAX(seq), 0) + 1, ?1, ?2 FROM job_events",
+        &[now_ms.into(), json(&body)?.into()],
+    )?;
+    Ok(())
+}
+
+/// The number of the last event; zero before the first.
+///
+/// # Errors
+/// What the database refused.
+pub fn last_seq(sql: &mut impl Sql) -> Result<i64, Refusal> {
+    if !exists(sql)? {
+        return Ok(0);
+    }
+    Ok(row(sql, "SELECT MAX(seq) FROM job_events", &[])?.unwrap_or(0))
+}
+
+/// All of `after < seq <= upto`, in their order; `None` when some of them were forgotten.
+///
+/// # Errors
+/// What the database refused.
+pub fn told(sql: &mut impl Sql, after: i64, upto: i64) -> Result<Option<Vec<JobEvent>>, Refusal> {
+    let wanted = usize::try_from(upto.saturating_sub(after)).unwrap_or(0);
+    if wanted == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    let rows: Vec<(i64, i64, Body)> = row(
+        sql,
+        "SELECT concat('[', group_concat(concat('[', seq, ',', at_ms, ',', body, ']')), ']')
+         FROM (SELECT * FROM job_events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)",
+        &[after.into(), upto.into()],
+    )?
+    .unwrap_or_default();
+    let events: Vec<JobEvent> =
+        rows.into_iter().map(|(seq, at_ms, body)| JobEvent { seq, at_ms, body }).collect();
+    Ok((events.len() == wanted).then_some(events))
+}
+
+/// Forgets the oldest, once there are twice as many as are kept.
+///
+/// # Errors
+/// What the database refused.
+pub fn prune(sql: &mut impl Sql) -> Result<(), Refusal> {
+    let span: Option<(i64, i64)> =
+        row(sql, "SELECT json_array(MIN(seq), MAX(seq)) FROM job_events HAVING MIN(seq) IS NOT NULL", &[])?;
+    let (first, last) = span.unwrap_or_default();
+    if last.saturating_sub(first) >= EVENTS_KEPT.saturating_mul(2) {
+        let upto = last.saturating_sub(EVENTS_KEPT).min(first.saturating_add(SWEEP_ROWS_MAX));
+        sql.execute("DELETE FROM job_events WHERE seq < ?1", &[upto.into()])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What the tenant's one alarm does for jobs, and what becomes of a job whose hold is over.
+
+use super::super::admission::Books;
+use super::super::limits::LimitsRow;
+use super::super::{Actor, Effect, Policy};
+use super::end::release;
+use crate::jobs::{self, Failing, JobError, State};
+use crate::planted::{self, Bug};
+use crate::shared::Refusal;
+use crate::sql::Sql;
+
+/// The error of an attempt whose worker was not heard of until its lease ran out.
+const LEASE_RAN_OUT: &str = "lease_expired";
+
+/// A job whose deadline passed has failed, and its hold has just expired.
+pub(in super::super) fn expire(
+    sql: &mut impl Sql,
+    limits: &mut LimitsRow,
+    id: &str,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    // The place where it ran may be another's, and messages are not this command's to send.
+    limits.due_ms = limits.due_ms.min(now_ms);
+    if planted::on(Bug::ExpiredJobStaysOpen) {
+        return Ok(());
+    }
+    let job = jobs::load(sql, id)?;
+    let mut job = job.ok_or_else(|| Refusal::Broken { detail: format!("a hold is of no job: {id}") })?;
+    job.expire(sql, now_ms)?;
+    limits.job_ended()
+}
+
+/// Looks at the jobs and schedules that are due, some hundred at most, and calls for workers; the caller stores the
+/// books.
+pub(in super::super) fn ring(
+    sql: &mut impl Sql,
+    who: (&Actor, &Policy),
+    books: &mut Books,
+    now_ms: i64,
+) -> Result<Vec<Effect>, Refusal> {
+    if !jobs::exists(sql)? {
+        return Ok(Vec::new());
+    }
+    let mut nudges = Vec::new();
+    for mut job in jobs::due_jobs(sql, now_ms)? {
+        match job.state {
+            State::Delayed => jobs::ready(sql, &mut job, now_ms)?,
+            State::Nudged => nudges.extend(jobs::nudge_again(sql, &mut job, now_ms)?),
+            State::Leased => {
+                let error = JobError::new(LEASE_RAN_OUT, "nothing was heard of the worker");
+                // Rules draw no chance: the spread follows from which job and which lease it is.
+                let seed = job.seq.wrapping_mul(2_654_435_761).wrapping_add(job.epoch.wrapping_mul(40_503));
+                let seed = u32::try_from(seed.rem_euclid(i64::from(u32::MAX))).unwrap_or(0);
+                if job.fail(sql, error, None, seed, now_ms)? == Failing::Dead {
+                    release(sql, who, books, &job, now_ms)?;
+                }
+            }
+            State::Succeeded | State::Failed | State::Cancelled => jobs::forget(sql, &mut job, now_ms)?,
+            // These have no time: the schema says so.
+            State::Queued | State::Taken => {}
+        }
+    }
+    nudges.extend(jobs::refill(sql, &books.limits.settings.jobs, now_ms)?);
+    jobs::prune(sql)?;
+    let runs = jobs::due_schedules(sql, now_ms)?.into_iter().map(Effect::RunSchedule);
+    Ok(nudges.into_iter().map(Effect::Nudge).chain(runs).collect())
+}
