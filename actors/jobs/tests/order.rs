@@ -83,6 +83,7 @@ fn the_same_worker_asking_again_gets_the_same_lease() {
     shop.make("b");
     let first = shop.lease("w", Some("a")).unwrap();
     let again = shop.lease("w", Some("a")).unwrap();
+    assert_eq!(shop.got("w"), Some(("a".to_owned(), 1)), "whatever it asks for");
     assert_eq!((first.job.epoch, again.job.epoch, again.job.life.attempts), (1, 1, 1));
     // A message that came twice brings somebody else, who gets another job.
     assert_eq!(shop.lease("v", Some("a")).unwrap().job.id, "b");
