@@ -107,7 +107,8 @@ fn who_is_called_for_one_job_and_gets_another_leaves_the_first_to_be_called_for(
 
 #[test]
 fn whatever_ends_a_job_calls_for_the_next() {
-    let ends: [(&str, fn(&mut Shop)); 5] = [
+    type End = fn(&mut Shop);
+    let ends: [(&str, End); 5] = [
         ("completed", |shop| drop(shop.complete("a", 1, 1).unwrap())),
         ("failed", |shop| drop(shop.fail("a", 1, "invalid_input").unwrap())),
         ("failed, to come again", |shop| drop(shop.fail("a", 1, "timeout").unwrap())),
