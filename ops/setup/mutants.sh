@@ -19,7 +19,7 @@ if [ -n "${SINCE:-}" ]; then
 fi
 step "mutants of $*${SINCE:+, of what changed since $SINCE}"
 # Property tests find a mutant in a few cases or not at all, and fresh seeds of a mutant are worth nothing.
-export PROPTEST_CASES=8 PROPTEST_FAILURE_PERSISTENCE=off RUST_BACKTRACE=0
+export PROPTEST_CASES=8 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
 # What a run before found must not be taken for what this one does.
 rm -rf target/mutants.out
 rc=0
