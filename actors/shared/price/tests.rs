@@ -53,6 +53,16 @@ fn every_unit_has_its_price() {
 }
 
 #[test]
+fn units_beside_tokens_are_written_where_there_are_any() {
+    assert_eq!(json!(Units::tokens(1, 0)), json!({"tokens_in": 1, "tokens_out": 0}));
+    let all = json!({
+        "tokens_in": 1, "tokens_cached": 1, "tokens_out": 1, "characters": 1, "milliseconds": 1, "images": 1,
+    });
+    let read: Units = serde_json::from_value(all.clone()).unwrap();
+    assert_eq!(json!(read), all);
+}
+
+#[test]
 fn what_is_no_price_is_refused() {
     for wrong in [
         json!("0.5"),
