@@ -189,7 +189,10 @@ proptest! {
     ) {
         let (limit, prompt) = (Micro(limit), Units::tokens(prompt, 0));
         let hold = |tokens_out: u64| price.hold(&Units { tokens_out, ..prompt });
-        match price.affordable_tokens_out(limit, &prompt) {
+        let affordable = price.affordable_tokens_out(limit, &prompt);
+        let asked = price.affordable_tokens_out(limit, &Units { tokens_out: 1_000, ..prompt });
+        prop_assert_eq!(asked, affordable, "whatever answer was asked for");
+        match affordable {
             None => prop_assert!(hold(0) > limit),
             Some(u64::MAX) => prop_assert!(hold(u64::MAX) <= limit),
             Some(tokens) => prop_assert!(hold(tokens) <= limit && hold(tokens + 1) > limit),
