@@ -63,6 +63,16 @@ fn units_beside_tokens_are_written_where_there_are_any() {
 }
 
 #[test]
+fn a_hold_counts_on_no_cache_and_on_the_dearer_of_both_prices() {
+    let cached = Units { tokens_in: 1_000, tokens_cached: 1_000, ..Units::default() };
+    let cheaper = read(json!({"input": 1, "cached_input": 0.25}));
+    assert_eq!((cheaper.hold(&cached), cheaper.charge(&cached)), (Micro(1_000_000), Micro(250_000)));
+    // Not a price that anybody may store; were it there, a hold would cover it.
+    let dearer = ModelPrice { cached_input_per_1k_micro: Some(2_000_000), ..ModelPrice::flat(1_000_000) };
+    assert_eq!((dearer.hold(&cached), dearer.charge(&cached)), (Micro(2_000_000), Micro(2_000_000)));
+}
+
+#[test]
 fn what_is_no_price_is_refused() {
     for wrong in [
         json!("0.5"),
