@@ -126,6 +126,33 @@ fn tables_are_bounded_and_whole() {
     assert!(long(PriceTable::MODEL_BYTES_MAX).is_ok() && long(PriceTable::MODEL_BYTES_MAX + 1).is_err());
 }
 
+#[test]
+fn a_table_is_within_bounds_when_all_of_it_is() {
+    let price = ModelPrice::flat(7);
+    let named = |name: String, price: ModelPrice| PriceTable {
+        default: ModelPrice::flat(1),
+        models: [(name, price)].into(),
+    };
+    let many = |count: usize| PriceTable {
+        default: price,
+        models: (0..count).map(|n| (format!("m{n}"), price)).collect(),
+    };
+    for right in [many(0), many(PriceTable::MODELS_MAX), named("m".to_owned(), price)] {
+        assert!(right.is_within_bounds());
+    }
+    let dear = ModelPrice::flat(ModelPrice::PER_UNIT_MICRO_MAX + 1);
+    for (wrong, why) in [
+        (many(PriceTable::MODELS_MAX + 1), "one model more"),
+        (PriceTable { default: dear, ..many(1) }, "a default that is too dear"),
+        (PriceTable { default: dear, ..many(0) }, "the same without models"),
+        (named("m".to_owned(), dear), "a model that is too dear"),
+        (named("a b".to_owned(), price), "a name with a space"),
+        (named(String::new(), price), "no name"),
+    ] {
+        assert!(!wrong.is_within_bounds(), "{why}");
+    }
+}
+
 fn prices() -> impl Strategy<Value = ModelPrice> {
     let micro = || prop_oneof![Just(0_i64), 0_i64..2_000_000, 0..=ModelPrice::PER_UNIT_MICRO_MAX];
     (micro(), micro(), proptest::option::of(0_i64..=1_000), micro(), micro(), micro()).prop_map(
