@@ -40,7 +40,8 @@ fn a_skill_has_every_version_it_ever_had() {
     };
     assert_eq!(notes(&first), [(4, false, named("d")), (3, true, named("c"))]);
     let rest = page(&mut catalog, 2, first.next_cursor).unwrap();
-    assert_eq!((notes(&rest).len(), rest.next_cursor, rest.current.note.version), (2, None, 4));
+    assert_eq!(notes(&rest), [(2, false, named("b")), (1, false, named("a"))]);
+    assert_eq!((rest.next_cursor, rest.current.note.version), (None, 4));
     assert_eq!(page(&mut catalog, 2, Some(named("t-3"))), Err(Refusal::InvalidCursor));
 }
 
