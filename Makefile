@@ -34,9 +34,9 @@ test-fuzz: setup-rust ## the kept inputs of every fuzz target, then 30 s of new 
 fuzz: setup-rust ## fuzz as long as you like: make fuzz TARGET=jwt MINUTES=10; ops/setup/fuzz.sh list names the targets
 	@ops/setup/fuzz.sh one "$(TARGET)" "$(or $(MINUTES),10)"
 
-mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
+mutants: setup-rust ## mutation tests of the rules, some hours; FOLDERS="rate credits" for some, SINCE=<commit> for lines changed since
 	@ops/setup/cargo-tools.sh cargo-mutants
-	@ops/setup/mutants.sh $(FOLDERS)
+	@SINCE="$(SINCE)" ops/setup/mutants.sh $(FOLDERS)
 
 test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
 	cargo test --locked --profile sim -p sim -- --nocapture

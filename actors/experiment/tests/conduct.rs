@@ -258,6 +258,26 @@ fn a_definition_can_be_repeated_and_arms_come_and_go() {
 }
 
 #[test]
+fn another_control_or_another_time_alone_is_a_change() {
+    let mut stage = Stage::running(&["a", "b"]);
+    stage.now_ms = NOW_MS + 5;
+    let control = Definition { control: "b".to_owned(), ..definition(&["a", "b"]) };
+    let report = stage.define(control.clone()).unwrap();
+    assert_eq!((report.control.as_str(), report.updated_at_ms), ("b", NOW_MS + 5));
+    stage.now_ms = NOW_MS + 6;
+    let report = stage.define(Definition { sticky_ms: 7, ..control }).unwrap();
+    assert_eq!((report.sticky_ms, report.updated_at_ms, report.transitions.len()), (7, NOW_MS + 6, 3));
+}
+
+#[test]
+fn arms_beside_the_pinned_one_may_come_and_go() {
+    let mut stage = Stage::running(&["a", "b"]);
+    stage.steer(Turn::Pin { arm: "b".to_owned() }).unwrap();
+    let report = stage.define(Definition { control: "b".to_owned(), ..definition(&["b", "c"]) }).unwrap();
+    assert_eq!((report.state, report.arm.as_deref()), (State::Pinned, Some("b")));
+}
+
+#[test]
 fn the_pinned_arm_cannot_be_taken_away() {
     let mut stage = Stage::running(&["a", "b"]);
     stage.steer(Turn::Pin { arm: "b".to_owned() }).unwrap();

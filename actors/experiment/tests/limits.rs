@@ -1,7 +1,10 @@
 //! What is remembered has an end, and what is forgotten changes no sum.
 
 use super::stage::{NOW_MS, Stage, definition};
-use crate::experiment::{By, Definition, FEEDBACK_WINDOW_MS, REQUESTS_MAX, TRANSITIONS_MAX, Turn, UNITS_MAX};
+use crate::experiment::{
+    ARMS_KEPT_MAX, By, Command, Definition, FEEDBACK_WINDOW_MS, REASON_BYTES_MAX, REQUESTS_MAX,
+    STICKY_MS_MAX, Steering, TRANSITIONS_MAX, Turn, UNITS_MAX,
+};
 use crate::shared::Refusal;
 use crate::sql::Sql;
 
@@ -67,6 +70,28 @@ fn what_was_done_is_remembered_so_far_back() {
     let report = stage.steer(Turn::Pause).unwrap();
     assert_eq!(stage.number("SELECT COUNT(*) FROM transitions"), TRANSITIONS_MAX);
     assert_eq!(report.transitions.len(), 50);
+}
+
+#[test]
+fn what_is_just_within_its_limit_is_taken() {
+    let mut stage = Stage::empty();
+    stage.define(Definition { sticky_ms: STICKY_MS_MAX, ..definition(&["arm-0", "arm-1"]) }).unwrap();
+    let month_ms = 2_592_000_000;
+    assert_eq!((STICKY_MS_MAX, FEEDBACK_WINDOW_MS), (month_ms, month_ms));
+    let reason = "r".repeat(REASON_BYTES_MAX);
+    let steering = Steering { turn: Turn::Pause, reason, operator: "first".to_owned() };
+    assert!(stage.send(Command::Steer(steering)).is_ok());
+    // Two that are new each time, until there were as many as there may be.
+    let pair = |first: u32| {
+        let names = [format!("arm-{first}"), format!("arm-{}", first + 1)];
+        definition(&[&names[0], &names[1]])
+    };
+    for first in (0..ARMS_KEPT_MAX).step_by(2) {
+        stage.define(pair(first)).unwrap();
+    }
+    let over = stage.define(pair(ARMS_KEPT_MAX));
+    assert!(matches!(over, Err(Refusal::InvalidSetting { .. })), "{over:?}");
+    assert!(stage.define(pair(0)).is_ok(), "those that were there before are no more than there were");
 }
 
 #[test]
