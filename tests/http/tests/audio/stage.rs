@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_tests::client::Call;
 use http_tests::provider_call::ProviderCall;
 use http_tests::provider_script::{Behaviour, Ending};
+pub use http_tests::recording::{File, form, wav};
 use http_tests::tokens;
 use http_tests::vars::TTS_MODELS;
 use http_tests::world::{Tenant, World};
@@ -13,7 +14,6 @@ use std::time::Duration;
 
 pub const SPEECH: &str = "/v1/audio/speech";
 pub const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
-const SAMPLES_PER_SECOND: u32 = 16_000;
 
 /// A text to be spoken, with `more` members.
 pub fn speech(input: &str, more: Value) -> Value {
@@ -48,30 +48,6 @@ pub fn sound(content_type: &'static str, pieces: &[Bytes], gap_ms: u64, ending: 
     Behaviour::Sound { content_type, pieces: pieces.to_vec(), gap: Duration::from_millis(gap_ms), ending }
 }
 
-/// What a file is called, its type and its bytes.
-pub type File<'a> = (&'a str, &'a str, &'a [u8]);
-
-/// A multipart form with a boundary of its own, and its content type.
-pub fn form(fields: &[(&str, &str)], files: &[(&str, File<'_>)]) -> (String, Vec<u8>) {
-    let boundary = format!("----form-{}", uuid::Uuid::new_v4().simple());
-    let mut body = Vec::new();
-    for (name, text) in fields {
-        let part =
-            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
-        body.extend_from_slice(part.as_bytes());
-    }
-    for (name, (file, kind, bytes)) in files {
-        let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{file}\"\r\nContent-Type: {kind}\r\n\r\n"
-        );
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(bytes);
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    (format!("multipart/form-data; boundary={boundary}"), body)
-}
-
 /// A recording to be written down, by any provider unless `fields` say another; the marker is its prompt.
 pub fn transcribe(tenant: &Tenant, marker: &str, fields: &[(&str, &str)], file: File<'_>) -> Call {
     let mut all = vec![("prompt", marker)];
@@ -81,26 +57,6 @@ pub fn transcribe(tenant: &Tenant, marker: &str, fields: &[(&str, &str)], file: 
     all.extend(fields);
     let (content_type, body) = form(&all, &[("file", file)]);
     tenant.post(TRANSCRIPTIONS).typed_body(&content_type, body)
-}
-
-/// A sine of 440 Hz: 16,000 samples a second, of 16 bits, one channel.
-pub fn wav(ms: u32) -> Vec<u8> {
-    let count = SAMPLES_PER_SECOND / 1_000 * ms;
-    let bytes = count * 2;
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(SAMPLES_PER_SECOND.to_le_bytes());
-    file.extend((SAMPLES_PER_SECOND * 2).to_le_bytes());
-    file.extend(b"\x02\0\x10\0data");
-    file.extend(bytes.to_le_bytes());
-    for at in 0..count {
-        let turn = f64::from(at) * 440.0 / f64::from(SAMPLES_PER_SECOND) * std::f64::consts::TAU;
-        #[allow(clippy::cast_possible_truncation)]
-        let sample = (turn.sin() * 12_000.0) as i16;
-        file.extend(sample.to_le_bytes());
-    }
-    file
 }
 
 pub fn recording(bytes: &[u8]) -> File<'_> {
