@@ -38,7 +38,7 @@ impl Span {
 /// A recording's text, as a model by the binding told it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Heard {
-    text: String,
+    pub text: String,
     /// In seconds, when it says so. Nothing says yet that it is true.
     pub duration: Option<f64>,
     language: Option<String>,

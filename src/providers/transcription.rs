@@ -89,6 +89,8 @@ pub enum Reported {
 pub struct Transcript {
     pub body: String,
     pub reported: Option<Reported>,
+    /// Of the text in it.
+    pub characters: u64,
 }
 
 /// Asks `providers` until one answers.
@@ -176,7 +178,12 @@ fn read(format: TranscriptFormat, said: &str, text: String) -> Result<Transcript
             TranscriptFormat::Srt => text.trim().is_empty() || text.contains("-->"),
             _ => true,
         };
-        return if whole { Ok(Transcript { body: text, reported: None }) } else { Err(Failure::Malformed) };
+        let characters = characters(&text);
+        return if whole {
+            Ok(Transcript { body: text, reported: None, characters })
+        } else {
+            Err(Failure::Malformed)
+        };
     }
     if !text.trim_start().starts_with('{') {
         return Err(Failure::Malformed);
@@ -186,12 +193,25 @@ fn read(format: TranscriptFormat, said: &str, text: String) -> Result<Transcript
         return Err(Failure::Malformed);
     };
     let reported = reported(members.value("usage").as_ref(), members.value("duration").as_ref());
+    let characters = characters(&heard);
     match format {
-        TranscriptFormat::Json | TranscriptFormat::VerboseJson => Ok(Transcript { body: text, reported }),
+        TranscriptFormat::Json | TranscriptFormat::VerboseJson => {
+            Ok(Transcript { body: text, reported, characters })
+        }
         // Some servers answer so whatever is asked for.
-        TranscriptFormat::Text => Ok(Transcript { body: format!("{heard}\n"), reported }),
+        TranscriptFormat::Text => Ok(Transcript { body: format!("{heard}\n"), reported, characters }),
         TranscriptFormat::Srt | TranscriptFormat::Vtt => Err(Failure::ContentType),
     }
+}
+
+/// Characters of a text, without what subtitles have around it.
+fn characters(text: &str) -> u64 {
+    let is_text = |line: &&str| {
+        let line = line.trim();
+        !line.contains("-->") && line != "WEBVTT" && !line.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let count: usize = text.lines().filter(is_text).map(|line| line.chars().count()).sum();
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// What usage says, and else the length that stands beside the text.
@@ -220,6 +240,8 @@ fn reported(usage: Option<&Value>, duration: Option<&Value>) -> Option<Reported>
 pub struct UsageWatch {
     parser: SseParser,
     pub reported: Option<Reported>,
+    /// Of the text that was told.
+    pub characters: u64,
     /// The event that ends a transcript has passed.
     pub complete: bool,
 }
@@ -238,6 +260,9 @@ impl UsageWatch {
                 continue;
             }
             let members: Members = serde_json::from_str(&event).map_err(|_| Failure::Malformed)?;
+            if let Some(Value::String(delta)) = members.value("delta") {
+                self.characters = self.characters.saturating_add(characters(&delta));
+            }
             if members.value("type").is_some_and(|kind| kind == "transcript.text.done") {
                 self.complete = true;
                 self.reported = reported(members.value("usage").as_ref(), None);
@@ -259,7 +284,8 @@ async fn binding(env: &Env, model: &str, request: &TranscriptionRequest) -> Resu
     let heard = if deepgram { Heard::by_deepgram(&answer) } else { Heard::by_whisper(&answer) };
     let heard = heard.ok_or(Failure::Malformed)?;
     let reported = heard.duration.map(Reported::Seconds);
-    Ok(Transcript { body: heard.shown(request.format, request.language.as_deref()), reported })
+    let body = heard.shown(request.format, request.language.as_deref());
+    Ok(Transcript { body, reported, characters: characters(&heard.text) })
 }
 
 /// `@cf/deepgram/nova-3`: the recording as a stream.
@@ -337,6 +363,16 @@ mod tests {
         ] {
             assert_eq!(text(more.clone()), expected, "{more}");
         }
+    }
+
+    #[test]
+    fn characters_are_those_of_the_text_alone() {
+        assert_eq!(characters("Grüße!\n"), 6);
+        assert_eq!(
+            characters("1\n00:00:00,000 --> 00:00:01,000\nHi 5.\n\n2\n00:00:01,000 --> 00:00:02,000\nYes.\n"),
+            9
+        );
+        assert_eq!(characters("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nHi.\n"), 3);
     }
 
     #[test]

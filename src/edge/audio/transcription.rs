@@ -10,6 +10,7 @@ use super::super::identity::Caller;
 use super::super::kept_answer;
 use super::super::meter::{self, Admission, Ticket, Work, WorkEnd};
 use super::super::reply::{Reply, ReplyTo};
+use super::charge::Told;
 use super::kept_transcript::{self, KeptTranscript, Written};
 use super::passing::{Passed, Passing};
 use super::recording::{self, Recording};
@@ -17,7 +18,7 @@ use super::{failed, offer, with_tier};
 use crate::platform::config::{Provider, ProviderKind};
 use crate::platform::detached::{self, ClientWatch};
 use crate::platform::streams;
-use crate::providers::{self, Answered, Attempt, Reported, UsageWatch};
+use crate::providers::{self, Answered, Attempt, UsageWatch};
 
 pub async fn transcribe(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
@@ -88,7 +89,8 @@ impl Hearing<'_> {
                 return;
             }
         };
-        let work = self.work(&provider, &attempts, transcript.reported, WorkEnd::Complete);
+        let told = Told { reported: transcript.reported, characters: transcript.characters };
+        let work = self.work(&provider, &attempts, told, WorkEnd::Complete);
         let written = Written::of(request.format);
         let kept = self.kept(&provider, written, transcript.body);
         let ended = meter::settle(context, caller, ticket, &work, kept.to_raw()).await;
@@ -144,7 +146,8 @@ impl Hearing<'_> {
             end = WorkEnd::Interrupted;
         }
         let reported = usage.reported.filter(|_| end == WorkEnd::Complete);
-        let work = self.work(&provider, &attempts, reported, end);
+        let told = Told { reported, characters: usage.characters };
+        let work = self.work(&provider, &attempts, told, end);
         let events = kept.filter(|_| end == WorkEnd::Complete).and_then(|chunks| {
             let bytes: Vec<u8> = chunks.iter().flat_map(js_sys::Uint8Array::to_vec).collect();
             String::from_utf8(bytes).ok()
@@ -162,7 +165,7 @@ impl Hearing<'_> {
         &self,
         provider: &'w Provider,
         attempts: &'w [Attempt],
-        reported: Option<Reported>,
+        told: Told,
         end: WorkEnd,
     ) -> Work<'w> {
         let price = self.ticket.pricing.price_of(&provider.model);
@@ -172,7 +175,7 @@ impl Hearing<'_> {
             model: &provider.model,
             priced_model: &provider.model,
             question: None,
-            used: self.recording.recorded.used(reported, price),
+            used: self.recording.recorded.used(told, price),
             price_percent: None,
             held: self.ticket.held,
             end,

@@ -156,7 +156,9 @@ async fn the_length_is_reported_counted_or_estimated_and_never_absurd() {
         (&exact, seconds(json!("many")), 10_000, "counted", true),
         (&unknown, seconds(json!(79)), 79_000, "reported", false),
         (&unknown, json!({}), 10_000, "estimated", false),
-        (&unknown, seconds(json!(9_999)), 10_000, "estimated", true),
+        // Longer than it can be: as long as it can be.
+        (&unknown, seconds(json!(9_999)), 80_000, "estimated", true),
+        (&unknown, json!({"text": "x".repeat(450)}), 30_000, "estimated", false),
         (&unknown, json!({"duration": -1}), 10_000, "estimated", true),
         (&unknown, json!({"usage": {"input_tokens": 5, "output_tokens": 5}}), 10_000, "estimated", false),
     ] {
@@ -190,7 +192,7 @@ async fn the_length_is_reported_counted_or_estimated_and_never_absurd() {
     assert_credits(number(&row, "cost_credits"), 0.12, "60 thousandths each");
     let row = ask(STT_MODELS[1], &exact, tokens(1_000_000, 5)).await;
     assert_eq!((number(&row, "tokens_in"), text(&row["meta"], "report")), (100.0, "unbelieved"));
-    settled(&tenant, 15).await;
+    settled(&tenant, 16).await;
     // Longer than is taken here.
     let too_long = wav(601_000);
     let asked = transcribe(&tenant, "x", &[], recording(&too_long)).send().await;
