@@ -103,7 +103,7 @@ async fn one_that_breaks_off_is_seen_to_and_charged_once() {
 #[tokio::test]
 async fn speech_without_an_end_is_cut_at_its_limit() {
     // So much takes its time on a busy machine, and it must not be a deadline that ends it.
-    let world = World::private(json!({"ASK_TIMEOUT_MS": "50000"})).await;
+    let world = &World::private(json!({"ASK_TIMEOUT_MS": "50000"})).await;
     let tenant = world.tenant("speech-endless", 1.0).await;
     let marker = unique_marker();
     world.openai.script(&marker, [sound("audio/mpeg", &vec![noise(4, 1_048_576); 4], 0, Ending::Endless)]);

@@ -3,7 +3,7 @@
 use crate::stage::{File, TRANSCRIPTIONS, form, recording, settled, wav};
 use http_tests::client::unique_marker;
 use http_tests::tokens;
-use http_tests::world::World;
+use http_tests::world::{Tenant, World};
 
 /// One more than a recording may have.
 const TOO_LARGE_BYTES: usize = 26_214_401;
@@ -77,6 +77,19 @@ async fn what_is_no_form_is_said_to_be_none() {
     settled(&tenant, 0).await;
 }
 
+/// Sends a form in pieces, whose length nobody told; the status of the reply.
+async fn chunked(world: &World, tenant: &Tenant, content_type: String, body: Vec<u8>) -> Option<u16> {
+    let pieces: Vec<_> = body.chunks(65_536).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+    let sent = reqwest::Client::new()
+        .post(format!("{}{TRANSCRIPTIONS}", world.client().url()))
+        .bearer_auth(tokens::user_token(&tenant.email))
+        .header("content-type", content_type)
+        .body(reqwest::Body::wrap_stream(futures::stream::iter(pieces)))
+        .send()
+        .await;
+    sent.map(|reply| reply.status().as_u16()).ok()
+}
+
 #[tokio::test]
 async fn a_recording_that_is_too_large_is_refused_told_or_not() {
     let world = World::verified().await;
@@ -97,17 +110,13 @@ async fn a_recording_that_is_too_large_is_refused_told_or_not() {
     for (bytes, status) in [(vec![0; 27_000_000], 413), (wav, 200)] {
         let fields = [("model", "auto"), ("prompt", small.as_str())];
         let (content_type, body) = form(&fields, &[("file", ("a.wav", "audio/wav", &bytes))]);
-        let pieces: Vec<_> =
-            body.chunks(65_536).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
-        let sent = reqwest::Client::new()
-            .post(format!("{}{TRANSCRIPTIONS}", world.client().url()))
-            .bearer_auth(tokens::user_token(&tenant.email))
-            .header("content-type", content_type)
-            .body(reqwest::Body::wrap_stream(futures::stream::iter(pieces)))
-            .send()
-            .await;
-        assert_eq!(sent.map(|reply| reply.status().as_u16()).ok(), Some(status));
+        assert_eq!(chunked(world, &tenant, content_type, body).await, Some(status));
     }
+    // It is the body that has a limit, and not the recording alone.
+    let long = "x".repeat(27_000_000);
+    let (content_type, body) = form(&[("model", "auto"), ("other", &long)], &[]);
+    let sent = chunked(world, &tenant, content_type, body).await;
+    assert_eq!(sent, Some(413));
     assert_eq!(world.calls_anywhere(&small), 1);
     settled(&tenant, 2).await;
 }
