@@ -87,6 +87,18 @@ function waiting(task) {
   return new Promise((done, failed) => { tasks.set(task, { done, failed, sinceMs: Date.now() }); });
 }
 
+// A body whose length nobody told, in pieces that are not copied; null where there is more than may be.
+async function gathered(request, bytesMax) {
+  const chunks = [];
+  let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) return null;
+    chunks.push(chunk);
+  }
+  return new Response(new Blob(chunks), { headers: { 'content-type': request.headers.get('content-type') ?? '' } });
+}
+
 function nextTask() {
   lastTask = (lastTask + 1) >>> 0;
   if (lastTask % TASKS_BETWEEN_SWEEPS === 0) sweep(Date.now() - TASK_AGE_MAX_MS);
@@ -159,6 +171,27 @@ globalThis.cognomega = {
   remember: (key, text, ttlS) => caches.default.put(
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
+  // A form's names with their texts as JSON (null for a file, false for a text that is too long), and its files, which
+  // stay where they are. Null where there is more than may be.
+  async form(request, bytesMax, textLengthMax) {
+    const whole = request.headers.has('content-length') ? request : await gathered(request, bytesMax);
+    if (whole === null) return null;
+    const files = [];
+    const fields = [...await whole.formData()].map(([name, value]) => {
+      if (typeof value === 'string') return [name, value.length > textLengthMax ? false : value];
+      files.push(value);
+      return [name, null];
+    });
+    return [JSON.stringify(fields), ...files];
+  },
+  async digest(blob) {
+    const digest = new crypto.DigestStream('SHA-256');
+    await blob.stream().pipeTo(digest);
+    return new Uint8Array(await digest.digest).toHex();
+  },
+  base64: async (blob) => new Uint8Array(await blob.arrayBuffer()).toBase64(),
+  store: (env, name, chunks, contentType) => env.R2.put(name, new Blob(chunks), { httpMetadata: { contentType } }),
+  load: (env, name) => env.R2.get(name),
   catalog: (env, name, call) => env.CATALOG.getByName(name).command(call),
   experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call),
   response: (init, body) => new Response(body, JSON.parse(init)),

@@ -3,8 +3,14 @@
 import { WorkerEntrypoint } from 'cloudflare:workers';
 
 export class Ai extends WorkerEntrypoint {
-  async run(model, inputs) {
+  async run(model, inputs, options) {
     if (!this.env.ENGINE_URL) throw new Error('AiError: 3007: no local engine is configured');
+    if (model.includes('/deepgram/aura')) return this.#speech(inputs, options);
+    if (model.includes('/whisper')) return asWhisper(await this.#transcript(Uint8Array.fromBase64(inputs.audio), inputs));
+    if (model.includes('/deepgram/nova')) {
+      const { body, contentType } = inputs.audio;
+      return asNova(await this.#transcript(await new Response(body).arrayBuffer(), inputs, contentType));
+    }
     if (inputs.text !== undefined) return this.#embeddings(inputs.text);
     const messages = inputs.messages ?? [{ role: 'user', content: String(inputs.prompt ?? '') }];
     const body = { messages, stream: inputs.stream === true };
@@ -26,6 +32,28 @@ export class Ai extends WorkerEntrypoint {
     return response.body.pipeThrough(new TextDecoderStream()).pipeThrough(asWorkersAi()).pipeThrough(new TextEncoderStream());
   }
 
+  async #speech({ text, speaker, encoding, container }, options) {
+    if (!options?.returnRawResponse) throw new Error('AiError: only the raw response is here');
+    const format = encoding === 'linear16' ? (container === 'wav' ? 'wav' : 'pcm') : (encoding ?? 'mp3');
+    const response = await fetch(`${this.env.ENGINE_URL}/audio/speech`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ input: text, voice: speaker ?? 'angus', response_format: format }),
+    });
+    if (!response.ok) throw new Error(`AiError: ${response.status}`);
+    return response;
+  }
+
+  async #transcript(bytes, { language, initial_prompt: prompt }, type = 'application/octet-stream') {
+    const form = new FormData();
+    form.append('file', new Blob([bytes], { type }), 'audio.bin');
+    form.append('response_format', 'verbose_json');
+    if (language) form.append('language', language);
+    if (prompt) form.append('prompt', prompt);
+    const response = await fetch(`${this.env.ENGINE_URL}/audio/transcriptions`, { method: 'POST', body: form });
+    if (!response.ok) throw new Error(`AiError: ${response.status}`);
+    return response.json();
+  }
+
   async #embeddings(text) {
     const response = await fetch(`${this.env.ENGINE_URL}/embeddings`, {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ input: text }),
@@ -35,6 +63,14 @@ export class Ai extends WorkerEntrypoint {
     return { shape: [data.length, data[0]?.length ?? 0], data };
   }
 }
+
+const asWhisper = ({ text, duration, language, segments }) => (
+  { text, word_count: text.split(' ').length, segments, transcription_info: { duration, language } }
+);
+
+const asNova = ({ text, words }) => (
+  { results: { channels: [{ alternatives: [{ transcript: text, words: words ?? [] }] }] } }
+);
 
 // Chat-completion chunks in; out go one `{"response":"piece"}` for each, a last one with the usage, and the end mark.
 function asWorkersAi() {

@@ -6,7 +6,8 @@
 //
 // --persist     where Durable Objects, KV and R2 keep their data; one running server per folder
 // --port        0 takes a free one
-// --vars        JSON object laid over the vars, secrets included, and over KV namespaces; null takes one away
+// --vars        JSON object laid over the vars, secrets included, and over KV namespaces and buckets; null takes one
+//               away
 // --engine-url  chat-completions base (http://127.0.0.1:N/v1) behind the stand-in of Workers AI
 // --main        another bundle than the one wrangler.toml names
 // --beside      a second Worker of the same bundle on the same actors and storage, with the vars and this object over
@@ -158,9 +159,12 @@ function laidOver(base, changes) {
   return bindings;
 }
 const bindings = laidOver(options.bindings, overrides);
-// A var takes the place of a KV namespace of its name too: so the tests have one that cannot be read.
+// A var takes the place of a KV namespace or a bucket of its name too: so the tests have one that cannot be read.
 const kvNamespaces = Object.fromEntries(
   Object.entries(options.kvNamespaces ?? {}).filter(([name]) => !(name in overrides)),
+);
+const r2Buckets = Object.fromEntries(
+  Object.entries(options.r2Buckets ?? {}).filter(([name]) => !(name in overrides)),
 );
 const besideName = `${workerName}-beside`;
 // Actors live in the first Worker, as they live in one version of a deployment; so do the queue's messages.
@@ -208,6 +212,7 @@ try {
         modulesRoot: bundle,
         bindings,
         kvNamespaces,
+        r2Buckets,
         // Straight to the Worker: the entry proxy of local development would buffer, compress and dress up errors.
         unsafeDirectSockets: [{ host: HOST, port }],
       },

@@ -58,6 +58,7 @@ pub enum ApiError {
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
+    InvalidForm,
     PayloadTooLarge {
         max_bytes: usize,
     },
@@ -198,6 +199,7 @@ impl ApiError {
             Self::UpgradeRequired => "upgrade_required",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
+            Self::InvalidForm => "invalid_form",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidField { .. } => "invalid_field",
             Self::MissingInput => "missing_input",
@@ -243,6 +245,7 @@ impl ApiError {
             | Self::InvalidEmail
             | Self::InvalidJson
             | Self::UnsupportedContentType
+            | Self::InvalidForm
             | Self::InvalidField { .. }
             | Self::MissingInput
             | Self::InvalidCursor

@@ -47,6 +47,9 @@ impl ApiError {
             Self::UpgradeRequired => "open this address as a WebSocket, or with `Accept: text/event-stream`",
             Self::InvalidJson => "the body is not JSON this service accepts",
             Self::UnsupportedContentType => "send Content-Type: application/json",
+            Self::InvalidForm => {
+                "the body is no whole form: send Content-Type: multipart/form-data, with its boundary"
+            }
             Self::MissingInput => "`input` is missing or empty",
             Self::InvalidCursor => "the cursor was not made by this list",
             Self::InvalidIdempotencyKey => "Idempotency-Key is 1 to 255 visible ASCII characters",

@@ -43,6 +43,7 @@ pub(super) fn each() -> Vec<ApiError> {
         ApiError::UpgradeRequired,
         ApiError::InvalidJson,
         ApiError::UnsupportedContentType,
+        ApiError::InvalidForm,
         ApiError::PayloadTooLarge { max_bytes: 1 },
         ApiError::InvalidField { field: "", expected: "" },
         ApiError::MissingInput,

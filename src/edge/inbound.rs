@@ -10,6 +10,7 @@ use super::limits::{HEADER_BYTES_MAX, HEADERS_MAX, PATH_BYTES_MAX, PATH_BYTES_RE
 use super::query::Query;
 use crate::platform::streams::{self, Broken};
 use crate::platform::task::{BodyWait, settled};
+use crate::platform::uploads::{self, Form, Unread};
 
 pub struct Inbound {
     raw: Request,
@@ -103,6 +104,28 @@ impl Inbound {
             Ok(None) => Err(ApiError::PayloadTooLarge { max_bytes: bytes_max }),
             Err(Broken) => Err(ApiError::InvalidJson),
         }
+    }
+
+    /// The body as a form of at most `bytes_max` bytes, with texts of at most `text_length_max` UTF-16 units.
+    ///
+    /// # Errors
+    /// `InvalidForm`, `PayloadTooLarge`.
+    pub async fn form(&self, bytes_max: u32, text_length_max: u32) -> Result<Form, ApiError> {
+        let content_type = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if !content_type.trim_start().starts_with("multipart/form-data") {
+            return Err(ApiError::InvalidForm);
+        }
+        let too_large =
+            ApiError::PayloadTooLarge { max_bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX) };
+        let declared = self.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        if declared.is_some_and(|length| length > u64::from(bytes_max)) {
+            return Err(too_large);
+        }
+        let _wait = BodyWait::begin();
+        uploads::read_form(&self.raw, bytes_max, text_length_max).await.map_err(|unread| match unread {
+            Unread::TooLarge => too_large,
+            Unread::Malformed => ApiError::InvalidForm,
+        })
     }
 
     /// Whether the body is said to be JSON. Nothing said counts as that.

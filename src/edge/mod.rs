@@ -11,6 +11,7 @@ mod answering;
 mod api_key;
 mod ask;
 mod ask_form;
+mod audio;
 mod auth;
 mod catalog;
 mod chat;

@@ -20,6 +20,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/errors.json"),
     include_str!("openapi/ask.json"),
     include_str!("openapi/chat.json"),
+    include_str!("openapi/audio.json"),
     include_str!("openapi/catalog.json"),
     include_str!("openapi/credits.json"),
     include_str!("openapi/ledger.json"),

@@ -29,6 +29,8 @@ pub enum Action {
     Ask,
     Chat,
     Embeddings,
+    Speech,
+    Transcription,
     ModelList,
     ModelShow,
     SkillsForAll,
@@ -73,8 +75,8 @@ use Action::{
     EventsOpen, Exchange, ExperimentDefine, ExperimentList, ExperimentShow, ExperimentSteer, Feedback,
     GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
     ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth, Ready,
-    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList,
-    UsageRecord, UserToken, Verify,
+    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, Speech, TicketMint,
+    Transcription, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -122,6 +124,8 @@ const BUILT: &[Route] = &[
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
     route(&["/v1/embeddings"], &[(POST, Embeddings)]),
+    route(&["/v1/audio/speech"], &[(POST, Speech)]),
+    route(&["/v1/audio/transcriptions"], &[(POST, Transcription)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
     route(&["/api/tickets"], &[(POST, TicketMint)]),
@@ -170,8 +174,6 @@ const TO_COME: &[Route] = &[
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
-    route(&["/v1/audio/speech"], &[(POST, NotImplemented)]),
-    route(&["/v1/audio/transcriptions"], &[(POST, NotImplemented)]),
     route(&["/v1/realtime"], &[(GET, NotImplemented)]),
     route(&["/api/tts/cartesia/batch"], &[(POST, NotImplemented)]),
     route(&["/api/tts/cartesia/realtime-token"], &[(GET, NotImplemented)]),

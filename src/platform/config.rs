@@ -111,6 +111,8 @@ pub struct Config {
     pub prices: Rc<PriceTable>,
     /// How old what an isolate knows of the catalog may be before it is read again.
     pub catalog_ttl_ms: i64,
+    /// The longest recording that is transcribed, in seconds.
+    pub audio_seconds_max: u32,
     pub default_max_tokens: u32,
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,

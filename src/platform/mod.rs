@@ -2,6 +2,7 @@
 
 pub mod abort;
 pub mod address_stub;
+pub mod bucket;
 pub mod catalog_stub;
 pub mod client_socket;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod streams;
 pub mod task;
 pub mod tenant_stub;
 pub mod timer;
+pub mod uploads;
 pub mod web_crypto;
 pub mod webhook;
 

@@ -17,25 +17,29 @@ const END_TOKENS_MAX: u64 = 16;
 /// Where a provider's usage says how much of the prompt it had in a cache.
 const CACHED_TOKENS: &str = "/prompt_tokens_details/cached_tokens";
 
-/// On what a number of tokens rests.
+/// On what a number of tokens, or of another unit, rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
     /// The provider said so.
     Reported,
-    /// Counted here, from the text.
+    /// Counted here, from the text or the head of a recording.
     Counted,
+    /// Neither: what a recording of its size and kind usually is.
+    Estimated,
 }
 
 impl Basis {
     /// The one of that name; what is not known was counted.
     pub fn named(name: &str) -> Self {
-        if name == Self::Reported.name() { Self::Reported } else { Self::Counted }
+        let known = [Self::Reported, Self::Estimated].into_iter().find(|basis| basis.name() == name);
+        known.unwrap_or(Self::Counted)
     }
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reported => "reported",
             Self::Counted => "counted",
+            Self::Estimated => "estimated",
         }
     }
 }

@@ -6,15 +6,20 @@ mod answer;
 mod attempts;
 mod breaker;
 mod breakers;
+mod byte_stream;
 mod chat;
 mod count;
 mod failure;
+mod heard;
 mod openai_compatible;
 mod orchestrator;
 mod piece_stream;
 mod recent;
 mod schedule;
+mod sound_length;
+mod speech;
 mod sse;
+mod transcription;
 mod whole_request;
 mod workers_ai;
 
@@ -22,9 +27,15 @@ pub use answer::{Answer, Basis, TokenUsage};
 pub use attempts::{Answered, Attempt, Failed, stream_failed};
 pub use breaker::Shown;
 pub use breakers::health;
+pub use byte_stream::ByteStream;
 pub use chat::{BYTES_PER_TOKEN_MAX, ChatRequest, Produced, Prompt};
 pub use failure::{Deadline, Failure};
 pub use orchestrator::{complete, complete_with, open_stream};
 pub use piece_stream::{Batch, Piece, PieceStream};
 pub use recent::WINDOW_MS;
+pub use sound_length::{HEAD_BYTES_MAX, SoundLength};
+pub use speech::{SpeechFormat, SpeechRequest, speak};
+pub use transcription::{
+    Reported, TranscriptFormat, TranscriptionRequest, UsageWatch, transcribe, transcribe_in_events,
+};
 pub use whole_request::{Members, WholeRequest};

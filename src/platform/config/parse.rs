@@ -62,6 +62,8 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         offers,
         prices: Rc::new(prices),
         catalog_ttl_ms: reader.number("CATALOG_TTL_MS", 10_000, 10, 3_600_000),
+        // Two hours; a day is the most.
+        audio_seconds_max: small(reader.number("AUDIO_SECONDS_MAX", 7_200, 1, 86_400)),
         default_max_tokens,
         max_output_tokens,
         deadlines,

@@ -146,9 +146,15 @@ fn what_is_no_chat_has_lists_of_its_own() {
     assert_eq!(listed, expected, "groq has no key");
     let places: Vec<usize> = config.offers.embeddings.iter().map(|provider| provider.place).collect();
     assert_eq!(places, [0, 1, 2], "nobody shares a place by chance");
-    for wrong_list in ["openai", "nobody=x", "openai="] {
-        assert_eq!(wrong(&[("EMBEDDING_PROVIDERS", wrong_list)]), ["EMBEDDING_PROVIDERS"], "{wrong_list}");
+    for variable in ["EMBEDDING_PROVIDERS", "TTS_PROVIDERS", "STT_PROVIDERS"] {
+        for wrong_list in ["openai", "nobody=x", "openai="] {
+            assert_eq!(wrong(&[(variable, wrong_list)]), [variable], "{wrong_list}");
+        }
     }
+    let (tts, stt) = (("TTS_PROVIDERS", "cfai=aura, openai=tts"), ("STT_PROVIDERS", "cfai=whisper"));
+    let config = parsed(&[tts, stt, some, ("OPENAI_API_KEY", "k"), ("PREFERRED_PROVIDER", "cfai")]);
+    let models: Vec<&str> = config.offers.all().map(|provider| provider.model.as_str()).collect();
+    assert_eq!(models, ["small", "@cf/baai/bge-base-en-v1.5", "large", "aura", "tts", "whisper"]);
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub mod provider_reply;
 pub mod provider_script;
 pub mod rate_limit;
 pub mod raw_http;
+pub mod recording;
 pub mod secrets;
 pub mod stack;
 pub mod tokens;

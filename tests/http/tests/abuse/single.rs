@@ -26,6 +26,14 @@ fn bodies() -> Routes {
     paths.map(|path| (Method::POST, path)).collect()
 }
 
+fn spoken() -> Routes {
+    vec![(Method::POST, "/v1/audio/speech")]
+}
+
+fn heard() -> Routes {
+    vec![(Method::POST, "/v1/audio/transcriptions")]
+}
+
 fn spenders() -> Routes {
     bodies()
 }
@@ -110,6 +118,12 @@ pub const CASES: &[Case] = &[
     case!(21, "JSON of depth 200", bodies, |s, call| s.mine(call).raw_json(format!(r#"{{"input":{}{}}}"#, "[".repeat(200), "]".repeat(200))), NO_JSON),
     case!(21, "a wrong content type", bodies, |s, call| s.mine(call).typed_body("text/plain", r#"{"input":"hi"}"#), Refused(400, "unsupported_content_type")),
     case!(21, "JSON cut short", bodies, |s, call| s.mine(call).raw_json(r#"{"input":"hi"#), NO_JSON),
+    case!(21, "a body over its limit", spoken, |s, call| s.mine(call).raw_json("x".repeat(1_048_577)), Refused(413, "payload_too_large")),
+    case!(21, "JSON cut short", spoken, |s, call| s.mine(call).raw_json(r#"{"input":"hi"#), NO_JSON),
+    case!(21, "a text of 4,097 characters", spoken, |s, call| s.mine(call).json(&json!({"model": "auto", "voice": "alloy", "input": "x".repeat(4_097)})), Refused(400, "invalid_field")),
+    case!(21, "a recording over its limit", heard, |s, call| s.mine(call).typed_body("multipart/form-data; boundary=x", vec![0; 26_345_473]), Refused(413, "payload_too_large")),
+    case!(21, "JSON where a form is expected", heard, |s, call| s.mine(call).json(&json!({"model": "auto"})), Refused(400, "invalid_form")),
+    case!(21, "a form cut short", heard, |s, call| s.mine(call).typed_body("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF"), Refused(400, "invalid_form")),
     case!(22, "`limit=-1`", lists, |s, call| s.mine(call).query("limit", "-1"), Served),
     case!(22, "`limit=1e9`", lists, |s, call| s.mine(call).query("limit", "1e9"), Served),
     case!(22, "`limit=abc`", lists, |s, call| s.mine(call).query("limit", "abc"), Served),

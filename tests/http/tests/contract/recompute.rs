@@ -4,7 +4,8 @@
 use crate::prices::{TTL_MS, put, shown};
 use http_tests::client::unique_marker;
 use http_tests::provider_script::{Behaviour, Completion, Ending};
-use http_tests::vars::{GROQ_MODEL, OPENAI_MODEL};
+use http_tests::recording::{form, wav};
+use http_tests::vars::{GROQ_MODEL, OPENAI_MODEL, STT_MODELS, TTS_MODELS};
 use http_tests::world::{Tenant, World, number, text};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -22,9 +23,14 @@ fn token_prices(price: &Value) -> [i128; 3] {
     if price.is_number() {
         return [micro(price); 3];
     }
-    let input = micro(&price["input"]);
+    let input = price.get("input").map_or(0, micro);
     let cached = price.get("cached_input").map_or(input, micro);
     [input, cached, price.get("output").map_or(input, micro)]
+}
+
+/// Micro-credits of a thousand characters, and of a minute.
+fn sound_prices(price: &Value) -> [i128; 2] {
+    ["per_1k_characters", "per_minute"].map(|name| price.get(name).map_or(0, micro))
 }
 
 /// Thousandths of a credit that a row should have cost.
@@ -32,14 +38,18 @@ fn recomputed(item: &Value, prices: &Value) -> i128 {
     let meta = &item["meta"];
     let table = prices["models"].get(text(meta, "priced_model")).unwrap_or(&prices["default"]);
     let times = meta.get("price_multiplier").map_or(1_000, |times| micro(times) / 1_000);
-    let [input, cached, output] =
-        token_prices(meta.get("skill_price").unwrap_or(table)).map(|price| (price * times + 500) / 1_000);
+    let table = meta.get("skill_price").unwrap_or(table);
+    let [input, cached, output] = token_prices(table).map(|price| (price * times + 500) / 1_000);
+    let [characters, minute] = sound_prices(table).map(|price| (price * times + 500) / 1_000);
     let count = |name: &str| i128::from(meta["units"].get(name).and_then(Value::as_u64).unwrap_or(0));
     let from_cache = count("tokens_cached");
-    // Thousandths of micro-credits.
-    let exact =
-        (count("tokens_in") - from_cache) * input + from_cache * cached + count("tokens_out") * output;
-    let micro = (exact + 500_000) / 1_000_000 * 1_000;
+    let thousands = (count("tokens_in") - from_cache) * input
+        + from_cache * cached
+        + count("tokens_out") * output
+        + count("characters") * characters;
+    // Parts of a micro-credit, of which there are 60,000.
+    let exact = thousands * 60 + count("milliseconds") * minute;
+    let micro = (exact + 30_000_000) / 60_000_000 * 1_000;
     let most = meta.get("charge_max_micro").and_then(Value::as_i64).map_or(i128::MAX, i128::from);
     // Amounts are shown rounded down.
     micro.min(most).div_euclid(1_000)
@@ -94,6 +104,21 @@ async fn mixture(world: &World, tenant: &Tenant) {
 
 const ASKS_OF_A_MIXTURE: usize = 13;
 
+/// Speech, and recordings whose length is reported, counted and estimated.
+async fn sounds(tenant: &Tenant) {
+    for model in TTS_MODELS {
+        let body = json!({"model": model, "voice": "alloy", "input": "x".repeat(1_111)});
+        tenant.post("/v1/audio/speech").json(&body).send().await.expect(200);
+    }
+    let (wav, unknown) = (wav(77_777), vec![0x55; 99_999]);
+    for (model, file) in STT_MODELS.into_iter().zip([&wav, &unknown, &wav, &unknown]) {
+        let (content_type, body) = form(&[("model", model)], &[("file", ("a", "audio/x", file))]);
+        tenant.post("/v1/audio/transcriptions").typed_body(&content_type, body).send().await.expect(200);
+    }
+}
+
+const SOUNDS: usize = 7;
+
 #[tokio::test]
 async fn every_charge_of_a_mixed_run_can_be_computed_again() {
     let configured =
@@ -113,15 +138,21 @@ async fn every_charge_of_a_mixed_run_can_be_computed_again() {
         tenant.client.call(Method::PUT, &path).admin().json(&skill).send().await.expect(200);
     }
     mixture(&world, &tenant).await;
+    sounds(&tenant).await;
     // The configuration says something else from now on, and what it said once is still known.
     let vars = world.vars.clone().with(changes(0.61));
     world.stack.redeploy(&vars);
     let tenant = Tenant { client: world.client(), ..tenant };
     mixture(&world, &tenant).await;
-    let first =
-        json!({"default": 0.111, "models": {GROQ_MODEL: {"input": 0.7, "output": 2.1}, OPENAI_MODEL: 0.333}});
+    let first = json!({"default": 0.111, "models": {
+        GROQ_MODEL: {"input": 0.7, "output": 2.1}, OPENAI_MODEL: 0.333,
+        TTS_MODELS[0]: {"per_1k_characters": 0.123457}, TTS_MODELS[1]: {"per_minute": 0.654321},
+        STT_MODELS[0]: {"per_minute": 0.345679}, STT_MODELS[1]: {"per_1k_characters": 0.4},
+        STT_MODELS[2]: {"input": 0.2, "per_minute": 1.2}, STT_MODELS[3]: {"input": 0, "output": 0.3},
+    }});
     put(&tenant.client, Some(0), &first).await.expect(200);
     mixture(&world, &tenant).await;
+    sounds(&tenant).await;
     let second =
         json!({"default": 0.222, "models": {GROQ_MODEL: {"input": 0.5, "output": 1, "cached_input": 0}}});
     put(&tenant.client, Some(1), &second).await.expect(200);
@@ -129,9 +160,9 @@ async fn every_charge_of_a_mixed_run_can_be_computed_again() {
 
     tenant.settled_balance().await;
     let items = tenant.walk("/api/billing/usage").await;
-    assert_eq!(items.len(), 4 * ASKS_OF_A_MIXTURE);
+    assert_eq!(items.len(), 4 * ASKS_OF_A_MIXTURE + 2 * SOUNDS);
     let mut tables: HashMap<String, Value> = HashMap::new();
-    let (mut kinds, mut charged) = (BTreeSet::new(), 0);
+    let (mut kinds, mut bases, mut charged) = (BTreeSet::new(), BTreeSet::new(), 0);
     for item in &items {
         let meta = &item["meta"];
         let version = text(meta, "price_version").to_owned();
@@ -149,13 +180,24 @@ async fn every_charge_of_a_mixed_run_can_be_computed_again() {
                 kinds.insert(kind);
             }
         }
-        if meta["units"].get("tokens_cached").is_some() {
-            kinds.insert("tokens_cached");
+        for unit in ["tokens_cached", "characters", "milliseconds"] {
+            if meta["units"].get(unit).is_some() {
+                kinds.insert(unit);
+            }
         }
+        bases.insert(text(meta, "basis").to_owned());
     }
     assert_eq!(tables.len(), 4, "two configurations and two stored tables: {:?}", tables.keys());
-    let all = ["charge_max_micro", "price_multiplier", "skill_price", "tokens_cached"];
+    let all = [
+        "characters",
+        "charge_max_micro",
+        "milliseconds",
+        "price_multiplier",
+        "skill_price",
+        "tokens_cached",
+    ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all, "the run was not mixed");
+    assert_eq!(bases.into_iter().collect::<Vec<_>>(), ["counted", "estimated", "reported"]);
     assert!(charged > 1_000, "{charged} thousandths were charged in all");
     tenant.verified().await;
 }

@@ -65,6 +65,8 @@ fn built() -> Vec<Row> {
         ("/v1/models", GET),
         ("/v1/models/abc-1", GET),
         ("/v1/embeddings", POST),
+        ("/v1/audio/speech", POST),
+        ("/v1/audio/transcriptions", POST),
         ("/ready", GET),
         ("/openapi.json", GET),
     ];
@@ -86,8 +88,6 @@ const TO_COME: &[Row] = &[
     ("/v1/files/upload", POST),
     ("/api/files", GET),
     ("/api/files/abc-1", GET_DELETE),
-    ("/v1/audio/speech", POST),
-    ("/v1/audio/transcriptions", POST),
     ("/v1/realtime", GET),
     ("/api/tts/cartesia/batch", POST),
     ("/api/tts/cartesia/realtime-token", GET),
