@@ -70,6 +70,12 @@ pub enum Behaviour {
         pieces: Vec<&'static str>,
         gap: Duration,
     },
+    /// A stream of one event again and again, ended properly and with usage.
+    Repeated {
+        event: Bytes,
+        times: usize,
+        usage: Usage,
+    },
     Redirect {
         status: u16,
         to: String,

@@ -119,11 +119,17 @@ const LINE_END: &[u8] = b"\r\n";
 /// The size in the line at the start of `bytes`, and how long the line is; `None` while it is not all there.
 fn line(bytes: &[u8]) -> Result<Option<(usize, usize)>, String> {
     let Some(end) = bytes.windows(LINE_END.len()).position(|window| window == LINE_END) else {
-        return if bytes.len() > SIZE_LINE_BYTES_MAX { Err("no size of a transfer chunk".to_owned()) } else { Ok(None) };
+        return if bytes.len() > SIZE_LINE_BYTES_MAX {
+            Err("no size of a transfer chunk".to_owned())
+        } else {
+            Ok(None)
+        };
     };
-    let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default()).map_err(|error| error.to_string())?;
+    let text =
+        std::str::from_utf8(bytes.get(..end).unwrap_or_default()).map_err(|error| error.to_string())?;
     let size = text.split(';').next().unwrap_or_default().trim();
-    let size = usize::from_str_radix(size, 16).map_err(|error| format!("size of a transfer chunk: {error}"))?;
+    let size =
+        usize::from_str_radix(size, 16).map_err(|error| format!("size of a transfer chunk: {error}"))?;
     Ok(Some((end.saturating_add(LINE_END.len()), size)))
 }
 
@@ -135,7 +141,8 @@ mod tests {
     #[test]
     fn stamps_are_read_however_the_network_cuts_them() {
         let sent_us = clock_us().checked_sub(5_000).unwrap();
-        let events = [format!("data: a @{sent_us}@\n\n"), format!("data: @ b @{sent_us}@\n\ndata: [DONE]\n\n")];
+        let events =
+            [format!("data: a @{sent_us}@\n\n"), format!("data: @ b @{sent_us}@\n\ndata: [DONE]\n\n")];
         let mut whole: String = events.iter().map(|text| format!("{:x}\r\n{text}\r\n", text.len())).collect();
         whole.push_str("0\r\n\r\nHTTP/1.1 200 OK\r\n");
         for cut in 1..whole.len() {

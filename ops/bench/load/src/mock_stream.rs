@@ -32,7 +32,8 @@ impl Asked {
     /// What is asked for by a request's bytes; `None` when it is no stream.
     pub fn of(request: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(request);
-        let says = |member: &str| [":true", ": true"].iter().any(|value| text.contains(&format!("{member}{value}")));
+        let says =
+            |member: &str| [":true", ": true"].iter().any(|value| text.contains(&format!("{member}{value}")));
         if !says("\"stream\"") {
             return None;
         }
@@ -81,7 +82,9 @@ pub async fn send(socket: &mut TcpStream, asked: &Asked) -> std::io::Result<()> 
 const PROMPT_TOKENS: u64 = 24;
 
 fn choice(delta: &str, finish: &str) -> String {
-    format!(r#"{{{MEMBERS},"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]}}"#)
+    format!(
+        r#"{{{MEMBERS},"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]}}"#
+    )
 }
 
 fn event(text: &mut String, data: &str) {
