@@ -29,7 +29,7 @@ const SETTINGS = JSON.stringify({
 });
 const COUNTERS = JSON.stringify({ meters: {}, caps: [], low_told: false, top_ups: 0, set_at_ms: 0 });
 const GRANTS = JSON.stringify([
-  { id: 1, kind: 'paid', priority: 0, expires_at_ms: null, left_micro: 999_999_000, held_micro: 0 },
+  { id: 1, kind: 'paid', priority: 100, expires_at_ms: null, left_micro: 999_999_500_000, held_micro: 0 },
 ]);
 const PARTS = JSON.stringify([[1, 1000]]);
 // As the product reads them: one cell for a row.
@@ -69,9 +69,9 @@ export class Tenant extends DurableObject {
     const read = (query) => this.#sql.exec(query).raw().next().value[0];
     const seq = JSON.parse(read(READ_ACCOUNT))[NEXT_SEQ];
     this.#sql.exec('INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', seq, now, 'delta', -1000, 1000,
-      0, 0, 999_999_000, 0, 0, `adjust-${REQUEST_ID}`, null, null, PARTS, null, DIGEST);
+      0, 0, 999_999_500_000, 0, 0, `adjust-${REQUEST_ID}`, null, null, PARTS, null, DIGEST);
     this.#sql.exec(`UPDATE account SET available_micro = ?, held_micro = ?, granted_micro = ?, settled_micro = ?, holds_open = ?,
-      next_seq = ?, updated_at_ms = ?, grants = ?, head = ?`, 999_999_000, 0, 999_999_000, 0, 0, seq + 1, now, GRANTS, DIGEST);
+      next_seq = ?, updated_at_ms = ?, grants = ?, head = ?`, 999_999_500_000, 0, 999_999_500_000, 0, 0, seq + 1, now, GRANTS, DIGEST);
     const limits = read(READ_LIMITS);
     return `{"answer":{"Ok":{"adjusted":{"account":{"grants":${GRANTS},"head":"${DIGEST}","next_seq":${seq + 1},
       "updated_at_ms":${now}},"shortfall":0},"replayed":false,"lengths":[${length},${limits.length}]}}}`;
