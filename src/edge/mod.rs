@@ -55,6 +55,7 @@ mod moment;
 mod offer;
 mod openai_error;
 mod openapi;
+mod outlet;
 #[cfg(feature = "parsers")]
 pub mod parsers;
 mod prices;

@@ -12,6 +12,7 @@ pub mod house_rules;
 pub mod json_service;
 pub mod key_tool;
 pub mod keys;
+pub mod memory;
 pub mod oidc_provider;
 pub mod poll;
 pub mod process_log;

@@ -77,6 +77,12 @@ pub enum Behaviour {
         gap: Duration,
         ending: Ending,
     },
+    /// A stream of one event again and again, ended properly and with usage.
+    Repeated {
+        event: Bytes,
+        times: usize,
+        usage: Usage,
+    },
     Redirect {
         status: u16,
         to: String,

@@ -130,6 +130,11 @@ impl Stack {
         assert_eq!(&answer, expected);
     }
 
+    /// The process id of the workerd that serves now.
+    pub const fn workerd(&self) -> Pid {
+        self.process.workerd
+    }
+
     pub fn log(&self) -> &ProcessLog {
         &self.log
     }
