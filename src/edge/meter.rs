@@ -21,7 +21,7 @@ use super::variant;
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
-use crate::providers::{Attempt, TokenUsage};
+use crate::providers::{self, Attempt, TokenUsage};
 
 /// Attempts that a usage row names, some hundred bytes each.
 const ATTEMPTS_SHOWN_MAX: usize = 24;
@@ -277,6 +277,9 @@ pub async fn settle(
     let (charge, usage) = charged(context, ticket, work, cut);
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
+    if let Some(said) = work.usage.disbelieved {
+        providers::usage_flagged(&context.request_id, work.provider, work.priced_model, said.flag);
+    }
     let ended = end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await?;
     variant::note(context, caller, work.question.variant.as_ref(), ended.charged).await;
     Some(ended)
@@ -315,6 +318,11 @@ fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<
         meta.insert("variant".to_owned(), json!(variant.name()));
     }
     charged.write(&mut meta);
+    if let Some(said) = work.usage.disbelieved {
+        meta.insert("usage_flag".to_owned(), json!(said.flag.name()));
+        let reported = json!({ "tokens_in": said.tokens_in, "tokens_out": said.tokens_out });
+        meta.insert("usage_reported".to_owned(), reported);
+    }
     // Whoever answered at once is named already.
     if work.attempts.len() > 1 {
         meta.insert("attempts".to_owned(), attempts(work.attempts));
