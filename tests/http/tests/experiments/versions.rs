@@ -71,14 +71,14 @@ async fn each_arm_answers_with_the_prompt_the_model_the_limits_and_the_price_of_
     let world = World::verified().await;
     let versions = Versions::of(&world, "versions");
     let tenant = world.tenant("versions", 20.0).await;
-    versions.store(1, json!({"models": [LOCAL_MODEL], "max_tokens": 100})).await;
-    versions.store(2, json!({"models": [OPENAI_MODEL], "max_tokens": 50, "price_multiplier": 2})).await;
+    versions.store(1, json!({"models": [LOCAL_MODEL], "max_tokens": 240})).await;
+    versions.store(2, json!({"models": [OPENAI_MODEL], "max_tokens": 200, "price_multiplier": 2})).await;
     // The one that answers without an experiment, and is none of its arms.
     versions.store(3, json!({"max_tokens": 7, "input_bytes_max": 1})).await;
     versions.experiment.put(&two_arms()).await.expect(200);
 
     for (arm, version, model, max_tokens, multiplier) in
-        [("one", 1, LOCAL_MODEL, 100, None), ("two", 2, OPENAI_MODEL, 50, Some(2.0))]
+        [("one", 1, LOCAL_MODEL, 240, None), ("two", 2, OPENAI_MODEL, 200, Some(2.0))]
     {
         let before = versions.prompts(&world).len();
         let reply = versions.wanting(&tenant, arm).await;
