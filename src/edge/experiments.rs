@@ -2,8 +2,8 @@
 
 use actors::experiment::directory::Entry;
 use actors::experiment::{
-    ARMS_MAX, Arm, ArmReport, BEST_DRAWS, CREDIBLE_SHARE, Command, Definition, Reply as ExperimentReply,
-    Report, Steering, Sums, Transition, Turn,
+    ARMS_MAX, Arm, ArmReport, BEST_DRAWS, CREDIBLE_SHARE, Command, Definition, Page,
+    Reply as ExperimentReply, Report, Steering, Sums, Transition, Turn,
 };
 use actors::shared::Refusal;
 use serde::Deserialize;
@@ -31,11 +31,15 @@ pub async fn list(context: &Context) -> Result<Reply, ApiError> {
     Ok(Reply::json(200, &json!({ "experiments": listed.skills })))
 }
 
-/// `GET /api/admin/experiments/:skill`.
+/// `GET /api/admin/experiments/:skill?limit=&cursor=`, which are of its events.
 pub async fn show(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
-    let skill = skill(context)?;
-    reported(context, &skill, Command::Report).await
+    let (skill, query) = (skill(context)?, &context.inbound.query);
+    let limit = query.get("limit").map(|_| query.limit());
+    let page = Page { limit, cursor: query.get("cursor") };
+    // Without a word of pages it is the command that older actors know too.
+    let command = if page == Page::default() { Command::Report } else { Command::ReportPage(page) };
+    reported(context, &skill, command).await
 }
 
 #[derive(Deserialize)]
@@ -219,6 +223,7 @@ fn shown(report: &Report) -> Value {
         "credible_share": CREDIBLE_SHARE,
         "best_draws": BEST_DRAWS,
         "events": report.transitions.iter().map(shown_transition).collect::<Vec<_>>(),
+        "next_cursor": report.next_cursor,
     })
 }
 
