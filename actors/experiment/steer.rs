@@ -12,6 +12,8 @@ pub const TRANSITIONS_MAX: i64 = 1_000;
 /// Of them, those that a report tells when nothing is said, and at most.
 const TRANSITIONS_TOLD: u32 = 50;
 const TRANSITIONS_TOLD_MAX: u32 = 100;
+/// The largest whole number that the platform hands over exactly; no number of a transition comes to it.
+const SEQ_MAX: i64 = (1 << 53) - 1;
 /// The longest reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
 
@@ -141,7 +143,7 @@ pub(super) fn page(
 ) -> Result<(Vec<Transition>, Option<String>), Refusal> {
     let limit = page.limit.unwrap_or(TRANSITIONS_TOLD).clamp(1, TRANSITIONS_TOLD_MAX);
     let below = match &page.cursor {
-        None => i64::MAX,
+        None => SEQ_MAX,
         Some(cursor) => seq_of(skill, cursor).ok_or(Refusal::InvalidCursor)?,
     };
     let list = "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'arm', arm,
@@ -164,5 +166,5 @@ fn cursor_of(skill: &str, seq: i64) -> String {
 /// There is one way to write a cursor.
 fn seq_of(skill: &str, cursor: &str) -> Option<i64> {
     let seq = cursor.strip_prefix(skill)?.strip_prefix('-')?.parse().ok()?;
-    (cursor_of(skill, seq) == cursor && seq > 0).then_some(seq)
+    (cursor_of(skill, seq) == cursor && (1..=SEQ_MAX).contains(&seq)).then_some(seq)
 }

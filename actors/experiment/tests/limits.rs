@@ -97,9 +97,18 @@ fn a_cursor_is_of_one_list_and_written_one_way() {
     let Reply::Report(report) = stage.send(page("summary-2")).unwrap() else { panic!() };
     assert_eq!((report.transitions.len(), report.transitions[0].kind.as_str()), (1, "defined"));
     assert_eq!(report.next_cursor, None);
-    for wrong in
-        ["", "2", "summary", "summary-", "summary-02", "summary-+2", "summary-0", "summary--1", "other-2"]
-    {
+    for wrong in [
+        "",
+        "2",
+        "summary",
+        "summary-",
+        "summary-02",
+        "summary-+2",
+        "summary-0",
+        "summary--1",
+        "summary-9007199254740992",
+        "other-2",
+    ] {
         assert_eq!(stage.send(page(wrong)), Err(Refusal::InvalidCursor), "{wrong}");
     }
 }
