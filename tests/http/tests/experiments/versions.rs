@@ -69,7 +69,7 @@ async fn meta_of(tenant: &Tenant, reply: &Reply) -> Value {
 #[tokio::test]
 async fn each_arm_answers_with_the_prompt_the_model_the_limits_and_the_price_of_its_version() {
     let world = World::verified().await;
-    let versions = Versions::of(&world, "versions");
+    let versions = Versions::of(world, "versions");
     let tenant = world.tenant("versions", 20.0).await;
     versions.store(1, json!({"models": [LOCAL_MODEL], "max_tokens": 240})).await;
     versions.store(2, json!({"models": [OPENAI_MODEL], "max_tokens": 200, "price_multiplier": 2})).await;
@@ -80,12 +80,12 @@ async fn each_arm_answers_with_the_prompt_the_model_the_limits_and_the_price_of_
     for (arm, version, model, max_tokens, multiplier) in
         [("one", 1, LOCAL_MODEL, 240, None), ("two", 2, OPENAI_MODEL, 200, Some(2.0))]
     {
-        let before = versions.prompts(&world).len();
+        let before = versions.prompts(world).len();
         let reply = versions.wanting(&tenant, arm).await;
         assert_eq!(reply.must_header("x-model"), model);
         let calls: Vec<_> =
             world.providers().iter().flat_map(|provider| provider.calls(&versions.prompt(version))).collect();
-        assert_eq!((calls.len(), versions.prompts(&world).len()), (1, before + 1), "{arm}");
+        assert_eq!((calls.len(), versions.prompts(world).len()), (1, before + 1), "{arm}");
         assert_eq!(whole(&calls[0].json(), "max_tokens"), max_tokens);
         let meta = meta_of(&tenant, &reply).await;
         assert_eq!(
@@ -109,7 +109,7 @@ async fn each_arm_answers_with_the_prompt_the_model_the_limits_and_the_price_of_
         let (arm, _) = versions.experiment.answered(&tenant, &format!("client-{client}")).await;
         assert!(["one", "two"].contains(&arm.as_str()));
     }
-    assert!(!versions.prompts(&world).contains(&versions.prompt(3)));
+    assert!(!versions.prompts(world).contains(&versions.prompt(3)));
     let shown = versions.experiment.arm("two").await;
     assert_eq!(whole(&shown, "skill_version"), 2);
     tenant.verified().await;
@@ -118,7 +118,7 @@ async fn each_arm_answers_with_the_prompt_the_model_the_limits_and_the_price_of_
 #[tokio::test]
 async fn the_limits_are_those_of_the_version_that_answers() {
     let world = World::verified().await;
-    let versions = Versions::of(&world, "limits");
+    let versions = Versions::of(world, "limits");
     let tenant = world.tenant("limits", 5.0).await;
     versions.store(1, json!({"input_bytes_max": 5})).await;
     versions.store(2, json!({})).await;
@@ -126,14 +126,14 @@ async fn the_limits_are_those_of_the_version_that_answers() {
     let refused = versions.experiment.ask(&tenant).header("x-ab-variant", "one").send().await;
     refused.expect_error(413, "input_too_long");
     versions.wanting(&tenant, "two").await;
-    assert_eq!(versions.prompts(&world), [versions.prompt(2)]);
+    assert_eq!(versions.prompts(world), [versions.prompt(2)]);
     assert_eq!(whole(&versions.experiment.arm("one").await, "assignments"), 0);
 }
 
 #[tokio::test]
 async fn a_version_answers_after_it_was_followed_taken_back_and_deleted() {
     let world = World::verified().await;
-    let versions = Versions::of(&world, "lasting");
+    let versions = Versions::of(world, "lasting");
     let tenant = world.tenant("lasting", 5.0).await;
     versions.store(1, json!({"models": [GROQ_MODEL]})).await;
     versions.store(2, json!({"models": [GROQ_MODEL]})).await;
@@ -148,13 +148,13 @@ async fn a_version_answers_after_it_was_followed_taken_back_and_deleted() {
     versions.wanting(&tenant, "one").await;
     versions.wanting(&tenant, "two").await;
     let expected = [2, 2, 1, 2].map(|version| versions.prompt(version));
-    assert_eq!(versions.prompts(&world), expected);
+    assert_eq!(versions.prompts(world), expected);
     // The winner answers everybody, whatever they want.
     let promote = json!({"reason": "it is better", "arm": "two"});
     versions.experiment.steer("promote", &promote).await.expect(200);
     let reply = versions.experiment.ask(&tenant).header("x-ab-variant", "one").send().await.expect(200);
     assert_eq!(versions.experiment.arm_in(&reply), "two");
-    assert_eq!(versions.prompts(&world).last(), Some(&versions.prompt(2)));
+    assert_eq!(versions.prompts(world).last(), Some(&versions.prompt(2)));
     assert_eq!(whole(&meta_of(&tenant, &reply).await, "skill_version"), 2);
     // An arm of a version that says that the skill is gone would answer nothing.
     let gone = json!({"arms": [{"name": "a", "skill_version": 4}, {"name": "b", "skill_version": 1}]});
@@ -182,7 +182,7 @@ async fn another_worker_answers_by_the_same_version() {
 #[tokio::test]
 async fn a_version_that_is_none_is_refused_when_it_is_defined() {
     let world = World::verified().await;
-    let versions = Versions::of(&world, "none");
+    let versions = Versions::of(world, "none");
     versions.store(1, json!({})).await;
     versions.store(2, json!({"enabled": false})).await;
     for wrong in [json!(3), json!(0), json!(-1), json!(1.5), json!("v1"), json!(""), json!(2), json!([1])] {
@@ -192,7 +192,7 @@ async fn a_version_that_is_none_is_refused_when_it_is_defined() {
         assert_eq!(text(&refused, "field"), "arms.skill_version", "{wrong}");
     }
     // A name that nobody stored has none at all.
-    let nobody = Versions::of(&world, "nobody");
+    let nobody = Versions::of(world, "nobody");
     nobody.experiment.put(&two_arms()).await.expect_error(400, "invalid_setting");
     // As digits too, as elsewhere; and switched off is switched off, whichever version an arm holds.
     let arms = json!([{"name": "a", "skill_version": "1"}, {"name": "b", "system": "Be short."}]);
