@@ -166,6 +166,9 @@ const kvNamespaces = Object.fromEntries(
 const r2Buckets = Object.fromEntries(
   Object.entries(options.r2Buckets ?? {}).filter(([name]) => !(name in overrides)),
 );
+// The binding of Workers AI runs within the Worker; its stand-in is another one, to which a signal must cross.
+const signalsCross = 'enable_abortsignal_rpc';
+options.compatibilityFlags = [...(options.compatibilityFlags ?? []), signalsCross];
 const besideName = `${workerName}-beside`;
 // Actors live in the first Worker, as they live in one version of a deployment; so do the queue's messages.
 const beside = args.beside && {
@@ -222,6 +225,7 @@ try {
         modules: [{ type: 'ESModule', path: join(here, 'ai-worker.mjs') }],
         modulesRoot: here,
         compatibilityDate: options.compatibilityDate,
+        compatibilityFlags: [signalsCross],
         bindings: args['engine-url'] ? { ENGINE_URL: args['engine-url'] } : {},
       },
     ],

@@ -23,6 +23,7 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let known = catalog::current(context).await;
     let mut question = question::parse(context, &known, &bytes)?;
     variant::assign(context, &caller, &mut question).await;
+    question.take_terms()?;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let form = Form::Ask(Manner::of(&context.inbound));

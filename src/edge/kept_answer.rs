@@ -56,6 +56,8 @@ impl KeptAnswer {
             tokens_cached: self.tokens_cached,
             tokens_out: self.tokens_out,
             basis: Basis::named(&self.basis),
+            // Whoever said what, it was flagged when the answer was made.
+            disbelieved: None,
         }
     }
 }

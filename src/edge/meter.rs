@@ -21,7 +21,7 @@ use super::variant;
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
-use crate::providers::{Attempt, Basis, TokenUsage};
+use crate::providers::{self, Attempt, Basis, Disbelieved, TokenUsage};
 
 /// Attempts that a usage row names, some hundred bytes each.
 const ATTEMPTS_SHOWN_MAX: usize = 24;
@@ -96,13 +96,13 @@ impl WorkEnd {
 pub struct Used {
     pub units: Units,
     pub basis: Basis,
-    /// A provider's own report was there and could not be true.
-    pub unbelieved: bool,
+    /// What the provider said instead, where that cannot be true.
+    pub disbelieved: Option<Disbelieved>,
 }
 
 impl From<TokenUsage> for Used {
     fn from(usage: TokenUsage) -> Self {
-        Self { units: usage.units(), basis: usage.basis, unbelieved: false }
+        Self { units: usage.units(), basis: usage.basis, disbelieved: usage.disbelieved }
     }
 }
 
@@ -293,6 +293,9 @@ pub async fn settle(
     let (charge, usage) = charged(context, ticket, work, cut);
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
+    if let Some(said) = work.used.disbelieved {
+        providers::usage_flagged(&context.request_id, work.provider, work.priced_model, said.flag);
+    }
     let ended = end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await?;
     let variant = work.question.and_then(|question| question.variant.as_ref());
     variant::note(context, caller, variant, ended.charged).await;
@@ -320,13 +323,14 @@ fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<
     ] {
         meta.insert(name.to_owned(), value);
     }
-    if work.used.unbelieved {
-        meta.insert("report".to_owned(), json!("unbelieved"));
-    }
     if let Some(question) = work.question {
         write_question(question, &mut meta);
     }
     charged.write(&mut meta);
+    if let Some(said) = work.used.disbelieved {
+        meta.insert("usage_flag".to_owned(), json!(said.flag.name()));
+        meta.insert("usage_reported".to_owned(), said.shown());
+    }
     // Whoever answered at once is named already.
     if work.attempts.len() > 1 {
         meta.insert("attempts".to_owned(), attempts(work.attempts));

@@ -68,6 +68,7 @@ mod reply;
 mod response_cache;
 mod routed_secret;
 mod routes;
+mod skill_versions;
 mod skills;
 mod tenant_limits;
 mod tickets;

@@ -47,6 +47,8 @@ pub struct Question {
     pub skill: Option<String>,
     /// The skill that answers: the stored one of that name, else the general one.
     pub answered_by: Option<Rc<Skill>>,
+    /// The client's own system prompt, where it sent one.
+    pub system: Option<String>,
     /// The model that was asked for by its name; `None` takes each provider's own.
     pub model: Option<String>,
     /// The client brought its own system prompt, instead of the skill's.
@@ -71,6 +73,7 @@ impl Question {
         Self {
             skill: None,
             answered_by: None,
+            system: None,
             own_system: true,
             variant: None,
             model: Some(model),
@@ -79,9 +82,29 @@ impl Question {
             on_hold_used,
         }
     }
+
+    /// Puts what the skill that answers says around the question. Which one and in which version must be known by then.
+    ///
+    /// # Errors
+    /// `InputTooLong` for what that version does not take.
+    pub fn take_terms(&mut self) -> Result<(), ApiError> {
+        let Some(skill) = &self.answered_by else { return Ok(()) };
+        let Prompt::Plain { system, user } = &mut self.chat.prompt else { return Ok(()) };
+        let terms = &skill.terms;
+        if let Some(max_bytes) = terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
+            let skill = self.skill.clone().unwrap_or_default();
+            return Err(ApiError::InputTooLong { skill, max_bytes });
+        }
+        if let Some(most) = terms.max_tokens {
+            self.chat.max_tokens = self.chat.max_tokens.min(most);
+        }
+        let of_arm = self.variant.as_ref().and_then(|variant| variant.arm.system.clone());
+        *system = of_arm.or_else(|| system_of(terms, self.system.take()));
+        Ok(())
+    }
 }
 
-/// Reads a question, and puts what its skill says around it.
+/// Reads a question. What its skill says of it is not put around it yet: see [`Question::take_terms`].
 ///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
@@ -120,21 +143,16 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
     }
     let max_tokens = max_tokens(context, body.max_tokens.as_ref())?;
     let answered_by = known.skill(&skill);
-    let terms = &answered_by.terms;
-    if !terms.enabled {
+    // Of all its versions: whoever switches a skill off has an experiment's arms switched off too.
+    if !answered_by.terms.enabled {
         return Err(ApiError::SkillDisabled { skill });
     }
-    if let Some(max_bytes) = terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
-        return Err(ApiError::InputTooLong { skill, max_bytes });
-    }
-    let chat = ChatRequest {
-        prompt: Prompt::Plain { system: system_of(terms, system), user },
-        max_tokens: terms.max_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
-        request_id: context.request_id.clone(),
-    };
+    let prompt = Prompt::Plain { system: None, user };
+    let chat = ChatRequest { prompt, max_tokens, request_id: context.request_id.clone() };
     Ok(Question {
         skill: Some(skill),
         answered_by: Some(answered_by),
+        system,
         model: None,
         own_system,
         variant: None,

@@ -134,6 +134,14 @@ impl ChatRequest {
         }
     }
 
+    /// Whether there is more in the prompt than text: what that is for a model can be estimated and not counted.
+    pub const fn has_media(&self) -> bool {
+        match &self.prompt {
+            Prompt::Plain { .. } => false,
+            Prompt::Whole(whole) => whole.size.has_media(),
+        }
+    }
+
     /// The most that a provider can truly say a prompt has.
     pub fn prompt_tokens_max(&self) -> u64 {
         let text = u64::try_from(self.text_bytes()).unwrap_or(u64::MAX);

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use js_sys::Uint8Array;
 use web_sys::ReadableStream;
 
-use super::answer::{TokenUsage, Wire};
+use super::answer::Wire;
 use super::chat::{ChatRequest, Produced};
 use super::count::TokenCounter;
+use super::reported::Reported;
 use super::sse::SseParser;
 use super::{Deadline, Failure};
 use crate::platform::abort::AbortGuard;
@@ -60,7 +61,7 @@ pub struct PieceStream {
     /// What went wrong behind the pieces that are still to be given out.
     failed: Option<Failure>,
     /// Usage as the provider reported it, once it did.
-    pub usage: Option<TokenUsage>,
+    pub usage: Option<Reported>,
     /// The model as the provider names it, once it did.
     pub model: Option<String>,
     /// The answer's id, once the provider said it.

@@ -283,6 +283,10 @@ impl PromptSize {
         counted.min(self.tokens_held())
     }
 
+    pub const fn has_media(self) -> bool {
+        self.images > 0 || self.sound_bytes > 0 || self.file_bytes > 0
+    }
+
     pub fn media_tokens_max(self) -> u64 {
         self.media_tokens(IMAGE_TOKENS_MAX, SOUND_BYTES_PER_TOKEN_MIN, FILE_BYTES_PER_TOKEN_MIN)
     }

@@ -6,6 +6,7 @@ use super::stage::{NOW_MS, SKILL, Stage, arm, definition};
 use crate::experiment::directory::{EXPERIMENTS_MAX, Entry, Listed};
 use crate::experiment::{Arm, By, Call, Command, Definition, State, Turn, handle};
 use crate::shared::{Micro, Refusal};
+use crate::sql::Sql;
 
 #[test]
 fn a_skill_without_an_experiment_has_no_arm_and_stores_nothing() {
@@ -278,6 +279,29 @@ fn arms_beside_the_pinned_one_may_come_and_go() {
 }
 
 #[test]
+fn the_version_of_an_arm_is_what_it_means_too() {
+    let mut stage = Stage::empty();
+    let of = |version: Option<i64>| Definition {
+        arms: vec![arm("a"), Arm { skill_version: version, ..arm("b") }],
+        ..definition(&["a", "b"])
+    };
+    let report = stage.define(of(Some(2))).unwrap();
+    let versions: Vec<_> = report.arms.iter().map(|arm| arm.terms.skill_version).collect();
+    assert_eq!(versions, [None, Some(2)]);
+    assert_eq!(stage.assign_wanting("unit", Some("b")).unwrap().arm.skill_version, Some(2));
+    for other in [None, Some(3)] {
+        assert_eq!(stage.define(of(other)), Err(Refusal::ArmChanged { arm: "b".to_owned() }), "{other:?}");
+    }
+    // As arms were stored when a version was any text.
+    stage
+        .sql
+        .execute("UPDATE arms SET terms = replace(terms, ':2', ':\"v2\"') WHERE name = 'b'", &[])
+        .unwrap();
+    assert_eq!(stage.assign_wanting("unit", Some("b")).unwrap().arm.skill_version, None, "it named nothing");
+    stage.define(of(None)).unwrap();
+}
+
+#[test]
 fn the_pinned_arm_cannot_be_taken_away() {
     let mut stage = Stage::running(&["a", "b"]);
     stage.steer(Turn::Pin { arm: "b".to_owned() }).unwrap();
@@ -323,7 +347,8 @@ fn definitions_that_cannot_be_are_refused() {
         (with(Arm { system: long(16_385), ..arm("b") }), "a long prompt"),
         (with(Arm { system: long(0), ..arm("b") }), "an empty prompt"),
         (with(Arm { model: long(129), ..arm("b") }), "a long model"),
-        (with(Arm { skill_version: long(65), ..arm("b") }), "a long version"),
+        (with(Arm { skill_version: Some(-1), ..arm("b") }), "a version below all"),
+        (with(Arm { skill_version: Some(20_001), ..arm("b") }), "a version beyond all"),
     ] {
         let refused = Stage::empty().define(bad);
         assert!(matches!(refused, Err(Refusal::InvalidSetting { .. })), "{why}: {refused:?}");

@@ -2,7 +2,7 @@
 
 use super::stage::{NOW_MS, Stage, definition};
 use crate::experiment::{
-    ARMS_KEPT_MAX, By, Command, Definition, FEEDBACK_WINDOW_MS, REASON_BYTES_MAX, REQUESTS_MAX,
+    ARMS_KEPT_MAX, By, Command, Definition, FEEDBACK_WINDOW_MS, Page, REASON_BYTES_MAX, REQUESTS_MAX, Reply,
     STICKY_MS_MAX, Steering, TRANSITIONS_MAX, Turn, UNITS_MAX,
 };
 use crate::shared::Refusal;
@@ -70,6 +70,48 @@ fn what_was_done_is_remembered_so_far_back() {
     let report = stage.steer(Turn::Pause).unwrap();
     assert_eq!(stage.number("SELECT COUNT(*) FROM transitions"), TRANSITIONS_MAX);
     assert_eq!(report.transitions.len(), 50);
+    // Page by page all of it is told, each once, the newest first.
+    let mut page = Page { limit: Some(70), cursor: None };
+    let mut told = Vec::new();
+    loop {
+        let Reply::Report(report) = stage.send(Command::ReportPage(page.clone())).unwrap() else { panic!() };
+        assert!((1..=70).contains(&report.transitions.len()));
+        told.extend(report.transitions.iter().map(|done| done.seq));
+        page.cursor = report.next_cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    assert!(told.is_sorted_by(|a, b| a > b) && told.len() == 1_000, "{} {told:?}", told.len());
+    for (limit, expected) in [(0, 1), (1, 1), (100, 100), (10_000, 100)] {
+        let page = Page { limit: Some(limit), cursor: None };
+        let Reply::Report(report) = stage.send(Command::ReportPage(page)).unwrap() else { panic!() };
+        assert_eq!(report.transitions.len(), expected, "{limit}");
+    }
+}
+
+#[test]
+fn a_cursor_is_of_one_list_and_written_one_way() {
+    let mut stage = Stage::running(&["a", "b"]);
+    stage.steer(Turn::Pause).unwrap();
+    let page = |cursor: &str| Command::ReportPage(Page { limit: Some(1), cursor: Some(cursor.to_owned()) });
+    let Reply::Report(report) = stage.send(page("summary-2")).unwrap() else { panic!() };
+    assert_eq!((report.transitions.len(), report.transitions[0].kind.as_str()), (1, "defined"));
+    assert_eq!(report.next_cursor, None);
+    for wrong in [
+        "",
+        "2",
+        "summary",
+        "summary-",
+        "summary-02",
+        "summary-+2",
+        "summary-0",
+        "summary--1",
+        "summary-9007199254740992",
+        "other-2",
+    ] {
+        assert_eq!(stage.send(page(wrong)), Err(Refusal::InvalidCursor), "{wrong}");
+    }
 }
 
 #[test]

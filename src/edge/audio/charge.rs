@@ -4,7 +4,7 @@
 use actors::shared::{CHARACTERS_PER_SECOND, ModelPrice, Units};
 
 use super::super::meter::Used;
-use crate::providers::{Basis, Reported, SoundLength};
+use crate::providers::{Basis, Disbelieved, Flag, Reported, SoundLength};
 
 /// What a provider told of a recording.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,15 +44,14 @@ impl Recorded {
         let Told { reported, characters } = told_of;
         let told = reported.map(|reported| self.believed(reported, price));
         if let Some(Some(units)) = told {
-            return Used { units, basis: Basis::Reported, unbelieved: false };
+            return Used { units, basis: Basis::Reported, disbelieved: None };
         }
         let (ms, basis) = match self.length.exact_ms {
             Some(exact_ms) => (exact_ms, Basis::Counted),
             None => (self.estimated_ms(reported, characters), Basis::Estimated),
         };
-        // Tokens that nobody pays for here say nothing that could be wrong.
-        let of_no_use = matches!(reported, Some(Reported::Tokens { .. })) && !price.hears_by_tokens();
-        Used { units: price.units_of_sound(ms), basis, unbelieved: told.is_some() && !of_no_use }
+        let disbelieved = reported.and_then(|reported| disbelieved(reported, price));
+        Used { units: price.units_of_sound(ms), basis, disbelieved }
     }
 
     /// Sound can be packed closer than usual, but not spoken much faster. Who says that it is longer than it can be may
@@ -85,6 +84,23 @@ impl Recorded {
     }
 }
 
+/// What is wrong with a report that was not believed.
+fn disbelieved(reported: Reported, price: ModelPrice) -> Option<Disbelieved> {
+    Some(match reported {
+        // Tokens that nobody pays for here say nothing that could be wrong.
+        Reported::Tokens { .. } if !price.hears_by_tokens() => return None,
+        Reported::Tokens { tokens_in, tokens_out } => {
+            let flag = if tokens_in == 0 { Flag::Absurd } else { Flag::Inflated };
+            Disbelieved::tokens(flag, tokens_in, tokens_out)
+        }
+        Reported::Seconds(seconds) => {
+            let flag = milliseconds(seconds).map_or(Flag::Absurd, |_| Flag::Inflated);
+            Disbelieved::sound(flag, Some(seconds))
+        }
+        Reported::Absurd => Disbelieved::sound(Flag::Absurd, None),
+    })
+}
+
 /// `None` for what is no length of anything.
 fn milliseconds(seconds: f64) -> Option<u64> {
     let ms = (seconds * 1_000.0).ceil();
@@ -110,7 +126,7 @@ mod tests {
     fn a_report_is_believed_as_far_as_it_can_be_true() {
         let used = |reported| recorded(64_000).used(Told { reported, characters: 0 }, BY_MINUTES);
         let seconds = |seconds| used(Some(Reported::Seconds(seconds)));
-        let ms = |used: Used| (used.units.milliseconds, used.basis, used.unbelieved);
+        let ms = |used: Used| (used.units.milliseconds, used.basis, used.disbelieved.is_some());
         assert_eq!(ms(seconds(7.25)), (7_250, Basis::Reported, false));
         // Rounded up to its second, and never charged as more than the file can be.
         assert_eq!(ms(seconds(65.0)), (64_000, Basis::Reported, false));
@@ -153,7 +169,9 @@ mod tests {
         assert_eq!(used(682, 672).units, Units::tokens(682, 672));
         for (tokens_in, tokens_out) in [(683, 1), (1, 673), (0, 5), (u64::MAX, u64::MAX)] {
             let used = used(tokens_in, tokens_out);
-            assert_eq!((used.units.tokens_in, used.basis, used.unbelieved), (80, Basis::Estimated, true));
+            assert_eq!((used.units.tokens_in, used.basis), (80, Basis::Estimated));
+            let flag = used.disbelieved.map(|said| said.flag);
+            assert_eq!(flag, Some(if tokens_in == 0 { Flag::Absurd } else { Flag::Inflated }));
         }
     }
 

@@ -94,7 +94,7 @@ async fn run(context: &Context, caller: &Caller, spoken: &Spoken, ticket: &Ticke
         model: &provider.model,
         priced_model: &provider.model,
         question: None,
-        used: Used { units, basis: Basis::Counted, unbelieved: false },
+        used: Used { units, basis: Basis::Counted, disbelieved: None },
         price_percent: None,
         held: ticket.held,
         end: WorkEnd::Complete,

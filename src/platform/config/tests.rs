@@ -241,6 +241,35 @@ fn plans_build_on_the_usual_limits() {
 }
 
 #[test]
+fn providers_of_a_tier_share_places_by_weight_as_in_the_usual_order() {
+    let of = |tiers: &str| {
+        let config = parsed(&[
+            ("GROQ_API_KEY", "k"),
+            ("OPENAI_API_KEY", "k"),
+            ("LOCAL_BASE", "https://llm.example/v1"),
+            ("LOCAL_MODEL", "m"),
+            ("PREFERRED_PROVIDER", "groq:9|openai,local"),
+            ("TIERS", tiers),
+        ]);
+        let terms = config.tiers.iter().flat_map(|tier| &tier.providers);
+        let terms: Vec<_> = terms.map(|p| format!("{}@{}x{}", p.name, p.place, p.weight)).collect();
+        (terms.join(" "), config.problems.iter().map(|problem| problem.variable).collect::<Vec<_>>())
+    };
+    for (tiers, expected) in [
+        (r#"{"t":{}}"#, "groq@0x9 openai@0x1 local@1x1"),
+        (r#"{"t":{"providers":["local","groq"]}}"#, "local@0x1 groq@1x1"),
+        (r#"{"t":{"providers":["local:3 | groq", "openai"]}}"#, "local@0x3 groq@0x1 openai@1x1"),
+        (r#"{"t":{"providers":["nobody|groq:2","local"]}}"#, "groq@0x2 local@1x1"),
+        (r#"{"t":{"providers":[]}}"#, ""),
+    ] {
+        assert_eq!(of(tiers), (expected.to_owned(), vec![]), "{tiers}");
+    }
+    for wrong in [r#"{"t":{"providers":["groq:0"]}}"#, r#"{"t":{"providers":["groq:1001|local"]}}"#] {
+        assert_eq!(of(wrong).1, ["TIERS"], "{wrong}");
+    }
+}
+
+#[test]
 fn limits_read_what_they_write() {
     let json = serde_json::json!({"tokens_per_minute": 9, "credits_burst": 0.25, "tiers": ["a"]});
     let limits = limits_from_json(&json).unwrap();

@@ -21,6 +21,8 @@ impl Usage {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens.saturating_add(self.completion_tokens),
+            // It thinks, unseen, all that its scripted answer is too short for.
+            "completion_tokens_details": {"reasoning_tokens": self.completion_tokens},
         })
     }
 }

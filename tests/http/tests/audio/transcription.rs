@@ -169,11 +169,7 @@ async fn the_length_is_reported_counted_or_estimated_and_never_absurd() {
             (basis, Some(ms)),
             "{more}"
         );
-        assert_eq!(
-            meta.get("report").is_some_and(|report| report == "unbelieved"),
-            unbelieved,
-            "{more}: {meta}"
-        );
+        assert_eq!(meta.get("usage_flag").is_some(), unbelieved, "{more}: {meta}");
         #[allow(clippy::cast_precision_loss)]
         let credits = ms as f64 / 60_000.0 * 0.6;
         assert_credits(
@@ -191,7 +187,7 @@ async fn the_length_is_reported_counted_or_estimated_and_never_absurd() {
     );
     assert_credits(number(&row, "cost_credits"), 0.12, "60 thousandths each");
     let row = ask(STT_MODELS[1], &exact, tokens(1_000_000, 5)).await;
-    assert_eq!((number(&row, "tokens_in"), text(&row["meta"], "report")), (100.0, "unbelieved"));
+    assert_eq!((number(&row, "tokens_in"), text(&row["meta"], "usage_flag")), (100.0, "inflated"));
     settled(&tenant, 16).await;
     // Longer than is taken here.
     let too_long = wav(601_000);

@@ -59,6 +59,7 @@ fn cached_usage(prompt: u64, cached: u64, completion: u64) -> Value {
     json!({
         "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": completion},
     })
 }
 
