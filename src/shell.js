@@ -159,6 +159,27 @@ globalThis.cognomega = {
   remember: (key, text, ttlS) => caches.default.put(
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
+  // Objects of the bucket of uploads: what one is, its bytes; undefined where there is none.
+  async objectHead(env, key) {
+    const found = await env.R2_UPLOADS.head(key);
+    if (!found) return undefined;
+    const { size, httpMetadata, customMetadata } = found;
+    return JSON.stringify({ size, content_type: httpMetadata?.contentType, owner: customMetadata?.tenant });
+  },
+  objectBytes: async (env, key) => (await env.R2_UPLOADS.get(key))?.arrayBuffer(),
+  // A new object, passed on as it comes. The runtime breaks the stream off when it is not exactly as long as was said, and
+  // a broken one stores nothing. Undefined when the body is to blame; what the bucket itself refuses is thrown.
+  async objectPut(env, key, body, length, options, signal) {
+    const sized = new FixedLengthStream(length);
+    let bodyFirst;
+    const piped = body.pipeTo(sized.writable, { signal }).catch(() => { bodyFirst ??= true; });
+    const put = env.R2_UPLOADS.put(key, sized.readable, JSON.parse(options)).catch((error) => {
+      bodyFirst ??= error instanceof TypeError;
+      if (!bodyFirst) throw error;
+    });
+    const [stored] = await Promise.all([put, piped]);
+    return stored && JSON.stringify({ size: stored.size, etag: stored.etag, version: stored.version });
+  },
   catalog: (env, name, call) => env.CATALOG.getByName(name).command(call),
   experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call),
   response: (init, body) => new Response(body, JSON.parse(init)),

@@ -101,6 +101,8 @@ pub enum Command {
         created_at_ms: Option<i64>,
         idempotency: Option<Idempotency>,
     },
+    /// Counts a request in the tenant's budget of requests, and does nothing else: for what costs no credit.
+    Count,
     ListUsage(UsageFilter),
     ListEntries {
         limit: u32,
@@ -161,6 +163,7 @@ impl Command {
             Self::Settle { .. } => "settle",
             Self::Release { .. } => "release",
             Self::RecordUsage { .. } => "record_usage",
+            Self::Count => "count",
             Self::ListUsage(_) => "list_usage",
             Self::ListEntries { .. } => "list_entries",
             Self::ListHolds { .. } => "list_holds",
@@ -241,6 +244,7 @@ pub enum Reply {
         event: UsageEvent,
         replayed: bool,
     },
+    Counted,
     Usage(UsagePage),
     Entries(EntryPage),
     Holds(HoldPage),

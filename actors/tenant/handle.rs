@@ -85,6 +85,10 @@ pub fn handle(
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
             at.record_usage(sql, &id, &usage, cost, created_at_ms, idempotency.as_ref())
         }
+        Command::Count => {
+            at.count_one(sql)?;
+            woken(Reply::Counted, i64::MAX)
+        }
         Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
         Command::CreateKey { key, cap, idempotency } => at.create_key(sql, &key, cap, idempotency.as_ref()),
         Command::RevokeKey { id } => at.revoke_key(sql, &id),

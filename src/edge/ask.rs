@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::answering;
 use super::ask_form::Manner;
+use super::attachments;
 use super::catalog;
 use super::context::Context;
 use super::error::ApiError;
@@ -21,7 +22,8 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
     let known = catalog::current(context).await;
-    let mut question = question::parse(context, &known, &bytes)?;
+    let (mut question, named) = question::parse(context, &known, &bytes)?;
+    attachments::attach(context, &caller, &named, &mut question).await?;
     variant::assign(context, &caller, &mut question).await;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");

@@ -2,7 +2,7 @@
 
 use actors::credits::{EndedHold, Owner, Usage};
 use actors::rate::BudgetLeft;
-use actors::shared::{Micro, Refusal};
+use actors::shared::{Micro, Refusal, Units};
 use actors::tenant::{
     Admission as AdmissionCall, Admitted, Command, Idempotency, Reply as ActorReply, Stored,
 };
@@ -291,7 +291,9 @@ pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
 /// What the work costs, and the usage row that says all that this is computed from.
 fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<Micro>) -> (Micro, Usage) {
     let charge_max = [at_most, ticket.cost_max].into_iter().flatten().min();
-    let used = (work.priced_model, work.usage.units());
+    // Pictures have been sent whatever came of them, and no provider counts them.
+    let units = Units { images: work.question.chat.images(), ..work.usage.units() };
+    let used = (work.priced_model, units);
     let (charged, due) = ticket.pricing.charged(used, work.price_percent, charge_max);
     let Question { skill, answered_by, .. } = work.question;
     let mut meta = Map::new();

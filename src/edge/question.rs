@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::attachments::{self, Named};
 use super::catalog::{Known, Skill};
 use super::context::Context;
 use super::error::ApiError;
@@ -79,13 +80,27 @@ impl Question {
             on_hold_used,
         }
     }
+
+    /// Holds what the client asks against the limit of its skill: the input, and the texts that are attached to it, or
+    /// the limit could be passed by.
+    ///
+    /// # Errors
+    /// `InputTooLong`.
+    pub fn text_within_skill(&self) -> Result<(), ApiError> {
+        let (Some(skill), Some(answered_by)) = (&self.skill, &self.answered_by) else { return Ok(()) };
+        let Prompt::Plain { user, .. } = &self.chat.prompt else { return Ok(()) };
+        match answered_by.terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
+            Some(max_bytes) => Err(ApiError::InputTooLong { skill: skill.clone(), max_bytes }),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Reads a question, and puts what its skill says around it.
+/// Reads a question, and puts what its skill says around it. What it names as attachments is not in it yet.
 ///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
-pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question, ApiError> {
+pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<(Question, Vec<Named>), ApiError> {
     let body: AskBody<'_> = json_body::parse(bytes)?;
     let skill = match body.skill {
         None | Some(Value::Null) => GENERAL.to_owned(),
@@ -111,28 +126,19 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
         Some(Value::String(system)) => Some(system),
         Some(_) => return Err(ApiError::InvalidField { field: "system", expected: "a text" }),
     };
-    match body.attachments {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(list)) if list.is_empty() => {}
-        // Answering as if they had not been sent would be worse than saying so.
-        Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
-        Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
-    }
+    let attachments = attachments::parse(body.attachments.as_ref())?;
     let max_tokens = max_tokens(context, body.max_tokens.as_ref())?;
     let answered_by = known.skill(&skill);
     let terms = &answered_by.terms;
     if !terms.enabled {
         return Err(ApiError::SkillDisabled { skill });
     }
-    if let Some(max_bytes) = terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
-        return Err(ApiError::InputTooLong { skill, max_bytes });
-    }
     let chat = ChatRequest {
-        prompt: Prompt::Plain { system: system_of(terms, system), user },
+        prompt: Prompt::Plain { system: system_of(terms, system), user, images: Vec::new() },
         max_tokens: terms.max_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
         request_id: context.request_id.clone(),
     };
-    Ok(Question {
+    let question = Question {
         skill: Some(skill),
         answered_by: Some(answered_by),
         model: None,
@@ -141,7 +147,9 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
-    })
+    };
+    question.text_within_skill()?;
+    Ok((question, attachments))
 }
 
 /// What the model is told first. A client that sends nothing at all has the skill's prompt; one that sends an empty

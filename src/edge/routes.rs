@@ -29,6 +29,7 @@ pub enum Action {
     Ask,
     Chat,
     Embeddings,
+    Upload,
     ModelList,
     ModelShow,
     SkillsForAll,
@@ -73,7 +74,7 @@ use Action::{
     EventsOpen, Exchange, ExperimentDefine, ExperimentList, ExperimentShow, ExperimentSteer, Feedback,
     GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
     ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth, Ready,
-    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList,
+    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, Upload, UsageList,
     UsageRecord, UserToken, Verify,
 };
 
@@ -122,6 +123,7 @@ const BUILT: &[Route] = &[
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
     route(&["/v1/embeddings"], &[(POST, Embeddings)]),
+    route(&["/api/upload/direct"], &[(POST, Upload)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
     route(&["/api/tickets"], &[(POST, TicketMint)]),
@@ -166,7 +168,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/jobs/:id/download"], &[(GET, NotImplemented)]),
     route(&["/api/jobs/:id/cancel"], &[(POST, NotImplemented)]),
     route(&["/api/jobs/:id/retry"], &[(POST, NotImplemented)]),
-    route(&["/api/upload/direct"], &[(POST, NotImplemented)]),
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),

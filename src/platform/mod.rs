@@ -2,6 +2,7 @@
 
 pub mod abort;
 pub mod address_stub;
+pub mod bucket;
 pub mod catalog_stub;
 pub mod config;
 pub mod detached;
