@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 pub const PLAIN_TEXT: &str = "A plain answer.";
 pub const PLAIN_USAGE: Usage = Usage::new(52, 192);
 
-/// Requests are small; the giant bodies go the other way.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest requests have pictures of some megabytes, in base64; the giant bodies go the other way.
+const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[derive(Clone, Default)]
 struct Shared {
