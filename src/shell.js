@@ -171,14 +171,17 @@ globalThis.cognomega = {
   // a broken one stores nothing. Undefined when the body is to blame; what the bucket itself refuses is thrown.
   async objectPut(env, key, body, length, options, signal) {
     const sized = new FixedLengthStream(length);
-    let bodyFirst;
-    const piped = body.pipeTo(sized.writable, { signal }).catch(() => { bodyFirst ??= true; });
-    const put = env.R2_UPLOADS.put(key, sized.readable, JSON.parse(options)).catch((error) => {
-      bodyFirst ??= error instanceof TypeError;
-      if (!bodyFirst) throw error;
-    });
-    const [stored] = await Promise.all([put, piped]);
-    return stored && JSON.stringify({ size: stored.size, etag: stored.etag, version: stored.version });
+    const piped = body.pipeTo(sized.writable, { signal }).then(() => true, () => false);
+    try {
+      const { size, etag, version } = await env.R2_UPLOADS.put(key, sized.readable, JSON.parse(options));
+      return JSON.stringify({ size, etag, version });
+    } catch (error) {
+      // A body that broke off ends the pipe in the same turn; a bucket that refuses may leave it waiting.
+      const whole = await Promise.race([piped, new Promise((turn) => { setTimeout(turn, 0, true); })]);
+      // How the bucket's own refusals begin.
+      if (error.message.startsWith('put: ') || (whole && !(error instanceof TypeError))) throw error;
+      return undefined;
+    }
   },
   catalog: (env, name, call) => env.CATALOG.getByName(name).command(call),
   experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call),

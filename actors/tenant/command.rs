@@ -103,6 +103,10 @@ pub enum Command {
     },
     /// Counts a request in the tenant's budget of requests, and does nothing else: for what costs no credit.
     Count,
+    /// Whether a request with this key was answered already: for one that can no longer be asked as it was.
+    Recall {
+        idempotency: Idempotency,
+    },
     ListUsage(UsageFilter),
     ListEntries {
         limit: u32,
@@ -164,6 +168,7 @@ impl Command {
             Self::Release { .. } => "release",
             Self::RecordUsage { .. } => "record_usage",
             Self::Count => "count",
+            Self::Recall { .. } => "recall",
             Self::ListUsage(_) => "list_usage",
             Self::ListEntries { .. } => "list_entries",
             Self::ListHolds { .. } => "list_holds",
@@ -238,6 +243,8 @@ pub enum Reply {
     Refused(Refusal),
     /// The key was seen before and its request is done.
     Replay(Stored),
+    /// No request with the key was answered.
+    NotAnswered,
     Progressed(Progressed),
     Ended(EndedHold),
     Recorded {

@@ -111,6 +111,10 @@ fn answer(
     let tenant = &actor.tenant;
     let reply = match question {
         Command::Balance => Reply::Balance(Account::view_at(sql, now_ms)?),
+        Command::Recall { idempotency } => match idempotency::look_up(sql, &idempotency, now_ms)? {
+            Seen::Done(stored) => Reply::Replay(stored),
+            Seen::Free => Reply::NotAnswered,
+        },
         Command::BalanceAt { entry } => Reply::BalanceAt(Box::new(credits::entry_at(sql, entry)?)),
         Command::ListUsage(filter) => Reply::Usage(credits::list_usage(sql, tenant, &filter)?),
         Command::ListEntries { limit, cursor } => {
@@ -410,6 +414,7 @@ impl Command {
         !matches!(
             self,
             Self::Balance
+                | Self::Recall { .. }
                 | Self::BalanceAt { .. }
                 | Self::ListUsage(_)
                 | Self::ListEntries { .. }

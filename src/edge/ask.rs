@@ -23,12 +23,21 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let idempotency = context.idempotency(&caller, &bytes)?;
     let known = catalog::current(context).await;
     let (mut question, named) = question::parse(context, &known, &bytes)?;
-    attachments::attach(context, &caller, &named, &mut question).await?;
-    variant::assign(context, &caller, &mut question).await;
+    let attached = attachments::attach(context, &caller, &named, &mut question).await;
+    if attached.is_ok() {
+        variant::assign(context, &caller, &mut question).await;
+    }
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let form = Form::Ask(Manner::of(&context.inbound));
     let digest = context.digest(&bytes);
     let asked = answering::Asked { caller, question, form, streams, idempotency, digest };
-    answering::answer(context, &known, asked).await
+    match attached {
+        Ok(()) => answering::answer(context, &known, asked).await,
+        // What was answered once is answered again, also when its files were deleted since.
+        Err(gone @ ApiError::AttachmentNotFound { .. }) => {
+            answering::answered_before(context, asked).await?.ok_or(gone)
+        }
+        Err(wrong) => Err(wrong),
+    }
 }

@@ -120,12 +120,12 @@ pub async fn put(env: &Env, object: &NewObject<'_>, body: &ReadableStream) -> Re
     let guard = AbortGuard::new();
     let put = object_put(env, object.key, body, length, &options.to_string(), guard.signal().as_ref());
     let ended = timer::within(UPLOAD_TIMEOUT_MS, settled(&put)).await.map_err(|_| NotStored::Body)?;
-    guard.let_go();
     let stored = ended.map_err(|error| {
         let _logged = failed(&hop::words(&error));
         NotStored::Bucket
     })?;
     let Some(text) = stored.as_string() else { return Err(NotStored::Body) };
+    guard.let_go();
     serde_json::from_str(&text).map_err(|error| {
         let _logged = failed(&error.to_string());
         NotStored::Bucket

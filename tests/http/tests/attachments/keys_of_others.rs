@@ -72,3 +72,38 @@ async fn no_address_is_in_the_bucket() {
     assert!(!object.contains("nameless") && !object.contains("x.io"), "{object}");
     assert!(object.contains("v1-"), "{object}");
 }
+
+/// What was answered once is answered again for its key, whole and as a stream, when its files are gone.
+#[tokio::test]
+async fn the_first_reply_is_given_again_without_its_files() {
+    let world = World::verified().await;
+    let tenant = world.tenant("replayed", 5.0).await;
+    let marker = unique_marker();
+    let (one, other) = (
+        uploaded(&tenant, "a.txt", "text/plain", "one").await,
+        uploaded(&tenant, "b.txt", "text/plain", "b").await,
+    );
+    let keyed = |key: &str, name: &str, tier: Option<&str>| {
+        let call = ask(&tenant, &marker, json!([key]), json!({})).idempotency_key(name);
+        tier.into_iter().fold(call, |call, tier| call.header("x-intelligence-tier", tier))
+    };
+    let whole = keyed(&one, "whole", Some("high")).send().await.expect(200);
+    let stream = keyed(&one, "stream", None).open().await.expect_stream().await.drain().await;
+    let before = tenant.settled_balance().await;
+    for key in [&one, &other] {
+        world.stack.in_bucket(json!({"delete": key}));
+    }
+    let again = keyed(&one, "whole", Some("high")).send().await.expect(200);
+    assert_eq!((again.json(), again.header("idempotency-replayed")), (whole.json(), Some("true")));
+    let again = keyed(&one, "stream", None).open().await.expect_stream().await;
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.drain().await.text(), stream.text());
+    // Another question, another key, and no key at all find nothing.
+    for (key, tier) in [(&one, None), (&other, Some("high"))] {
+        keyed(key, "whole", tier).send().await.expect_error(409, "idempotency_conflict");
+    }
+    keyed(&one, "new", None).send().await.expect_error(404, "attachment_not_found");
+    ask(&tenant, &marker, json!([one]), json!({})).send().await.expect_error(404, "attachment_not_found");
+    assert_eq!(world.calls_anywhere(&marker), 2);
+    in_order(&tenant, before).await;
+}
