@@ -7,6 +7,7 @@ use actors::shared::safe_file_name;
 use futures::future::join_all;
 use serde_json::Value;
 
+use super::attached_room::Room;
 use super::attachment_content::{self as content, Content, Declared};
 use super::attachment_frame as frame;
 use super::context::Context;
@@ -88,6 +89,8 @@ pub async fn attach(
     }
     let found = find(context, caller, named).await?;
     within_limits(&found)?;
+    let bytes = found.iter().fold(0_usize, |sum, one| sum.saturating_add(one.size));
+    question.room = Some(Room::take(bytes).ok_or(ApiError::Unavailable)?);
     let read = join_all(found.iter().map(|one| bucket::bytes(&context.env, &one.key))).await;
     let Prompt::Plain { user, images, .. } = &mut question.chat.prompt else { return Ok(()) };
     for (one, bytes) in found.iter().zip(read) {

@@ -11,6 +11,7 @@ mod answering;
 mod api_key;
 mod ask;
 mod ask_form;
+mod attached_room;
 mod attachment_content;
 mod attachment_frame;
 mod attachments;

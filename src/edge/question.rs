@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::attached_room::Room;
 use super::attachments::{self, Named};
 use super::catalog::{Known, Skill};
 use super::context::Context;
@@ -59,6 +60,8 @@ pub struct Question {
     pub max_credits: Option<Micro>,
     /// As it was asked. An answer that is not streamed is never topped up; [`super::offer::make`] sees to that.
     pub on_hold_used: OnHoldUsed,
+    /// What its attachments take of the isolate's memory, as long as the question is there.
+    pub room: Option<Room>,
 }
 
 impl Question {
@@ -78,6 +81,7 @@ impl Question {
             chat,
             max_credits,
             on_hold_used,
+            room: None,
         }
     }
 
@@ -147,6 +151,7 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<(Question
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
+        room: None,
     };
     question.text_within_skill()?;
     Ok((question, attachments))
