@@ -36,7 +36,7 @@ impl Command {
     /// Whether it counts against budgets.
     #[must_use]
     pub const fn is_metered(&self) -> bool {
-        matches!(self, Self::Admit(_) | Self::RecordUsage { .. })
+        matches!(self, Self::Admit(_) | Self::RecordUsage { .. } | Self::Count)
     }
 }
 

@@ -345,7 +345,8 @@ struct Allowance {
     /// Set aside in all.
     held: Micro,
     price: ModelPrice,
-    prompt_tokens: u64,
+    /// What the prompt counts as: its tokens and its pictures.
+    prompt: Units,
     counted: u64,
     /// Pieces that came. Most providers send one for each token.
     pieces: u64,
@@ -359,7 +360,10 @@ impl Allowance {
             held_max: ticket.hold_max,
             held: ticket.held,
             price: ticket.pricing.price_of(&delivery.provider.model),
-            prompt_tokens: question.chat.prompt_tokens_counted(),
+            prompt: Units {
+                images: question.chat.images(),
+                ..Units::tokens(question.chat.prompt_tokens_counted(), 0)
+            },
             counted: 0,
             pieces: 0,
         }
@@ -376,7 +380,7 @@ impl Allowance {
         // A piece may hold many tokens: of a step that is the first of many, nothing is known but the count.
         let exact = self.limited || self.held < self.held_max;
         let tokens = if exact { self.counted } else { self.counted.min(self.pieces) };
-        self.price.charge(&Units::tokens(self.prompt_tokens, tokens))
+        self.price.charge(&Units { tokens_out: tokens, ..self.prompt })
     }
 }
 

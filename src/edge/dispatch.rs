@@ -14,7 +14,7 @@ use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, audio, auth, chat, cookie, cors, credentials, credits, embeddings, events,
     exchange, experiments, feedback, health, keys, ledger, models, openapi, prices, provider_health, skills,
-    tenant_limits, tickets, usage,
+    tenant_limits, tickets, upload, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -161,6 +161,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Embeddings => embeddings::embed(context).await,
         Action::Speech => audio::speech::speak(context).await,
         Action::Transcription => audio::transcription::transcribe(context).await,
+        Action::Upload => upload::direct(context).await,
         Action::ModelList => models::list(context).await,
         Action::ModelShow => models::show(context).await,
         Action::SkillsForAll => skills::list_for_all(context).await,

@@ -67,6 +67,23 @@ pub enum ApiError {
         expected: &'static str,
     },
     MissingInput,
+    // Uploads and attachments
+    R2NotBound,
+    LengthRequired,
+    EmptyBody,
+    BodyLengthMismatch,
+    /// `index` is its place in the list, from zero.
+    AttachmentNotFound {
+        index: usize,
+    },
+    AttachmentUnsupported {
+        index: usize,
+    },
+    AttachmentTooLarge {
+        index: usize,
+        max_bytes: usize,
+    },
+    ImagesUnsupported,
     InvalidCursor,
     InvalidTime {
         parameter: &'static str,
@@ -203,6 +220,14 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidField { .. } => "invalid_field",
             Self::MissingInput => "missing_input",
+            Self::R2NotBound => "r2_not_bound",
+            Self::LengthRequired => "length_required",
+            Self::EmptyBody => "empty_body",
+            Self::BodyLengthMismatch => "body_length_mismatch",
+            Self::AttachmentNotFound { .. } => "attachment_not_found",
+            Self::AttachmentUnsupported { .. } => "attachment_unsupported",
+            Self::AttachmentTooLarge { .. } => "attachment_too_large",
+            Self::ImagesUnsupported => "images_unsupported",
             Self::InvalidCursor => "invalid_cursor",
             Self::InvalidTime { .. } => "invalid_time",
             Self::InvalidIdempotencyKey => "invalid_idempotency_key",
@@ -248,6 +273,10 @@ impl ApiError {
             | Self::InvalidForm
             | Self::InvalidField { .. }
             | Self::MissingInput
+            | Self::EmptyBody
+            | Self::BodyLengthMismatch
+            | Self::AttachmentUnsupported { .. }
+            | Self::ImagesUnsupported
             | Self::InvalidCursor
             | Self::InvalidTime { .. }
             | Self::InvalidIdempotencyKey
@@ -270,7 +299,7 @@ impl ApiError {
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
             Self::ExchangeUnconfigured => 501,
-            Self::NotFound | Self::UnknownModel => 404,
+            Self::NotFound | Self::UnknownModel | Self::AttachmentNotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
             | Self::IdempotencyInProgress
@@ -283,7 +312,8 @@ impl ApiError {
             | Self::ArmChanged { .. }
             | Self::TooManyExperiments { .. }
             | Self::TooManyGrants { .. } => 409,
-            Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } => 413,
+            Self::LengthRequired => 411,
+            Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } | Self::AttachmentTooLarge { .. } => 413,
             Self::UriTooLong => 414,
             Self::UpgradeRequired => 426,
             Self::HeadersTooLarge { .. } => 431,
@@ -293,7 +323,7 @@ impl ApiError {
             | Self::TooManyTickets { .. }
             | Self::TooManySockets { .. }
             | Self::TooManyKeys { .. } => 429,
-            Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound => 500,
+            Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound | Self::R2NotBound => 500,
             Self::NotImplemented => 501,
             Self::AskFailed { .. } => 502,
             Self::Misconfigured | Self::Unavailable | Self::ActorQuarantined => 503,
@@ -321,6 +351,13 @@ impl ApiError {
         body.insert("request_id".to_owned(), json!(request_id));
         match self {
             Self::PayloadTooLarge { max_bytes } => {
+                body.insert("max_bytes".to_owned(), json!(max_bytes));
+            }
+            Self::AttachmentNotFound { index } | Self::AttachmentUnsupported { index } => {
+                body.insert("index".to_owned(), json!(index));
+            }
+            Self::AttachmentTooLarge { index, max_bytes } => {
+                body.insert("index".to_owned(), json!(index));
                 body.insert("max_bytes".to_owned(), json!(max_bytes));
             }
             Self::InvalidField { field, .. } => {

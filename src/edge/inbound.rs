@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use js_sys::Uint8Array;
-use web_sys::Request;
+use web_sys::{ReadableStream, Request};
 
 use super::error::ApiError;
 use super::limits::{HEADER_BYTES_MAX, HEADERS_MAX, PATH_BYTES_MAX, PATH_BYTES_READ_MAX, QUERY_BYTES_MAX};
@@ -75,11 +75,21 @@ impl Inbound {
         self.raw.signal()
     }
 
+    /// How long the body is said to be, in bytes. Of one that comes in chunks the runtime says nothing, whatever the
+    /// client did.
+    pub fn declared_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The body as it comes; `None` when there is none.
+    pub fn stream(&self) -> Option<ReadableStream> {
+        self.raw.body()
+    }
+
     /// The whole body. A declared length over the limit is refused before anything is read.
     pub async fn body(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
         let too_large = ApiError::PayloadTooLarge { max_bytes: bytes_max };
-        let declared = self.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
-        let Some(length) = declared else {
+        let Some(length) = self.declared_length() else {
             return self.streamed_body(bytes_max).await;
         };
         if usize::try_from(length).map_or(true, |length| length > bytes_max) {

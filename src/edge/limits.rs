@@ -5,6 +5,18 @@ pub const JSON_BODY_BYTES_MAX: usize = 1_048_576;
 /// A body of `/v1/chat/completions`: room for some pictures in base64. 8 MiB; while it is worked on there are a few
 /// copies of it.
 pub const CHAT_BODY_BYTES_MAX: usize = 8_388_608;
+/// Attachments of one ask.
+pub const ATTACHMENTS_MAX: usize = 8;
+/// A text attachment, and all of one ask together: as much as the body of an ask itself, in bytes.
+pub const ATTACHMENT_TEXT_BYTES_MAX: usize = 524_288;
+pub const ATTACHED_TEXT_BYTES_MAX: usize = JSON_BODY_BYTES_MAX;
+/// A picture, in bytes: most models take five megabytes of one, and more shows them nothing more.
+pub const ATTACHMENT_IMAGE_BYTES_MAX: usize = 5_242_880;
+/// All attachments of one ask, in bytes. In base64 they are four thirds of it, 8 MiB: as much as the body of a chat,
+/// and as many copies of it.
+pub const ATTACHED_BYTES_MAX: usize = 6_291_456;
+/// What a file is said to be, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 /// Messages of one chat, and answers to it that are asked for at once.
 pub const CHAT_MESSAGES_MAX: usize = 2_048;
 pub const CHAT_ANSWERS_MAX: u32 = 8;

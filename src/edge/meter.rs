@@ -311,7 +311,9 @@ pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
 /// What the work costs, and the usage row that says all that this is computed from.
 fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<Micro>) -> (Micro, Usage) {
     let charge_max = [at_most, ticket.cost_max].into_iter().flatten().min();
-    let used = (work.priced_model, work.used.units);
+    // Pictures have been sent whatever came of them, and no provider counts them.
+    let images = work.question.map_or(0, |question| question.chat.images());
+    let used = (work.priced_model, Units { images, ..work.used.units });
     let (charged, due) = ticket.pricing.charged(used, work.price_percent, charge_max);
     let mut meta = Map::new();
     for (name, value) in [

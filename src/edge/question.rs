@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::attached_room::Room;
+use super::attachments::{self, Named};
 use super::catalog::{Known, Skill};
 use super::context::Context;
 use super::error::ApiError;
@@ -60,6 +62,8 @@ pub struct Question {
     pub max_credits: Option<Micro>,
     /// As it was asked. An answer that is not streamed is never topped up; [`super::offer::make`] sees to that.
     pub on_hold_used: OnHoldUsed,
+    /// What its attachments take of the isolate's memory, as long as the question is there.
+    pub room: Option<Room>,
 }
 
 impl Question {
@@ -80,35 +84,43 @@ impl Question {
             chat,
             max_credits,
             on_hold_used,
+            room: None,
+        }
+    }
+
+    /// Holds what the client asks against the limit of its skill, in the version that answers: the input, and the texts that are attached to it, or
+    /// the limit could be passed by.
+    ///
+    /// # Errors
+    /// `InputTooLong`.
+    pub fn text_within_skill(&self) -> Result<(), ApiError> {
+        let (Some(skill), Some(answered_by)) = (&self.skill, &self.answered_by) else { return Ok(()) };
+        let Prompt::Plain { user, .. } = &self.chat.prompt else { return Ok(()) };
+        match answered_by.terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
+            Some(max_bytes) => Err(ApiError::InputTooLong { skill: skill.clone(), max_bytes }),
+            None => Ok(()),
         }
     }
 
     /// Puts what the skill that answers says around the question. Which one and in which version must be known by then.
-    ///
-    /// # Errors
-    /// `InputTooLong` for what that version does not take.
-    pub fn take_terms(&mut self) -> Result<(), ApiError> {
-        let Some(skill) = &self.answered_by else { return Ok(()) };
-        let Prompt::Plain { system, user } = &mut self.chat.prompt else { return Ok(()) };
+    pub fn take_terms(&mut self) {
+        let Some(skill) = &self.answered_by else { return };
+        let Prompt::Plain { system, .. } = &mut self.chat.prompt else { return };
         let terms = &skill.terms;
-        if let Some(max_bytes) = terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
-            let skill = self.skill.clone().unwrap_or_default();
-            return Err(ApiError::InputTooLong { skill, max_bytes });
-        }
         if let Some(most) = terms.max_tokens {
             self.chat.max_tokens = self.chat.max_tokens.min(most);
         }
         let of_arm = self.variant.as_ref().and_then(|variant| variant.arm.system.clone());
         *system = of_arm.or_else(|| system_of(terms, self.system.take()));
-        Ok(())
     }
 }
 
-/// Reads a question. What its skill says of it is not put around it yet: see [`Question::take_terms`].
+/// Reads a question. What its skill says of it is not put around it yet, see [`Question::take_terms`]; nor is what it
+/// names as attachments in it.
 ///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
-pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question, ApiError> {
+pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<(Question, Vec<Named>), ApiError> {
     let body: AskBody<'_> = json_body::parse(bytes)?;
     let skill = match body.skill {
         None | Some(Value::Null) => GENERAL.to_owned(),
@@ -134,22 +146,16 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
         Some(Value::String(system)) => Some(system),
         Some(_) => return Err(ApiError::InvalidField { field: "system", expected: "a text" }),
     };
-    match body.attachments {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(list)) if list.is_empty() => {}
-        // Answering as if they had not been sent would be worse than saying so.
-        Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
-        Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
-    }
+    let attachments = attachments::parse(body.attachments.as_ref())?;
     let max_tokens = max_tokens(context, body.max_tokens.as_ref())?;
     let answered_by = known.skill(&skill);
     // Of all its versions: whoever switches a skill off has an experiment's arms switched off too.
     if !answered_by.terms.enabled {
         return Err(ApiError::SkillDisabled { skill });
     }
-    let prompt = Prompt::Plain { system: None, user };
+    let prompt = Prompt::Plain { system: None, user, images: Vec::new() };
     let chat = ChatRequest { prompt, max_tokens, request_id: context.request_id.clone() };
-    Ok(Question {
+    let question = Question {
         skill: Some(skill),
         answered_by: Some(answered_by),
         system,
@@ -159,7 +165,9 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
-    })
+        room: None,
+    };
+    Ok((question, attachments))
 }
 
 /// What the model is told first. A client that sends nothing at all has the skill's prompt; one that sends an empty

@@ -31,6 +31,7 @@ pub enum Action {
     Embeddings,
     Speech,
     Transcription,
+    Upload,
     ModelList,
     ModelShow,
     SkillsForAll,
@@ -76,7 +77,7 @@ use Action::{
     GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
     ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth, Ready,
     SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, Speech, TicketMint,
-    Transcription, UsageList, UsageRecord, UserToken, Verify,
+    Transcription, Upload, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -126,6 +127,7 @@ const BUILT: &[Route] = &[
     route(&["/v1/embeddings"], &[(POST, Embeddings)]),
     route(&["/v1/audio/speech"], &[(POST, Speech)]),
     route(&["/v1/audio/transcriptions"], &[(POST, Transcription)]),
+    route(&["/api/upload/direct"], &[(POST, Upload)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
     route(&["/api/tickets"], &[(POST, TicketMint)]),
@@ -170,7 +172,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/jobs/:id/download"], &[(GET, NotImplemented)]),
     route(&["/api/jobs/:id/cancel"], &[(POST, NotImplemented)]),
     route(&["/api/jobs/:id/retry"], &[(POST, NotImplemented)]),
-    route(&["/api/upload/direct"], &[(POST, NotImplemented)]),
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),

@@ -133,7 +133,7 @@ pub async fn note(context: &Context, caller: &Caller, variant: Option<&Variant>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::config::{AttemptDeadlines, ProviderKind};
+    use crate::platform::config::{AttemptDeadlines, Images, ProviderKind};
 
     fn provider(name: &str) -> Provider {
         let model = format!("{name}-usual");
@@ -141,7 +141,19 @@ mod tests {
         let deadlines =
             AttemptDeadlines { connect_ms: 1, first_token_ms: 1, idle_ms: 1, answer_ms: 1, stream_ms: 1 };
         let (kind, base) = (ProviderKind::OpenAiCompatible, String::new());
-        Provider { name: name.into(), kind, base, key: None, model, models, deadlines, place: 0, weight: 1 }
+        let images = Images::All(true).into();
+        Provider {
+            name: name.into(),
+            kind,
+            base,
+            key: None,
+            model,
+            models,
+            images,
+            deadlines,
+            place: 0,
+            weight: 1,
+        }
     }
 
     fn ordered(model: Option<&str>) -> Vec<String> {

@@ -12,6 +12,7 @@ mod hop;
 pub mod http;
 pub mod log;
 pub mod recall;
+pub mod reply_bucket;
 pub mod sockets;
 pub mod sql;
 pub mod streams;

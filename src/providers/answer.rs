@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     fn request() -> ChatRequest {
-        let prompt = Prompt::Plain { system: None, user: "Hello".to_owned() };
+        let prompt = Prompt::Plain { system: None, user: "Hello".to_owned(), images: Vec::new() };
         ChatRequest { prompt, max_tokens: 5, request_id: String::new() }
     }
 

@@ -7,12 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::count::{count_tokens, estimate_prompt_tokens};
+use super::images::{IMAGE_TOKENS_COUNTED, IMAGE_TOKENS_HELD, IMAGE_TOKENS_MAX};
 
-/// Tokens that a picture is taken for: what models read one of usual size as, what a hold has for it, and the most
-/// that a large one in high detail is read as (48,169 at the dearest of today's models).
-const IMAGE_TOKENS_COUNTED: u64 = 1_000;
-const IMAGE_TOKENS_HELD: u64 = 3_000;
-const IMAGE_TOKENS_MAX: u64 = 50_000;
 /// Bytes of base64 for a token of sound: a second is ten tokens, and 4,000 bytes even when it is compressed well. The
 /// most that can be true is four times that.
 const SOUND_BYTES_PER_TOKEN: usize = 400;
@@ -268,6 +264,11 @@ impl PromptSize {
         let others =
             tokens(self.sound_bytes, sound_bytes).saturating_add(tokens(self.file_bytes, file_bytes));
         images.saturating_add(others)
+    }
+
+    /// Pictures, each of which has a price where its model's price says so.
+    pub const fn images(self) -> u64 {
+        self.images
     }
 
     pub fn tokens_held(self) -> u64 {

@@ -11,7 +11,7 @@ use super::super::identity::Caller;
 use super::super::kept_answer;
 use super::super::meter::Ticket;
 use super::super::reply::{Body, Reply};
-use crate::platform::{bucket, config, log, tenant_stub};
+use crate::platform::{config, log, reply_bucket, tenant_stub};
 
 /// What the names of such objects begin with: a rule of the bucket's that deletes by age names it.
 const PREFIX: &str = "speech/";
@@ -29,12 +29,12 @@ pub struct KeptSpeech {
 
 /// Whether there is a bucket to keep it in.
 pub fn is_possible(context: &Context) -> bool {
-    config::has_binding(&context.env, bucket::BINDING)
+    config::has_binding(&context.env, reply_bucket::BINDING)
 }
 
 /// Puts `chunks` into the bucket. Whether they are there.
 pub async fn keep(context: &Context, kept: &KeptSpeech, chunks: &[Uint8Array]) -> bool {
-    let stored = bucket::put(&context.env, &kept.name, chunks, &kept.media).await;
+    let stored = reply_bucket::put(&context.env, &kept.name, chunks, &kept.media).await;
     if !stored {
         log::fault_of(&context.request_id, "speech_not_kept", "the bucket did not take it");
     }
@@ -62,7 +62,7 @@ pub async fn replay(context: &Context, caller: &Caller, stored: &Stored) -> Resu
         serde_json::from_str(stored.reply.get()).map_err(|_| ApiError::Unavailable)?;
     let kept = kept.ok_or(gone.clone())?;
     let found = match is_possible(context) {
-        true => bucket::get(&context.env, &kept.name, kept.bytes).await,
+        true => reply_bucket::get(&context.env, &kept.name, kept.bytes).await,
         false => None,
     };
     let reply = Reply::of_media(&kept.media, Body::Stream(found.ok_or(gone)?))

@@ -49,6 +49,8 @@ fn mistakes_are_problems_and_not_defaults() {
         ("MODEL_PRICES", r#"{"a b":1}"#),
         ("MODEL_PRICES", "0.5"),
         ("CATALOG_TTL_MS", "9"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", "10 MB"),
         ("REQUESTS_PER_MINUTE", "-1"),
         ("JWT_TTL_SEC", "59"),
         ("GUEST_GRANT_CREDITS", "-1"),
@@ -340,6 +342,27 @@ fn further_servers_come_by_configuration() {
 }
 
 #[test]
+fn who_is_shown_a_picture_is_said_or_usual() {
+    let table = r#"{
+        "groq": {"images": ["llama-4-scout"]},
+        "mine": {"base": "https://llm.example/v1", "model": "m", "images": false},
+        "free": {"base": "https://free.example/v1", "model": "f"}
+    }"#;
+    let order = [("PREFERRED_PROVIDER", "groq,mine,free,cfai"), ("GROQ_API_KEY", "k")];
+    let reads = |table: &str| -> Vec<bool> {
+        let config = parsed(&[order[0], order[1], ("PROVIDERS", table)]);
+        assert_eq!(config.problems, []);
+        config.providers.iter().map(Provider::reads_images).collect()
+    };
+    assert_eq!(reads(table), [false, false, true, false]);
+    assert_eq!(reads(&table.replace("llama-4-scout", "llama-3.1-8b-instant")), [true, false, true, false]);
+    let bound = table.replace(r#""groq": {"images": ["llama-4-scout"]}"#, r#""cfai": {"images": true}"#);
+    assert_eq!(reads(&bound), [true, false, true, true], "the usual, and the binding when it is said");
+    let groq = parsed(&[order[0], order[1], ("PROVIDERS", table)]).providers[0].with_model("llama-4-scout");
+    assert!(groq.reads_images(), "of another model it may be true");
+}
+
+#[test]
 fn a_wrong_entry_is_a_problem_that_shows_nothing_of_it() {
     let good = r#""base":"https://llm.example/v1","model":"m""#;
     for entry in [
@@ -360,6 +383,8 @@ fn a_wrong_entry_is_a_problem_that_shows_nothing_of_it() {
         format!(r#"{{"mine":{{{good},"key":"_API_KEY"}}}}"#),
         format!(r#"{{"mine":{{{good},"models":["a b"]}}}}"#),
         format!(r#"{{"mine":{{{good},"models":["x\r\ny"]}}}}"#),
+        format!(r#"{{"mine":{{{good},"images":"m"}}}}"#),
+        format!(r#"{{"mine":{{{good},"images":["a b"]}}}}"#),
         format!(r#"{{"mine":{{{good},"idle_ms":9}}}}"#),
         format!(r#"{{"mine":{{{good},"token":"canary"}}}}"#),
         r#"{"groq":{"base":"https://llm.example/v1"}}"#.to_owned(),

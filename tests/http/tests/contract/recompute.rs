@@ -1,6 +1,7 @@
 //! Every charge can be computed again from two pages that anybody entitled can read: the usage row, and the version of
 //! the price table that it names. The arithmetic here is the test's own.
 
+use crate::aliases;
 use crate::prices::{TTL_MS, put, shown};
 use http_tests::client::unique_marker;
 use http_tests::provider_script::{Behaviour, Completion, Ending};
@@ -38,15 +39,18 @@ fn recomputed(item: &Value, prices: &Value) -> i128 {
     let meta = &item["meta"];
     let table = prices["models"].get(text(meta, "priced_model")).unwrap_or(&prices["default"]);
     let times = meta.get("price_multiplier").map_or(1_000, |times| micro(times) / 1_000);
-    let table = meta.get("skill_price").unwrap_or(table);
-    let [input, cached, output] = token_prices(table).map(|price| (price * times + 500) / 1_000);
-    let [characters, minute] = sound_prices(table).map(|price| (price * times + 500) / 1_000);
+    let price = meta.get("skill_price").unwrap_or(table);
+    let scaled = |price: i128| (price * times + 500) / 1_000;
+    let [input, cached, output] = token_prices(price).map(scaled);
+    let [characters, minute] = sound_prices(price).map(scaled);
+    let per_image = scaled(price.get("per_image").map_or(0, micro));
     let count = |name: &str| i128::from(meta["units"].get(name).and_then(Value::as_u64).unwrap_or(0));
     let from_cache = count("tokens_cached");
     let thousands = (count("tokens_in") - from_cache) * input
         + from_cache * cached
         + count("tokens_out") * output
-        + count("characters") * characters;
+        + count("characters") * characters
+        + count("images") * per_image * 1_000;
     // Parts of a micro-credit, of which there are 60,000.
     let exact = thousands * 60 + count("milliseconds") * minute;
     let micro = (exact + 30_000_000) / 60_000_000 * 1_000;
@@ -63,8 +67,20 @@ fn cached_usage(prompt: u64, cached: u64, completion: u64) -> Value {
     })
 }
 
-/// Some of everything: plain, cached, limited, cut, streamed, topped up, and of skills with prices of their own.
+/// An upload, by its key.
+async fn picture(tenant: &Tenant) -> Value {
+    let upload = tenant.post(aliases::UPLOAD).typed_body("image/png", b"\x89PNG\r\n\x1a\n".as_slice());
+    upload.send().await.expect(200).json()["key"].clone()
+}
+
+/// Some of everything: plain, cached, limited, cut, streamed, topped up, with pictures, and of skills with prices of
+/// their own.
 async fn mixture(world: &World, tenant: &Tenant) {
+    let shown = picture(tenant).await;
+    for skill in ["general", "fixed", "times"] {
+        let body = json!({"skill": skill, "input": unique_marker(), "attachments": [shown, shown]});
+        tenant.ask(&body).send().await.expect(200);
+    }
     let long = "x".repeat(900);
     for (skill, cached) in [("general", 0), ("general", 700), ("fixed", 300), ("times", 901)] {
         let marker = unique_marker();
@@ -103,7 +119,7 @@ async fn mixture(world: &World, tenant: &Tenant) {
     tenant.ask(&json!({"input": marker})).open().await.expect_stream().await.drain().await;
 }
 
-const ASKS_OF_A_MIXTURE: usize = 13;
+const ASKS_OF_A_MIXTURE: usize = 16;
 
 /// Speech, and recordings whose length is reported, counted and estimated.
 async fn sounds(tenant: &Tenant) {
@@ -122,15 +138,17 @@ const SOUNDS: usize = 7;
 
 #[tokio::test]
 async fn every_charge_of_a_mixed_run_can_be_computed_again() {
-    let configured =
-        |input: f64| json!({GROQ_MODEL: {"input": input, "output": 0.75, "cached_input": 0.05}}).to_string();
+    let configured = |input: f64| {
+        json!({GROQ_MODEL: {"input": input, "output": 0.75, "cached_input": 0.05, "per_image": 0.013}})
+            .to_string()
+    };
     let changes = |input| json!({"CATALOG_TTL_MS": TTL_MS.to_string(), "MODEL_PRICES": configured(input)});
     let mut world = World::private(changes(0.45)).await;
     let tenant = world.tenant("recomputed", 1_000.0).await;
     let skills = [
         (
             "fixed",
-            json!({"system": "Fixed.", "reason": "r", "price": {"input": 0.3, "output": 1.2, "cached_input": 0.1}}),
+            json!({"system": "Fixed.", "reason": "r", "price": {"input": 0.3, "output": 1.2, "cached_input": 0.1, "per_image": 0.0455}}),
         ),
         ("times", json!({"system": "Times.", "reason": "r", "price_multiplier": 1.333})),
     ];
