@@ -1,4 +1,5 @@
 // Gateways of others on the same mock provider: each installed once, started when it is first needed, on the servers' core.
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { root } from './settings.mjs';
@@ -9,6 +10,10 @@ const HOST = '127.0.0.1';
 const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 250;
 const KEY = 'sk-benchmark';
+
+const pins = readFileSync(join(root, 'ops/setup/versions.env'), 'utf8');
+const pinned = (name) => new RegExp(`^${name}_VERSION=(.*)$`, 'm').exec(pins)[1];
+export const PEER_VERSIONS = `Portkey ${pinned('PORTKEY')} on Node ${process.versions.node}, LiteLLM ${pinned('LITELLM')}`;
 
 // Their folder; throws with the installer's own words.
 async function installed(name) {

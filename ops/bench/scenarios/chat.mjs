@@ -2,7 +2,7 @@
 // books, and against the same job in JavaScript.
 import { HOT_CONNECTIONS, PEER_WARMUP_REQUESTS, WARMUP_REQUESTS } from '../settings.mjs';
 import { sendLoad } from '../load.mjs';
-import { litellm, portkey } from '../peers.mjs';
+import { PEER_VERSIONS, litellm, portkey } from '../peers.mjs';
 import { baseline, getJson, product } from '../servers.mjs';
 import { ASK_CREDITS, booksOf, chatting, keyHolder } from '../product.mjs';
 
@@ -65,5 +65,6 @@ export function chat() {
     contenders: { ...one.contenders, ...many.contenders },
     others: [...one.others, ...many.others],
     rows: [...one.rows, ...many.rows],
+    notes: [PEER_VERSIONS],
   };
 }
