@@ -1,14 +1,54 @@
 //! Bytes on their way from a provider to a client: at the client's pace, within the provider's deadlines.
 
+use std::future::Future;
+
 use js_sys::Uint8Array;
+use web_sys::ReadableStream;
 
 use super::super::context::Context;
-use super::super::meter::{Ticket, WorkEnd};
+use super::super::error::ApiError;
+use super::super::identity::Caller;
+use super::super::meter::{self, Ticket, WorkEnd};
+use super::super::reply::ReplyTo;
+use super::failed;
 use crate::platform::config::Provider;
 use crate::platform::detached::ClientWatch;
-use crate::platform::streams::ByteWriter;
+use crate::platform::streams::{self, ByteWriter};
 use crate::platform::{now_ms, timer};
-use crate::providers::{self, Attempt, ByteStream, Deadline, Failure};
+use crate::providers::{self, Answered, Attempt, ByteStream, Deadline, Failed, Failure};
+
+/// Bytes that began to come, and the pipe that takes them to the client.
+pub struct Begun {
+    pub answered: Answered<ByteStream>,
+    pub writer: ByteWriter,
+    pub readable: ReadableStream,
+    /// Who waits for the reply.
+    pub reply_to: ReplyTo,
+}
+
+/// Waits for the first bytes: with a key, whether the client does or not. Where none come, the hold is given back and
+/// the client is told.
+pub async fn begin(
+    (context, caller, ticket): (&Context, &Caller, &Ticket),
+    watch: &ClientWatch,
+    opening: impl Future<Output = Result<Answered<ByteStream>, Failed>>,
+    reply_to: ReplyTo,
+) -> Option<Begun> {
+    let opened = if ticket.has_key { Some(opening.await) } else { watch.unless_gone(opening).await };
+    let error = match (opened, streams::pipe()) {
+        (Some(Ok(answered)), Ok((writer, readable))) => {
+            return Some(Begun { answered, writer, readable, reply_to });
+        }
+        (Some(Err(error)), _) => Some(failed(&error)),
+        (Some(Ok(_)), Err(_)) => Some(ApiError::Unavailable),
+        (None, _) => None,
+    };
+    meter::release(context, caller, ticket).await;
+    if let Some(error) = error {
+        let _gone = reply_to.send(Err(error));
+    }
+    None
+}
 
 pub struct Passing<'a> {
     pub context: &'a Context,

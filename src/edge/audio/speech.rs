@@ -14,12 +14,11 @@ use super::super::limits::{JSON_BODY_BYTES_MAX, KEPT_SPEECH_BYTES_MAX};
 use super::super::meter::{self, Admission, Ticket, Used, Work, WorkEnd};
 use super::super::reply::{Body, Reply, ReplyTo};
 use super::kept_speech::{self, KeptSpeech};
-use super::passing::{Passed, Passing};
+use super::passing::{self, Begun, Passed, Passing};
 use super::speech_form::{self, Spoken};
-use super::{failed, offer, with_tier};
+use super::{offer, with_tier};
 use crate::platform::config::ProviderKind;
 use crate::platform::detached::{self, ClientWatch};
-use crate::platform::streams;
 use crate::providers::{self, Answered, Basis, ByteStream};
 
 pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
@@ -70,22 +69,9 @@ async fn run(context: &Context, caller: &Caller, spoken: &Spoken, ticket: &Ticke
     let watch = ClientWatch::new(context.inbound.signal());
     let opening =
         providers::speak(&context.env, &context.config, &ticket.providers, &spoken.request, ticket.end_ms);
-    // With a key the client can come back for it.
-    let opened = if ticket.has_key { Some(opening.await) } else { watch.unless_gone(opening).await };
-    let Answered { provider, value: stream, attempts } = match opened {
-        Some(Ok(opened)) => opened,
-        None => return meter::release(context, caller, ticket).await,
-        Some(Err(error)) => {
-            meter::release(context, caller, ticket).await;
-            let _gone = reply_to.send(Err(failed(&error)));
-            return;
-        }
-    };
-    let Ok((writer, readable)) = streams::pipe() else {
-        meter::release(context, caller, ticket).await;
-        let _gone = reply_to.send(Err(ApiError::Unavailable));
-        return;
-    };
+    let begun = passing::begin((context, caller, ticket), &watch, opening, reply_to).await;
+    let Some(Begun { answered, writer, readable, reply_to }) = begun else { return };
+    let Answered { provider, value: stream, attempts } = answered;
     let price = ticket.pricing.price_of(&provider.model);
     let units = price.units_of_characters(spoken.characters);
     let mut work = Work {

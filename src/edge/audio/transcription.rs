@@ -12,12 +12,11 @@ use super::super::meter::{self, Admission, Ticket, Work, WorkEnd};
 use super::super::reply::{Reply, ReplyTo};
 use super::charge::Told;
 use super::kept_transcript::{self, KeptTranscript, Written};
-use super::passing::{Passed, Passing};
+use super::passing::{self, Begun, Passed, Passing};
 use super::recording::{self, Recording};
 use super::{failed, offer, with_tier};
 use crate::platform::config::{Provider, ProviderKind};
 use crate::platform::detached::{self, ClientWatch};
-use crate::platform::streams;
 use crate::providers::{self, Answered, Attempt, UsageWatch};
 
 pub async fn transcribe(context: &Rc<Context>) -> Result<Reply, ApiError> {
@@ -109,21 +108,9 @@ impl Hearing<'_> {
         let watch = ClientWatch::new(context.inbound.signal());
         let (request, end_ms) = (&recording.request, ticket.end_ms);
         let opening = providers::transcribe_in_events(&context.config, &ticket.providers, request, end_ms);
-        let opened = if ticket.has_key { Some(opening.await) } else { watch.unless_gone(opening).await };
-        let Answered { provider, value: stream, attempts } = match opened {
-            Some(Ok(opened)) => opened,
-            None => return meter::release(context, caller, ticket).await,
-            Some(Err(error)) => {
-                meter::release(context, caller, ticket).await;
-                let _gone = reply_to.send(Err(failed(&error)));
-                return;
-            }
-        };
-        let Ok((writer, readable)) = streams::pipe() else {
-            meter::release(context, caller, ticket).await;
-            let _gone = reply_to.send(Err(ApiError::Unavailable));
-            return;
-        };
+        let begun = passing::begin((context, caller, ticket), &watch, opening, reply_to).await;
+        let Some(Begun { answered, writer, readable, reply_to }) = begun else { return };
+        let Answered { provider, value: stream, attempts } = answered;
         let reply = Reply::events(readable)
             .with("x-provider", &*provider.name)
             .with("x-model", &provider.model)
