@@ -40,6 +40,17 @@ fn the_draws_are_those_of_the_published_methods() {
     }
 }
 
+#[test]
+fn also_the_outermost_draws_are_between_zero_and_one() {
+    // The generator walked backwards: seeds whose first 64 bits are all zeros and all ones.
+    let (lowest, highest) = (Chance::new(0x61C8_8646_80B5_83EB), Chance::new(0x3162_8AF6_7B21_31AB));
+    assert_eq!((lowest.clone().bits(), highest.clone().bits()), (0, u64::MAX));
+    for mut chance in [lowest, highest] {
+        let draw = chance.uniform();
+        assert!(0.0 < draw && draw < 1.0, "{draw:e}");
+    }
+}
+
 /// Mean and variance of `count` draws.
 fn moments(count: u32, mut draw: impl FnMut() -> f64) -> (f64, f64) {
     let draws: Vec<f64> = (0..count).map(|_| draw()).collect();
