@@ -2,7 +2,9 @@
 
 pub mod abort;
 pub mod address_stub;
+pub mod bucket;
 pub mod catalog_stub;
+pub mod client_socket;
 pub mod config;
 pub mod detached;
 pub mod experiment_stub;
@@ -10,12 +12,14 @@ mod hop;
 pub mod http;
 pub mod log;
 pub mod recall;
+pub mod reply_bucket;
 pub mod sockets;
 pub mod sql;
 pub mod streams;
 pub mod task;
 pub mod tenant_stub;
 pub mod timer;
+pub mod uploads;
 pub mod web_crypto;
 pub mod webhook;
 

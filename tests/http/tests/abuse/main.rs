@@ -13,6 +13,7 @@ mod sockets;
 mod stage;
 mod stages_of_their_own;
 mod table;
+mod uploads;
 
 use http_tests::world::World;
 use serde_json::json;
@@ -41,6 +42,7 @@ async fn every_case_in_both_modes_and_on_all_aliases() {
         many::run(&stage, &seen).await;
         money::run(&stage, &seen).await;
         sockets::run(&stage, &seen).await;
+        uploads::run(&stage, &seen).await;
         many::secrets(&stage, &seen);
         drop(stage);
         drop(world);
