@@ -28,7 +28,7 @@ impl Chance {
 
     /// Uniform between zero and one, and neither of them.
     pub fn uniform(&mut self) -> f64 {
-        // One bit less than a double holds, so that the half is added exactly and the highest step is not rounded to one.
+        // One bit less than a double holds: the half is added exactly, and the highest step is not rounded up to one.
         const STEP: f64 = 1.0 / (1_u64 << 52) as f64;
         ((self.bits() >> 12) as f64 + 0.5) * STEP
     }
