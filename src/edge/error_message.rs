@@ -44,7 +44,7 @@ impl ApiError {
                 "the service has no usable signing key; /ready tells which mistake it is"
             }
             Self::TicketInvalid => "the ticket opens nothing here; get a new one",
-            Self::UpgradeRequired => "open this address as a WebSocket",
+            Self::UpgradeRequired => "open this address as a WebSocket, or with `Accept: text/event-stream`",
             Self::InvalidJson => "the body is not JSON this service accepts",
             Self::UnsupportedContentType => "send Content-Type: application/json",
             Self::MissingInput => "`input` is missing or empty",

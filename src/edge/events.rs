@@ -1,6 +1,8 @@
 //! `GET /api/events`: a tenant's live events over a WebSocket. Here it is decided who may open one; the socket itself is
 //! the actor's.
 
+use std::rc::Rc;
+
 use actors::shared::Refusal;
 use actors::tenant::{Command, Opening};
 use actors::tickets::{self as rules, Purpose};
@@ -9,6 +11,7 @@ use super::address_limits;
 use super::context::{Context, unexpected};
 use super::credentials::Liveness;
 use super::error::ApiError;
+use super::event_stream;
 use super::known_keys;
 use super::reply::Reply;
 use super::routed_secret::Presented;
@@ -20,13 +23,16 @@ pub const PATH: &str = "/api/events";
 pub const PROTOCOL: &str = "cog.events.v1";
 
 /// Opens a socket for the holder of a ticket, or for whoever proves by a header or a cookie to be a tenant.
-pub async fn open(context: &Context) -> Result<Reply, ApiError> {
+pub async fn open(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let inbound = &context.inbound;
     let upgrade = inbound.header("upgrade").is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"));
-    if !upgrade || inbound.method != "GET" {
+    if inbound.method != "GET" || !(upgrade || event_stream::wanted(context)) {
         return Err(ApiError::UpgradeRequired);
     }
     let origin = context.page()?;
+    if !upgrade {
+        return event_stream::open(context).await;
+    }
     let Offered { any, ours, ticket } =
         tickets::offered(inbound.header("sec-websocket-protocol").as_deref(), PROTOCOL)?;
     if any && !ours {
@@ -80,7 +86,8 @@ async fn by_ticket(
     Ok(opened)
 }
 
-async fn by_credential(context: &Context, after: Option<String>) -> Result<web_sys::Response, ApiError> {
+/// The actor's response with the socket in it.
+pub async fn by_credential(context: &Context, after: Option<String>) -> Result<web_sys::Response, ApiError> {
     // The command carries the key that came along, so its actor says whether it is still live.
     context.presented(Liveness::InCommands).await?;
     let caller = context.caller().await?;

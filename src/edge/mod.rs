@@ -28,6 +28,7 @@ mod error;
 mod error_message;
 #[cfg(test)]
 mod error_page;
+mod event_stream;
 mod events;
 mod exchange;
 mod experiments;

@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod address_stub;
 pub mod catalog_stub;
+pub mod client_socket;
 pub mod config;
 pub mod detached;
 pub mod experiment_stub;
