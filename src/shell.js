@@ -159,6 +159,10 @@ globalThis.cognomega = {
   remember: (key, text, ttlS) => caches.default.put(
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
+  // Messages for the queue, each a text: JSON, as the consumer reads it.
+  enqueue: (env, bodies) => env.JOBS.sendBatch(
+    JSON.parse(bodies).map((body) => ({ body: JSON.stringify(body), contentType: 'text' })),
+  ),
   catalog: (env, name, call) => env.CATALOG.getByName(name).command(call),
   experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call),
   response: (init, body) => new Response(body, JSON.parse(init)),
@@ -180,7 +184,12 @@ export default {
       return lost(request, env, head, startedMs);
     }
   },
-  queue(batch, env, context) { enter(); return rust.queue(batch, env, context); },
+  // What is not acknowledged when this ends, or fails, comes again.
+  queue(batch, env, context) {
+    enter();
+    const task = nextTask();
+    return rust.consume(task, batch, env, context) ?? waiting(task);
+  },
   scheduled(event, env, context) { enter(); return rust.scheduled(event, env, context); },
 };
 

@@ -54,7 +54,17 @@ const fn reads(action: Action) -> Reads {
         | Action::Verify
         | Action::LimitsShow
         | Action::UsageList
-        | Action::UsageRecord => Reads::All(Liveness::InCommands),
+        | Action::UsageRecord
+        | Action::JobCreate
+        | Action::JobList
+        | Action::JobStats
+        | Action::JobDead
+        | Action::JobRedrive
+        | Action::JobShow
+        | Action::JobPatch
+        | Action::JobDownload
+        | Action::JobCancel
+        | Action::JobRetry => Reads::All(Liveness::InCommands),
         _ => Reads::All(Liveness::Now),
     }
 }

@@ -9,10 +9,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::catalog::{Known, Skill};
-use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
 use super::limits::SKILL_BYTES_MAX;
+use super::operation::Operation;
 use super::variant::Variant;
 use crate::providers::{ChatRequest, Prompt};
 
@@ -85,7 +85,7 @@ impl Question {
 ///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
-pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question, ApiError> {
+pub fn parse(operation: &Operation, known: &Known, bytes: &[u8]) -> Result<Question, ApiError> {
     let body: AskBody<'_> = json_body::parse(bytes)?;
     let skill = match body.skill {
         None | Some(Value::Null) => GENERAL.to_owned(),
@@ -118,7 +118,7 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
         Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
         Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
     }
-    let max_tokens = max_tokens(context, body.max_tokens.as_ref())?;
+    let max_tokens = max_tokens(operation, body.max_tokens.as_ref())?;
     let answered_by = known.skill(&skill);
     let terms = &answered_by.terms;
     if !terms.enabled {
@@ -130,7 +130,7 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<Question,
     let chat = ChatRequest {
         prompt: Prompt::Plain { system: system_of(terms, system), user },
         max_tokens: terms.max_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
-        request_id: context.request_id.clone(),
+        request_id: operation.request_id.clone(),
     };
     Ok(Question {
         skill: Some(skill),
@@ -188,8 +188,8 @@ pub fn is_skill(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-fn max_tokens(context: &Context, asked: Option<&Value>) -> Result<u32, ApiError> {
-    let config = &context.config;
+fn max_tokens(operation: &Operation, asked: Option<&Value>) -> Result<u32, ApiError> {
+    let config = &operation.config;
     match asked {
         None | Some(Value::Null) => Ok(config.default_max_tokens),
         Some(value) => {

@@ -44,6 +44,17 @@ pub enum Action {
     ExperimentShow,
     ExperimentDefine,
     ExperimentSteer(Wish),
+    JobCreate,
+    JobList,
+    JobRun,
+    JobStats,
+    JobDead,
+    JobRedrive,
+    JobShow,
+    JobPatch,
+    JobDownload,
+    JobCancel,
+    JobRetry,
     AiBinding,
     AiTest,
     AdminPing,
@@ -71,9 +82,10 @@ const DELETE: &str = "DELETE";
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, Embeddings, EnvSnapshot,
     EventsOpen, Exchange, ExperimentDefine, ExperimentList, ExperimentShow, ExperimentSteer, Feedback,
-    GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth, Ready,
-    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList,
+    GuestToken, Health, Holds, JobCancel, JobCreate, JobDead, JobDownload, JobList, JobPatch, JobRedrive,
+    JobRetry, JobRun, JobShow, JobStats, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow,
+    Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth,
+    Ready, SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList,
     UsageRecord, UserToken, Verify,
 };
 
@@ -115,6 +127,15 @@ const BUILT: &[Route] = &[
         ],
         &[(GET, UsageList), (POST, UsageRecord)],
     ),
+    route(&["/api/jobs"], &[(GET, JobList), (POST, JobCreate)]),
+    route(&["/api/jobs/run"], &[(POST, JobRun)]),
+    route(&["/api/jobs/stats"], &[(GET, JobStats)]),
+    route(&["/api/jobs/dead"], &[(GET, JobDead)]),
+    route(&["/api/jobs/dead/redrive"], &[(POST, JobRedrive)]),
+    route(&["/api/jobs/:id"], &[(GET, JobShow), (PATCH, JobPatch)]),
+    route(&["/api/jobs/:id/download"], &[(GET, JobDownload)]),
+    route(&["/api/jobs/:id/cancel"], &[(POST, JobCancel)]),
+    route(&["/api/jobs/:id/retry"], &[(POST, JobRetry)]),
     route(&["/auth/guest", "/api/auth/guest", "/api/v1/auth/guest"], &[(POST, GuestToken)]),
     route(&["/auth/exchange"], &[(POST, Exchange)]),
     route(&["/auth/cookie"], &[(POST, CookieKeep)]),
@@ -159,13 +180,6 @@ const BUILT: &[Route] = &[
 
 /// Routes of the contract that answer 501 until they are built.
 const TO_COME: &[Route] = &[
-    route(&["/api/jobs"], &[(GET, NotImplemented), (POST, NotImplemented)]),
-    route(&["/api/jobs/run"], &[(POST, NotImplemented)]),
-    route(&["/api/jobs/stats"], &[(GET, NotImplemented)]),
-    route(&["/api/jobs/:id"], &[(GET, NotImplemented), (PATCH, NotImplemented)]),
-    route(&["/api/jobs/:id/download"], &[(GET, NotImplemented)]),
-    route(&["/api/jobs/:id/cancel"], &[(POST, NotImplemented)]),
-    route(&["/api/jobs/:id/retry"], &[(POST, NotImplemented)]),
     route(&["/api/upload/direct"], &[(POST, NotImplemented)]),
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
@@ -262,7 +276,7 @@ mod tests {
             find("GET", "/api/jobs/run"),
             Match::WrongMethod { allow: "POST, OPTIONS".to_owned(), route: "/api/jobs/run" }
         );
-        assert_eq!(find("GET", "/api/jobs/abc"), Match::Found(NotImplemented, "/api/jobs/:id"));
+        assert_eq!(find("GET", "/api/jobs/abc"), Match::Found(JobShow, "/api/jobs/:id"));
         for unknown in
             ["", "/", "/api", "/api/jobs//download", "/api//credits", "/api/credits/", "/%61pi/credits"]
         {

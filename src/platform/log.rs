@@ -136,6 +136,11 @@ pub fn within<T>(request_id: Option<String>, work: impl FnOnce() -> T) -> T {
     value
 }
 
+/// The request that the work of [`within`] is part of, when a request caused it.
+pub fn request_id() -> Option<String> {
+    REQUEST_ID.with_borrow(Clone::clone)
+}
+
 /// Something an operator should look at. `detail` is ours: a broken rule or the database's words.
 pub fn fault(event: &str, detail: &str) {
     REQUEST_ID.with_borrow(|request_id| {

@@ -1,0 +1,107 @@
+//! `si`: one ask, done later. It goes the way of `/api/si/ask`, with its hold and its prices from when it was made.
+//!
+//! It is no part of an experiment: which arm answers would be decided long after its price was.
+
+use futures::future::FutureExt;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::attempt::Attempt;
+use super::kinds::{Done, Failure, Kind, Making, Prepared};
+use super::stored::{Quote, Stored};
+use crate::edge::catalog;
+use crate::edge::error::ApiError;
+use crate::edge::meter::{self, Work, WorkEnd};
+use crate::edge::offer::{self, Offer};
+use crate::edge::question::{self, Question};
+use crate::platform::now_ms;
+use crate::providers::{self, Answered, Failed};
+
+pub const KIND: Kind = Kind {
+    name: "si",
+    prepare,
+    run: |attempt| run(attempt).boxed_local(),
+    rules: |usual| usual,
+    final_errors: FINAL_ERRORS,
+};
+
+/// What would be as wrong the next time.
+pub(super) const FINAL_ERRORS: &[&str] = &[
+    "request_refused",
+    "skill_disabled",
+    "input_too_long",
+    "invalid_field",
+    "invalid_json",
+    "missing_input",
+    "model_not_found",
+    "unknown_tier",
+    "not_implemented",
+];
+
+fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError> {
+    let Making { operation, known, caller, tier } = making;
+    let mut question = question::parse(operation, known, params.get().as_bytes())?;
+    let pricing = known.pricing(question.answered_by.as_deref());
+    let offer = offer::make(&operation.config, *tier, pricing, &mut question, false)?;
+    let owner = meter::owner(operation, caller, &offer);
+    let quote = Quote::new(&offer.pricing, owner.models.iter());
+    Ok(Prepared { amount: offer.hold, owner, quote: Some(quote) })
+}
+
+async fn run(attempt: &Attempt) -> Result<Done, Failure> {
+    let unreadable = || Failure::new("params_unreadable", "what is kept of this job cannot be read");
+    let Stored { params, quote } = attempt.stored.clone().ok_or_else(unreadable)?;
+    let quote = quote.ok_or_else(unreadable)?;
+    let operation = &attempt.operation;
+    let known = catalog::current(operation).await;
+    let mut question = question::parse(operation, &known, params.get().as_bytes())?;
+    let offer = offered(attempt, &mut question, quote)?;
+    let end_ms = now_ms().saturating_add(operation.config.deadlines.total_ms);
+    let asked =
+        providers::complete(&operation.env, &operation.config, &offer.providers, &question.chat, end_ms);
+    let Answered { provider, value: answer, attempts } = asked.await.map_err(|failed| failure(&failed))?;
+    let work = Work {
+        provider: &provider.name,
+        attempts: &attempts,
+        model: &answer.model,
+        priced_model: &provider.model,
+        question: &question,
+        usage: answer.usage,
+        price_percent: None,
+        held: attempt.job.terms.amount,
+        end: WorkEnd::Complete,
+    };
+    let (charge, usage) = meter::charged(operation, &offer.pricing, &work, offer.cost_max);
+    let result = to_raw_value(&json!({
+        "content": answer.text,
+        "provider": work.provider,
+        "model": work.model,
+        "tokens_in": work.usage.tokens_in,
+        "tokens_out": work.usage.tokens_out,
+    }));
+    let result = result.map_err(|_| Failure::new("unavailable", "the answer could not be kept"))?;
+    Ok(Done { result, charge, usage })
+}
+
+/// Who may answer, and how long, for what was set aside when the job was made.
+fn offered(attempt: &Attempt, question: &mut Question, quote: Quote) -> Result<Offer, ApiError> {
+    let (config, terms) = (&attempt.operation.config, &attempt.job.terms);
+    let tier = match &terms.tier {
+        Some(name) => Some(config.tiers.iter().find(|tier| tier.name == *name).ok_or(ApiError::UnknownTier)?),
+        None => None,
+    };
+    // A skill whose words grew since costs no more for that.
+    let held = Some(terms.amount);
+    question.max_credits = question.max_credits.min(held).or(held);
+    let mut offer = offer::make(config, tier, quote.pricing(), question, false)?;
+    offer.providers.retain(|provider| terms.owner.models.contains(&provider.model));
+    Ok(offer)
+}
+
+fn failure(failed: &Failed) -> Failure {
+    if failed.blames_request() {
+        return ApiError::RequestRefused.into();
+    }
+    let detail = failed.detail();
+    Failure::new("si_ask_failed", format!("no provider answered: {detail}"))
+}
