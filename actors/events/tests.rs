@@ -113,6 +113,7 @@ fn told_by(events: &[Event]) -> Vec<String> {
         What::Balance(entry) => format!("balance {}", entry.seq),
         What::Usage(usage) => format!("usage {} {}", usage.seq, usage.id),
         What::Notice(notice) => format!("notice {}", notice.seq),
+        What::Job(event) => format!("job {}", event.seq),
     };
     events.iter().map(name).collect()
 }
@@ -211,9 +212,11 @@ fn a_listener_that_is_there_is_told_any_number() {
 
 #[test]
 fn a_place_is_its_tenants_and_no_other_text_is_one() {
-    let place = Position { at_ms: NOW_MS, seq: 7, notice: 3 };
+    let place = Position { at_ms: NOW_MS, seq: 7, notice: 3, job: 0 };
     let raw = place.encode(&me());
     assert_eq!(Position::decode(&raw, &me()), Ok(place));
+    let later = Position { job: 5, ..place };
+    assert_eq!(Position::decode(&later.encode(&me()), &me()), Ok(later), "once there was a job");
     let other = TenantId::Email("you@x.io".to_owned());
     for (raw, tenant) in [
         (raw.as_str(), &other),
@@ -221,6 +224,8 @@ fn a_place_is_its_tenants_and_no_other_text_is_one() {
         ("", &me()),
         ("1-2", &me()),
         (&raw.replacen('7', "+7", 1), &me()),
+        (&raw.replacen("-3-", "-3-0-", 1), &me()),
+        (&raw.replacen("-3-", "-3-x-", 1), &me()),
         (&"9".repeat(200), &me()),
     ] {
         assert_eq!(Position::decode(raw, tenant), Err(Refusal::InvalidCursor), "{raw}");
@@ -228,7 +233,7 @@ fn a_place_is_its_tenants_and_no_other_text_is_one() {
 }
 
 fn listener() -> Listener {
-    Listener::new(None, None, Position { at_ms: NOW_MS, seq: 10, notice: 5 }, NOW_MS)
+    Listener::new(None, None, Position { at_ms: NOW_MS, seq: 10, notice: 5, job: 0 }, NOW_MS)
 }
 
 fn ack(position: Position) -> String {
@@ -242,7 +247,7 @@ fn hear(listener: &mut Listener, text: &str, now_ms: i64) -> Heard {
 #[test]
 fn a_listener_is_told_so_much_and_then_must_say_that_it_hears() {
     let mut listener = listener();
-    let at = |count: i64| Position { at_ms: NOW_MS, seq: 10 + count, notice: 5 };
+    let at = |count: i64| Position { at_ms: NOW_MS, seq: 10 + count, notice: 5, job: 0 };
     assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX)), None);
     assert_eq!(
         hear(&mut listener, &ack(at(UNACKNOWLEDGED_EVENTS_MAX + 1)), NOW_MS),

@@ -19,7 +19,6 @@ const SWEEP_ROWS_MAX: i64 = 500;
 pub struct JobEvent {
     pub seq: i64,
     pub at_ms: i64,
-    #[serde(flatten)]
     pub body: Body,
 }
 

@@ -41,7 +41,6 @@ pub struct LastRun {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Schedule {
-    #[serde(flatten)]
     pub terms: NewSchedule,
     pub last: Option<LastRun>,
 }

@@ -11,6 +11,9 @@ use actors::shared::Micro;
 use actors::tenant::{Admission, Command, Idempotency, Settings};
 use serde_json::value::RawValue;
 
+use crate::job_command::JobCmd;
+use crate::model::REDRIVE;
+
 /// Models that may answer, API keys and tiers there are.
 pub const MODELS: [&str; 3] = ["m0", "m1", "m2"];
 pub const API_KEYS: [&str; 2] = ["key-0", "key-1"];
@@ -36,6 +39,8 @@ pub struct Admit {
     pub tier: Option<u8>,
     pub key: Option<Key>,
     pub fingerprint: Option<u32>,
+    /// The job whose hold it is to be.
+    pub job: Option<u32>,
 }
 
 /// What was used, as the edge reports it.
@@ -114,12 +119,16 @@ pub enum Cmd {
     Adjust(Adjust),
     Record(Record),
     SetLimits { settings: Rc<Settings>, secret: u32 },
+    Job(JobCmd),
     Ask(Question),
 }
 
 pub fn hold_id(hold: u32) -> String {
-    // Of one length, so that they sort as numbers do.
-    format!("h{hold:06}")
+    // Of one length, so that they sort as numbers do; what a job took when it began anew sorts right behind the first.
+    match hold / REDRIVE {
+        0 => format!("h{hold:06}"),
+        times => format!("h{:06}-r{times}", hold % REDRIVE),
+    }
 }
 
 pub fn operation_id(operation: u32) -> String {
@@ -135,7 +144,7 @@ pub fn reply_text(hold: u32) -> String {
     format!("{{\"answer\":{hold}}}")
 }
 
-fn idempotency(key: Option<Key>) -> Option<Idempotency> {
+pub fn idempotency(key: Option<Key>) -> Option<Idempotency> {
     key.map(|Key { key, body }| Idempotency { key: format!("k{key}"), body_hash: format!("b{body}") })
 }
 
@@ -186,6 +195,7 @@ impl Cmd {
                 settings: Box::new(Settings::clone(settings)),
                 fresh_secret: format!("secret-{secret}"),
             },
+            Self::Job(asked) => asked.build(),
             Self::Ask(question) => ask(*question),
         }
     }
@@ -204,6 +214,7 @@ fn admission(asked: &Admit) -> Admission {
             models: models.map(|(_, name)| (*name).to_owned()).collect(),
             weight: Weight { requests: asked.requests, tokens: asked.tokens, micro: Micro(asked.amount) },
             idempotency_key: None,
+            job: asked.job.map(hold_id),
         },
         tier: asked.tier.map(|tier| TIERS[usize::from(tier)].to_owned()),
         idempotency: idempotency(asked.key),

@@ -16,6 +16,7 @@ extern crate mimalloc as _;
 pub mod check;
 pub mod command;
 pub mod fault;
+pub mod job_command;
 pub mod model;
 pub mod pool;
 pub mod run;

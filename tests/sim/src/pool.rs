@@ -23,6 +23,10 @@ const EMPTY: [&str; 12] = [
     "COMMIT",
 ];
 
+/// Tables that only tenants with jobs have. They stay, and are empty.
+const OF_JOBS: [&str; 4] =
+    ["DELETE FROM jobs", "DELETE FROM job_bodies", "DELETE FROM job_events", "DELETE FROM job_schedules"];
+
 /// What rules ask to learn whether there are tables, and how the text begins that makes them.
 const ASKS_FOR_TABLES: &str = "SELECT 1 FROM sqlite_master";
 const MAKES_TABLES: &str = "CREATE TABLE actor";
@@ -44,7 +48,9 @@ pub fn take(new: bool) -> (Sqlite, bool) {
 
 /// Gives a database back that has tables and no open transaction; another one is dropped.
 pub fn give_back(mut database: Sqlite) {
-    if EMPTY.iter().all(|statement| database.execute(statement, &[]).is_ok()) {
+    let jobs = database.text("SELECT name FROM sqlite_master WHERE name = 'jobs'", &[]);
+    let tables = if matches!(jobs, Ok(Some(_))) { &OF_JOBS[..] } else { &[] };
+    if EMPTY.iter().chain(tables).all(|statement| database.execute(statement, &[]).is_ok()) {
         POOL.with_borrow_mut(|pool| pool.push(database));
     }
 }

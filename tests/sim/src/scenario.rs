@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use crate::command::{Change, Question};
 use crate::fault::StatementFault;
-use crate::step::{Action, AdmitPick, Fault, KeyPick, Ring, Step};
+use crate::step::{Action, AdmitPick, Fault, JobAction, JobPick, KeyPick, Ring, Step};
 use crate::{model, settings};
 
 #[derive(Debug, Clone)]
@@ -36,15 +36,15 @@ struct Temper {
     amount: i64,
 }
 
-const ACTIONS: usize = 14;
+const ACTIONS: usize = 15;
 
 /// 2026-11-30T23:58:00Z: a day and a month end soon.
 const START_MS: i64 = 1_796_083_080_000;
 
 impl Temper {
     fn draw(rng: &mut Rng) -> Self {
-        // Admit, progress, settle, release, retry, adjust, record, limits, ask, ring, deliver, evict, stranger, wait.
-        let usual: [u16; ACTIONS] = [60, 16, 40, 8, 16, 14, 8, 6, 8, 11, 8, 3, 1, 3];
+        // Admit, progress, settle, release, retry, adjust, record, limits, ask, ring, deliver, evict, stranger, job, wait.
+        let usual: [u16; ACTIONS] = [60, 16, 40, 8, 16, 14, 8, 6, 8, 14, 8, 3, 1, 90, 3];
         let weights = usual.map(|weight| match rng.u8(..6) {
             0 => weight / 4,
             1 => weight * 3,
@@ -164,7 +164,53 @@ fn draw_action(rng: &mut Rng, temper: &Temper) -> Action {
         10 => Action::Deliver { delivery: request, delivered: rng.u8(..3) > 0, again: rng.u8(..4) == 0 },
         11 => Action::Evict,
         12 => Action::WrongTenant { request },
+        13 => Action::Job(draw_job(rng, temper)),
         _ => Action::Wait,
+    }
+}
+
+fn draw_job(rng: &mut Rng, temper: &Temper) -> JobAction {
+    let (worker, seed) = (if rng.bool() { 0 } else { rng.u32(..8) }, rng.u32(..));
+    match rng.u8(..40) {
+        0..11 => JobAction::Create(draw_new_job(rng, temper)),
+        11..21 => JobAction::Work {
+            message: if rng.bool() { 0 } else { rng.u32(..50) },
+            keep: rng.u8(..6) == 0,
+            blind: rng.u8(..6) == 0,
+        },
+        21 => JobAction::LoseMessage { message: seed },
+        22..24 => JobAction::Beat { worker, mark: rng.bool().then(|| rng.u32(..3)) },
+        24..32 => JobAction::Complete {
+            worker,
+            charge_percent: if rng.u8(..8) == 0 { rng.i64(100..=300) } else { rng.i64(0..=100) },
+            tokens_percent: rng.i64(0..=150),
+        },
+        32..35 => JobAction::Fail { worker, fatal: rng.u8(..4) == 0, seed },
+        35 => JobAction::Die { worker, answered: rng.bool() },
+        36..39 => JobAction::Patch { job: rng.u32(..6), status: rng.u8(..5) },
+        _ => JobAction::RedriveAll { limit: rng.u32(1..4) },
+    }
+}
+
+fn draw_new_job(rng: &mut Rng, temper: &Temper) -> JobPick {
+    JobPick {
+        kind: rng.u8(..2),
+        priority: [5, 5, 1, 9][rng.usize(..4)],
+        delay_ms: [None, None, Some(0), Some(3_000), Some(90_000)][rng.usize(..5)],
+        amount: rng.i64(0..=temper.amount),
+        ttl_ms: [5_000, 60_000, 600_000, 600_000][rng.usize(..4)],
+        lease_ms: [1_000, 10_000, 60_000][rng.usize(..3)],
+        attempts_max: rng.u32(1..4),
+        wait_ms: [0, 500, 5_000][rng.usize(..3)],
+        dedupe: (rng.u8(..5) == 0).then(|| rng.u8(..2)),
+        api_key: [None, Some(0), Some(1)][rng.usize(..3)],
+        models: [0b001, 0b011, 0b111, 0][rng.usize(..4)],
+        tokens: rng.i64(0..12) * 50,
+        // Keys of their own: a body is of one route.
+        key: (rng.u8(..4) == 0).then(|| {
+            let key = 500 + rng.u32(..temper.keys);
+            KeyPick { key, body: key * 10 + u32::from(rng.u8(..15) == 0) }
+        }),
     }
 }
 

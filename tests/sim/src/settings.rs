@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use actors::credits::caps::CapTerms;
+use actors::jobs::JobLimits;
 use actors::notices::Webhook;
 use actors::rate::Limits;
 use actors::shared::{Micro, Period};
@@ -11,6 +12,7 @@ use actors::tenant::{Policy, Settings, TopUp};
 use fastrand::Rng;
 
 use crate::command::{API_KEYS, MODELS, TIERS};
+use crate::job_command::TYPES;
 
 pub fn policy(rng: &mut Rng) -> Policy {
     let free = Limits {
@@ -48,6 +50,7 @@ pub fn draw(rng: &mut Rng) -> Rc<Settings> {
             amount: Micro(1_000_000),
         }),
         webhook: some(rng, 70, webhook),
+        jobs: jobs(rng),
     };
     for key in API_KEYS {
         if rng.u8(..100) < 40 {
@@ -61,6 +64,15 @@ pub fn draw(rng: &mut Rng) -> Rc<Settings> {
         spoil(rng, &mut settings);
     }
     Rc::new(settings)
+}
+
+/// Few places, so that jobs wait for each other.
+fn jobs(rng: &mut Rng) -> JobLimits {
+    let mut limits = JobLimits { running: some(rng, 80, |rng| rng.u32(1..4)), ..JobLimits::default() };
+    if rng.bool() {
+        limits.running_by_type.insert(TYPES[rng.usize(..2)].to_owned(), rng.u32(1..3));
+    }
+    limits
 }
 
 fn some<T>(rng: &mut Rng, percent: u8, value: impl FnOnce(&mut Rng) -> T) -> Option<T> {

@@ -79,6 +79,16 @@ impl Shell {
         }
     }
 
+    /// Whether the database has tables of jobs, of another run perhaps.
+    pub fn has_job_tables(&mut self) -> bool {
+        let found = actors::sql::Sql::text(
+            &mut self.database,
+            "SELECT name FROM sqlite_master WHERE name = 'jobs'",
+            &[],
+        );
+        matches!(found, Ok(Some(_)))
+    }
+
     pub fn evict(&mut self) {
         self.actor = None;
         self.armed_at_ms = None;
@@ -259,7 +269,7 @@ const fn statement_of(fault: Fault) -> Option<StatementFault> {
 }
 
 /// A commit that is reported as failed stops the shell before its effects, and so does a crash.
-const fn effects_happen(fault: Fault) -> bool {
+pub const fn effects_happen(fault: Fault) -> bool {
     matches!(fault, Fault::None | Fault::Statement(_) | Fault::ReplyLost)
 }
 

@@ -87,6 +87,7 @@ pub enum Action {
         secret: u32,
     },
     Ask(Question),
+    Job(JobAction),
     Ring(Ring),
     /// The shell reports how a delivery went.
     Deliver {
@@ -133,6 +134,66 @@ pub struct AdmitPick {
     pub tier: Option<u8>,
     pub key: Option<KeyPick>,
     pub fingerprint: Option<u32>,
+}
+
+/// What happens to jobs. Workers and messages are named by a number that is taken modulo what there is.
+#[derive(Debug, Clone)]
+pub enum JobAction {
+    Create(JobPick),
+    /// A message arrives, and a worker comes for it.
+    Work {
+        message: u32,
+        /// It will arrive again.
+        keep: bool,
+        /// The worker does not say which message called it.
+        blind: bool,
+    },
+    LoseMessage {
+        message: u32,
+    },
+    Beat {
+        worker: u32,
+        mark: Option<u32>,
+    },
+    Complete {
+        worker: u32,
+        charge_percent: i64,
+        tokens_percent: i64,
+    },
+    Fail {
+        worker: u32,
+        fatal: bool,
+        seed: u32,
+    },
+    /// A worker is gone, before or after its provider did the work.
+    Die {
+        worker: u32,
+        answered: bool,
+    },
+    Patch {
+        job: u32,
+        status: u8,
+    },
+    RedriveAll {
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct JobPick {
+    pub kind: u8,
+    pub priority: i64,
+    pub delay_ms: Option<i64>,
+    pub amount: i64,
+    pub ttl_ms: i64,
+    pub lease_ms: i64,
+    pub attempts_max: u32,
+    pub wait_ms: i64,
+    pub dedupe: Option<u8>,
+    pub api_key: Option<u8>,
+    pub models: u8,
+    pub tokens: i64,
+    pub key: Option<KeyPick>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

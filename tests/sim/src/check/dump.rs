@@ -17,6 +17,9 @@ const TABLES: [&str; 9] = [
     "notices",
 ];
 
+/// Those of tenants that ever had a job.
+const JOB_TABLES: [&str; 4] = ["jobs", "job_bodies", "job_events", "job_schedules"];
+
 /// The query for all rows of a table, made of its columns; `None` while there is no such table.
 fn rows_query(database: &mut Sqlite, table: &str) -> Option<String> {
     let cells = database.text(
@@ -49,11 +52,13 @@ pub fn dump(database: &mut Sqlite) -> String {
     if opened.is_none() {
         return String::new();
     }
+    let of_jobs: Vec<String> = JOB_TABLES.iter().filter_map(|table| rows_query(database, table)).collect();
     QUERIES.with_borrow_mut(|queries| {
         if queries.is_empty() {
             queries.extend(TABLES.iter().filter_map(|table| rows_query(database, table)));
         }
-        let rows = queries.iter().map(|query| database.text(query, &[]).expect("rows").unwrap_or_default());
+        let rows = queries.iter().chain(&of_jobs);
+        let rows = rows.map(|query| database.text(query, &[]).expect("rows").unwrap_or_default());
         rows.collect::<Vec<_>>().join("\n--\n")
     })
 }

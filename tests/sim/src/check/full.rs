@@ -18,6 +18,7 @@ pub fn check(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     check_usage(database, model)?;
     check_keys(database, model)?;
     check_notices(database, model)?;
+    super::jobs::check_rows(database, model)?;
     check_counters(database, model)
 }
 
@@ -54,7 +55,7 @@ fn check_holds(database: &mut Sqlite, model: &Model) -> Result<(), String> {
            created_at_ms, deadline_ms, forget_at_ms)) FROM (SELECT * FROM holds ORDER BY id)",
     )?;
     let mut expected: Vec<&crate::model::Hold> = model.state.holds.iter().collect();
-    expected.sort_by_key(|hold| hold.id);
+    expected.sort_by_key(|hold| hold_id(hold.id));
     same("holds", &found.len(), &expected.len())?;
     for (row, hold) in found.into_iter().zip(expected) {
         let state = match hold.end {

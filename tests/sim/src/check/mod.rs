@@ -3,6 +3,7 @@
 pub mod dump;
 pub mod entries;
 pub mod full;
+pub mod jobs;
 pub mod replies;
 pub mod sums;
 pub mod windows;

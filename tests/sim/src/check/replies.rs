@@ -82,6 +82,7 @@ fn compare_reply(reply: &Reply, answer: &Answer) -> Result<(), String> {
             );
             same("a client's event", &found, &(usage_id(*id), *created_at_ms, *seq, *cost, *again))
         }
+        (Reply::Jobs(reply), answer) => super::jobs::compare(reply, answer),
         _ => compare_question(reply, answer),
     }
 }

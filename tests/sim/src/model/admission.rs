@@ -20,6 +20,25 @@ impl Model {
             return Ok(Answer::Replay(given));
         }
         self.expire_grants(now_ms);
+        let (models, budgets) = match self.hold_for(asked, now_ms)? {
+            Err(refusal) => return Ok(Answer::Refused(refusal)),
+            Ok(counted) => counted,
+        };
+        let deadline_ms = now_ms + asked.ttl_ms;
+        if let Some((key, ttl_ms)) = key {
+            self.state.holds.last_mut().unwrap().key = Some(key.key);
+            self.take(key, asked.hold, ttl_ms, asked.ttl_ms, now_ms);
+        }
+        let (available, granted) = (self.state.account.available, self.state.account.granted);
+        Ok(Answer::Admitted { available, granted, deadline_ms, models, budgets })
+    }
+
+    /// Counts what is asked and sets its credit aside. The inner refusal is one that is told, and committed.
+    pub(super) fn hold_for(
+        &mut self,
+        asked: &Admit,
+        now_ms: i64,
+    ) -> Result<Result<(u8, Vec<BudgetShown>), Refusal>, Refusal> {
         let counted = match self.count(asked, now_ms) {
             Err(refusal) if waits_for_holds(&refusal) && self.expire_holds(now_ms) => {
                 self.count(asked, now_ms)
@@ -30,14 +49,13 @@ impl Model {
         let asks = (counted.is_ok() || capped)
             && self.tell_used_up(asked.amount, asked.api_key, asked.models, now_ms);
         let (models, budgets) = match counted {
-            Err(refusal) if asks => return Ok(Answer::Refused(refusal)),
+            Err(refusal) if asks => return Ok(Err(refusal)),
             other => other?,
         };
         let parts = self.set_aside(asked.amount)?;
         if self.state.hold(asked.hold).is_some() {
             return Err(Refusal::DuplicateOperation);
         }
-        let deadline_ms = now_ms + asked.ttl_ms;
         self.state.account.open += 1;
         self.state.holds.push(Hold {
             id: asked.hold,
@@ -51,18 +69,15 @@ impl Model {
             tokens: asked.tokens,
             requests: asked.requests,
             weight_micro: asked.amount,
-            key: key.map(|(key, _)| key.key),
+            key: None,
+            job: asked.job,
             reported: None,
             created_at_ms: now_ms,
-            deadline_ms,
+            deadline_ms: now_ms + asked.ttl_ms,
             forget_at_ms: i64::MAX,
         });
-        if let Some((key, ttl_ms)) = key {
-            self.take(key, asked.hold, ttl_ms, asked.ttl_ms, now_ms);
-        }
         self.note_admitted(asked, now_ms);
-        let (available, granted) = (self.state.account.available, self.state.account.granted);
-        Ok(Answer::Admitted { available, granted, deadline_ms, models, budgets })
+        Ok(Ok((models, budgets)))
     }
 
     fn key_of(&self, asked: &Admit) -> Option<(Key, i64)> {
@@ -78,7 +93,9 @@ impl Model {
     /// Counts the request everywhere, or nowhere.
     fn count(&mut self, asked: &Admit, now_ms: i64) -> Result<(u8, Vec<BudgetShown>), Refusal> {
         let (meters, caps) = (self.state.meters, self.state.caps.clone());
+        self.counting_job = asked.job.is_some();
         let counted = self.try_count(asked, now_ms);
+        self.counting_job = false;
         if counted.is_err() {
             (self.state.meters, self.state.caps) = (meters, caps);
         }
@@ -169,9 +186,12 @@ impl Model {
                 }
             }
         }
-        let in_flight = over.in_flight.or(plan.in_flight).filter(|limit| *limit > 0);
+        // A job is none of the requests in flight.
+        let limit = over.in_flight.or(plan.in_flight).filter(|_| !self.counting_job);
+        let in_flight = limit.filter(|limit| *limit > 0);
         if let Some(limit) = in_flight.filter(|_| longest.is_none()) {
-            let open = self.state.open_holds().filter(|hold| key.is_none() || hold.api_key == key).count();
+            let requests = self.state.open_holds().filter(|hold| hold.job.is_none());
+            let open = requests.filter(|hold| key.is_none() || hold.api_key == key).count();
             let (open, policy) = (i64::try_from(open).unwrap(), name("in-flight"));
             if open >= limit {
                 return Ok(Some(Refusal::RateLimited {

@@ -2,7 +2,7 @@
 
 use actors::shared::Refusal;
 
-use super::{Account, Entry, Given};
+use super::{Account, Entry, Given, JobView};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -64,4 +64,23 @@ pub enum Answer {
         entries: i64,
     },
     Rung,
+    JobMade {
+        job: JobView,
+        deduped: bool,
+        replayed: bool,
+    },
+    Leased(Option<JobView>),
+    Beaten {
+        until_ms: i64,
+    },
+    JobEnded {
+        job: JobView,
+        first: bool,
+    },
+    JobChanged(JobView),
+    Redriven {
+        jobs: Vec<u32>,
+        more: bool,
+        refused: Option<Refusal>,
+    },
 }

@@ -3,7 +3,8 @@
 use actors::shared::{Micro, Refusal};
 
 use super::{
-    Answer, Charge, EXPIRED_HISTORY_MS, Ended, EntryKind, Given, HOLD_HISTORY_MS, Model, Operation, UsageRow,
+    Answer, Charge, EXPIRED_HISTORY_MS, Ended, EntryKind, Given, HOLD_HISTORY_MS, Model, Operation, REDRIVE,
+    UsageRow,
 };
 use crate::command::{Progress, Settle, Used};
 
@@ -31,6 +32,7 @@ pub struct Hold {
     /// What it weighed in credits when it was admitted, and what it grew by.
     pub weight_micro: i64,
     pub key: Option<u32>,
+    pub job: Option<u32>,
     pub reported: Option<Used>,
     pub created_at_ms: i64,
     pub deadline_ms: i64,
@@ -198,7 +200,7 @@ impl Model {
         let due = |hold: &&super::Hold| hold.end.is_none() && hold.deadline_ms <= now_ms;
         let mut ended: Vec<(i64, u32)> =
             self.state.holds.iter().filter(due).map(|hold| (hold.deadline_ms, hold.id)).collect();
-        ended.sort_unstable();
+        ended.sort_unstable_by_key(|(deadline_ms, id)| (*deadline_ms, id % REDRIVE, *id));
         let mut changes = Vec::with_capacity(ended.len());
         for (_, id) in &ended {
             let at = self.state.hold(*id).unwrap();
@@ -209,6 +211,9 @@ impl Model {
             self.count_caps(&hold, hold.held(), 0, None, now_ms);
             let tokens = hold.reported.map_or(0, Used::tokens);
             self.reconcile(&hold, (tokens, hold.charged), false, now_ms);
+            if let Some(job) = hold.job {
+                self.expire_job(job, now_ms);
+            }
             if hold.charged > 0 {
                 self.end_key(&hold, now_ms);
             }

@@ -2,7 +2,7 @@
 
 use actors::shared::Refusal;
 
-use super::{Account, KEY_TTL_MS, Model};
+use super::{Account, JobView, KEY_TTL_MS, Model};
 use crate::command::Key;
 
 /// A reply that was given once.
@@ -20,6 +20,10 @@ pub enum Given {
     },
     /// Place in the log of usage.
     Recorded(usize),
+    Job {
+        job: JobView,
+        deduped: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

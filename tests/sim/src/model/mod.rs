@@ -6,6 +6,7 @@ mod answer;
 mod caps;
 mod history;
 mod hold;
+mod jobs;
 mod keys;
 mod meter;
 mod money;
@@ -24,6 +25,7 @@ pub use answer::{Answer, BudgetShown, Ended};
 pub use caps::{CapCount, counts as caps_count};
 pub use history::{Admission, Charge, History};
 pub use hold::{Hold, HoldEnd};
+pub use jobs::{Job, JobNews, JobView, REDRIVE};
 pub use keys::{Given, KeyRow};
 pub use meter::{Budget, Meter, budgets};
 pub use money::{Account, Entry, EntryKind, Grant, Operation, UsageRow};
@@ -47,19 +49,21 @@ pub struct Model {
     pub state: State,
     pub logs: Logs,
     pub history: History,
+    /// It is a job that is counted.
+    counting_job: bool,
 }
 
 /// What a command would do. It becomes true with [`Model::commit`] and is dropped with [`Model::undo`].
 pub struct Predicted {
     pub answer: Result<Answer, Refusal>,
     next: State,
-    marks: [usize; 4],
+    marks: [usize; 5],
 }
 
 impl Model {
     pub fn new(tenant: TenantId, policy: Rc<Policy>) -> Self {
         let (state, logs, history) = (State::default(), Logs::default(), History::default());
-        let mut model = Self { tenant, policy, state, logs, history };
+        let mut model = Self { tenant, policy, state, logs, history, counting_job: false };
         model.note_budgets();
         model
     }
@@ -77,7 +81,13 @@ impl Model {
         })
     }
 
+    /// The jobs that the last command that landed sends messages for.
+    pub fn nudges(&self) -> Vec<String> {
+        self.state.nudges.iter().map(|job| crate::job_command::job_id(*job)).collect()
+    }
+
     fn attempt(&mut self, run: impl FnOnce(&mut Self) -> Result<Answer, Refusal>) -> Predicted {
+        self.state.nudges.clear();
         let before = self.state.clone();
         let marks = self.logs.marks();
         let answer = run(self);
@@ -123,6 +133,7 @@ impl Model {
             Cmd::Adjust(asked) => self.adjust(asked, now_ms),
             Cmd::Record(asked) => self.record(asked, now_ms),
             Cmd::SetLimits { settings, secret } => self.set_limits(settings, *secret, now_ms),
+            Cmd::Job(asked) => self.job(asked, now_ms),
             Cmd::Ask(_) => unreachable!("questions change nothing"),
         }
     }

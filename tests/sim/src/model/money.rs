@@ -4,6 +4,7 @@ use actors::shared::Refusal;
 
 use super::{Answer, DAY_MS, Given, Model, State};
 use crate::command::{Adjust, Change, Cmd, Record};
+use crate::job_command::JobCmd;
 
 /// The most an account may own: a thousand million credits.
 const MICRO_MAX: i64 = 1_000_000_000_000_000;
@@ -188,10 +189,13 @@ impl Model {
     /// The first change opens the actor; a hold that no opening grant covers does not.
     pub(super) fn open(&mut self, cmd: &Cmd, now_ms: i64) -> Result<(), Refusal> {
         let (amount, expires_at_ms) = self.opening(now_ms);
-        if let Cmd::Admit(asked) = cmd
-            && asked.amount > amount
-        {
-            let (available, needed) = (actors::shared::Micro(amount), actors::shared::Micro(asked.amount));
+        let asked = match cmd {
+            Cmd::Admit(asked) => asked.amount,
+            Cmd::Job(JobCmd::Create(spec)) => spec.amount,
+            _ => 0,
+        };
+        if asked > amount {
+            let (available, needed) = (actors::shared::Micro(amount), actors::shared::Micro(asked));
             return Err(Refusal::InsufficientCredits { available, needed, updated_at_ms: now_ms });
         }
         self.state.opened = true;

@@ -82,6 +82,7 @@ impl Model {
     pub(super) fn ring(&mut self, now_ms: i64) {
         self.expire_grants(now_ms);
         self.expire_holds(now_ms);
+        self.ring_jobs(now_ms);
         self.watch_balance(now_ms);
         self.state.holds.retain(|hold| hold.end.is_none() || hold.forget_at_ms > now_ms);
         self.state.keys.retain(|row| row.expires_at_ms > now_ms);
@@ -89,15 +90,16 @@ impl Model {
         self.take_due(now_ms);
     }
 
-    /// When something happens by itself: a hold ends, a grant ends, a delivery is tried, a top-up is asked for. The alarm is always set
-    /// for it; what is only forgotten may wait for the next one.
+    /// When something happens by itself: a hold ends, a grant ends, a delivery is tried, a top-up is asked for, a job is due.
+    /// The alarm is always set for it; what is only forgotten may wait for the next one.
     pub fn happens_at_ms(&self) -> Option<i64> {
         let state = &self.state;
         let deadline = state.open_holds().map(|hold| hold.deadline_ms).min();
         let expiry = state.grants.iter().filter(|grant| grant.left > 0).filter_map(|g| g.expires_at_ms).min();
         let delivery = state.notices.iter().filter_map(|notice| notice.next_at_ms).min();
         let top_up = state.top_up.map(|(at_ms, _)| at_ms + TOP_UP_AGAIN_MS);
-        [deadline, expiry, delivery, top_up].into_iter().flatten().min()
+        let job = state.jobs.iter().filter_map(|job| job.due_at_ms).min();
+        [deadline, expiry, delivery, top_up, job].into_iter().flatten().min()
     }
 
     /// When an alarm that rings now, or an actor that wakes, wants to be rung.
@@ -114,6 +116,6 @@ impl Model {
 }
 
 /// What is only forgotten waits for the next whole minute.
-const fn batched(at_ms: i64) -> i64 {
+pub(super) const fn batched(at_ms: i64) -> i64 {
     (at_ms + MINUTE_MS).div_euclid(MINUTE_MS) * MINUTE_MS
 }

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use actors::tenant::Settings;
 
-use super::{Account, CapCount, Charge, Entry, Given, Grant, Hold, KeyRow, Meter, Notice, UsageRow};
+use super::{
+    Account, CapCount, Charge, Entry, Given, Grant, Hold, Job, JobNews, KeyRow, Meter, Notice, UsageRow,
+};
 use crate::command::API_KEYS;
 
 #[derive(Clone)]
@@ -26,6 +28,12 @@ pub struct State {
     /// When a top-up was asked for, and the lowest balance since.
     pub top_up: Option<(i64, i64)>,
     pub notices: Vec<Notice>,
+    /// Those that are not forgotten, in the order in which they were made.
+    pub jobs: Vec<Job>,
+    /// There was a job once, or the tables of another run's.
+    pub job_tables: bool,
+    /// Messages that the command under way sends.
+    pub nudges: Vec<u32>,
     /// Notices there ever were: a number is never given twice.
     pub told: i64,
     /// Client events that are known: id, and place in the log of usage.
@@ -50,6 +58,9 @@ impl Default for State {
             low_told: false,
             top_up: None,
             notices: Vec::new(),
+            jobs: Vec::new(),
+            job_tables: false,
+            nudges: Vec::new(),
             told: 0,
             client_events: Vec::new(),
             admitted: Vec::new(),
@@ -76,17 +87,21 @@ pub struct Logs {
     pub charges: Vec<Charge>,
     /// Replies that were given and are given again.
     pub given: Vec<Given>,
+    /// What clients are told of jobs.
+    pub job_news: Vec<JobNews>,
 }
 
 impl Logs {
-    pub fn marks(&self) -> [usize; 4] {
-        [self.entries.len(), self.usage.len(), self.charges.len(), self.given.len()]
+    pub fn marks(&self) -> [usize; 5] {
+        let given = self.given.len();
+        [self.entries.len(), self.usage.len(), self.charges.len(), given, self.job_news.len()]
     }
 
-    pub fn cut(&mut self, [entries, usage, charges, given]: [usize; 4]) {
+    pub fn cut(&mut self, [entries, usage, charges, given, job_news]: [usize; 5]) {
         self.entries.truncate(entries);
         self.usage.truncate(usage);
         self.charges.truncate(charges);
         self.given.truncate(given);
+        self.job_news.truncate(job_news);
     }
 }

@@ -38,6 +38,7 @@ impl World<'_> {
             tier: pick.tier,
             key: key(pick.key),
             fingerprint: pick.fingerprint,
+            job: None,
         };
         self.admit(at, asked, fault)
     }

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod clients;
+mod jobs;
 mod quarantine;
 mod send;
 
@@ -20,6 +21,7 @@ use crate::tally::Tally;
 
 pub use alarm::Handed;
 pub use clients::Request;
+pub use jobs::Worker;
 
 /// Steps between two looks at every row.
 const FULL_CHECK_STEPS: u32 = 100;
@@ -43,6 +45,11 @@ pub struct Tenant {
     /// Deliveries that were handed out, and which notice each id stands for.
     pub handed: Vec<Handed>,
     pub message_bodies: HashMap<String, String>,
+    /// Messages that say of which job there is something to do, on their way.
+    pub messages: Vec<u32>,
+    /// Workers that believe that they have a lease, and who was ever given which.
+    pub workers: Vec<Worker>,
+    pub leases: HashMap<(u32, i64), u32>,
 }
 
 pub struct World<'a> {
@@ -55,22 +62,30 @@ pub struct World<'a> {
     serial: u32,
     /// A transaction of it landed.
     committed: bool,
+    /// How many workers there ever were: each has a name of its own.
+    workers: u32,
 }
 
 impl<'a> World<'a> {
     pub fn new(scenario: &'a Scenario, trace: bool) -> Self {
         let tenants = scenario.tenants.iter().map(|id| {
-            let model = Model::new(id.clone(), scenario.policy.clone());
+            let mut model = Model::new(id.clone(), scenario.policy.clone());
+            let mut shell =
+                Shell::new(scenario.policy.clone(), scenario.seed.is_multiple_of(NEW_DATABASE_EVERY));
+            model.state.job_tables = shell.has_job_tables();
             Tenant {
                 id: id.clone(),
                 walked: Walked::start(&model),
                 model,
-                shell: Shell::new(scenario.policy.clone(), scenario.seed.is_multiple_of(NEW_DATABASE_EVERY)),
+                shell,
                 live: Vec::new(),
                 unanswered: Vec::new(),
                 sent: Vec::new(),
                 handed: Vec::new(),
                 message_bodies: HashMap::new(),
+                messages: Vec::new(),
+                workers: Vec::new(),
+                leases: HashMap::new(),
             }
         });
         let tenants = tenants.collect();
@@ -82,6 +97,7 @@ impl<'a> World<'a> {
             trace,
             serial: 0,
             committed: false,
+            workers: 0,
         }
     }
 
@@ -147,6 +163,7 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Action::WrongTenant { request } => self.ask_as_stranger(at, *request),
+            Action::Job(action) => self.act_on_jobs(at, action, fault),
             Action::Wait => Ok(()),
         }
     }
@@ -159,6 +176,7 @@ impl<'a> World<'a> {
         }
         let database = &mut tenant.shell.database;
         check::sums::check(database, &tenant.model, &mut tenant.walked, fully)?;
+        check::jobs::check(database, &tenant.model)?;
         self.tally.check("sums and new entries");
         if fully {
             check::full::check(database, &tenant.model)?;
@@ -188,6 +206,7 @@ impl<'a> World<'a> {
             self.check(at, true)?;
             let tenant = &mut self.tenants[at];
             check::full::check_unique(&mut tenant.shell.database, &tenant.model)?;
+            check::jobs::check_charges(&mut tenant.shell.database, &tenant.model)?;
             if self.scenario.seed.is_multiple_of(QUARANTINE_EVERY) {
                 self.quarantine(at)?;
             }

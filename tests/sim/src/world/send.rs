@@ -1,14 +1,15 @@
 //! A command on its way to an actor and its answer back, with whatever goes wrong on the way.
 
 use actors::shared::Refusal;
-use actors::tenant::{Call, Command};
+use actors::tenant::{Call, Command, Effect, Outcome};
 
 use super::World;
 use crate::check;
 use crate::check::dump::{holds_still, image};
 use crate::command::{Cmd, Question};
+use crate::job_command::JobCmd;
 use crate::model::Answer;
-use crate::shell::Woken;
+use crate::shell::{Woken, effects_happen};
 use crate::step::Fault;
 
 /// What the client heard.
@@ -74,10 +75,21 @@ impl World<'_> {
             return Ok(Heard::Nothing);
         };
         check::holds(!done.hit, || format!("an injected fault came out as {said:?}"))?;
-        let replied = said.map(|outcome| outcome.reply);
+        let (replied, sent) = match said {
+            Ok(Outcome { reply, effects }) => (Ok(reply), nudges(&effects)),
+            Err(refusal) => (Err(refusal), Vec::new()),
+        };
         check::replies::compare(&replied, &predicted.answer)?;
         let answer = predicted.answer.clone();
         tenant.model.commit(predicted);
+        if done.landed {
+            check::same("messages for workers", &sent, &tenant.model.nudges())?;
+            // A shell that died before its effects sends none.
+            if effects_happen(fault) {
+                let jobs = &tenant.model.state.nudges;
+                tenant.messages.extend(jobs);
+            }
+        }
         if fault == Fault::CommitReportedFailed {
             // The platform starts an object anew whose storage failed.
             tenant.shell.evict();
@@ -122,6 +134,9 @@ impl World<'_> {
                 check::holds(!tenant.model.state.opened, || "what was acknowledged is gone".to_owned())?;
                 let predicted = match cmd {
                     Cmd::Ask(_) => tenant.model.predict(cmd, now_ms),
+                    Cmd::Job(asked) if !matches!(asked, JobCmd::Create(_)) => {
+                        tenant.model.predict(cmd, now_ms)
+                    }
                     _ => tenant.model.predict_open(cmd, now_ms),
                 };
                 check::replies::compare(&reply, &predicted.answer)?;
@@ -157,6 +172,7 @@ impl World<'_> {
                 let tenant = &mut self.tenants[at];
                 check::full::check_counters(&mut tenant.shell.database, &tenant.model)?;
             }
+            (Cmd::Job(JobCmd::Create(_)), Ok(Answer::JobMade { .. })) => check::windows::check_window(model)?,
             (Cmd::Progress(_), Ok(Answer::Progressed { .. })) => check::windows::check_window(model)?,
             (Cmd::Record(_), Ok(Answer::Recorded { .. })) => check::windows::check_window(model)?,
             (Cmd::Settle(asked), Ok(Answer::Ended(ended))) if ended.first => {
@@ -208,6 +224,15 @@ impl World<'_> {
     }
 }
 
+/// The jobs that messages are to be sent for.
+pub(super) fn nudges(effects: &[Effect]) -> Vec<String> {
+    let job = |effect: &Effect| match effect {
+        Effect::Nudge(nudge) => Some(nudge.job.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(job).collect()
+}
+
 fn kind(cmd: &Cmd) -> &'static str {
     match cmd {
         Cmd::Admit(_) => "admit",
@@ -217,6 +242,7 @@ fn kind(cmd: &Cmd) -> &'static str {
         Cmd::Adjust(_) => "adjust",
         Cmd::Record(_) => "record usage",
         Cmd::SetLimits { .. } => "set limits",
+        Cmd::Job(asked) => asked.kind(),
         Cmd::Ask(_) => "question",
     }
 }
@@ -226,7 +252,12 @@ fn answer_name(answer: &Answer) -> &'static str {
         Answer::Admitted { .. } => "admitted",
         Answer::Replay(_)
         | Answer::Adjusted { replayed: true, .. }
-        | Answer::Recorded { replayed: true, .. } => "replayed",
+        | Answer::Recorded { replayed: true, .. }
+        | Answer::JobMade { replayed: true, .. } => "replayed",
+        Answer::JobMade { deduped: true, .. } => "known already",
+        Answer::Leased(None) => "nothing to do",
+        Answer::JobEnded { first: false, .. } => "had ended",
+        Answer::Redriven { refused: Some(_), .. } => "done in part",
         Answer::Ended(ended) if !ended.first => "had ended",
         Answer::Ended(ended) if ended.shortfall > 0 => "done, short",
         _ => "done",
@@ -250,6 +281,9 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::UnknownHold => "unknown hold",
         Refusal::InvalidAmount => "invalid amount",
         Refusal::TenantMismatch => "tenant mismatch",
+        Refusal::UnknownJob => "unknown job",
+        Refusal::StaleLease { .. } => "stale lease",
+        Refusal::InvalidTransition { .. } => "invalid transition",
         _ => "another refusal",
     }
 }

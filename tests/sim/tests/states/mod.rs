@@ -101,6 +101,7 @@ fn admit(hold: u32, amount: i64, ttl_ms: i64, key: Option<u32>) -> Cmd {
         tier: None,
         key: key.map(|key| Key { key, body: key }),
         fingerprint: Some(hold),
+        job: None,
     })
 }
 
