@@ -73,7 +73,7 @@ impl Tenant {
         tenant::standing(&mut *storage, &actor, policy, api_key, now_ms)
     }
 
-    fn run(&self, call: Call) -> Answer {
+    pub(super) fn run(&self, call: Call) -> Answer {
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
         let woken = self.wake(&mut storage, &call);
         let woken = woken.inspect_err(|refusal| {
@@ -215,15 +215,18 @@ impl Tenant {
         let Some((actor, rung)) = rung else {
             return Ok(Vec::new());
         };
-        let (mut deliveries, mut nudges) = (Vec::new(), Vec::new());
+        let (mut deliveries, mut nudges, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         for effect in rung.effects {
             match effect {
                 Effect::Deliver(delivery) => deliveries.push(delivery),
                 Effect::Nudge(nudge) => nudges.push(nudge),
+                Effect::RunSchedule(due) => runs.push(due),
                 _ => {}
             }
         }
         queue::send(&self.env, &self.state, &actor.tenant, nudges);
+        drop(storage);
+        self.run_schedules(&actor.tenant, runs);
         Ok(deliveries)
     }
 
@@ -234,7 +237,7 @@ impl Tenant {
     }
 
     async fn deliver(&self, delivery: &Delivery) {
-        let sent = webhook::send(delivery, self.config.environment, now_ms()).await;
+        let sent = webhook::send(webhook::Call::of(delivery), self.config.environment, now_ms()).await;
         let (delivered, outcome) = match sent {
             Ok(status) => (true, status.to_string()),
             Err(failure) => (false, failure.outcome()),

@@ -64,7 +64,11 @@ const fn reads(action: Action) -> Reads {
         | Action::JobPatch
         | Action::JobDownload
         | Action::JobCancel
-        | Action::JobRetry => Reads::All(Liveness::InCommands),
+        | Action::JobRetry
+        | Action::ScheduleList
+        | Action::ScheduleShow
+        | Action::ScheduleSet
+        | Action::ScheduleDelete => Reads::All(Liveness::InCommands),
         _ => Reads::All(Liveness::Now),
     }
 }

@@ -28,6 +28,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/operator.json"),
     include_str!("openapi/sockets.json"),
     include_str!("openapi/experiments.json"),
+    include_str!("openapi/jobs.json"),
 ];
 /// The page of errors. A test holds it against the enum.
 const ERRORS: &str = include_str!("../../ops/errors.md");

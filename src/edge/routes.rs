@@ -55,6 +55,10 @@ pub enum Action {
     JobDownload,
     JobCancel,
     JobRetry,
+    ScheduleList,
+    ScheduleShow,
+    ScheduleSet,
+    ScheduleDelete,
     AiBinding,
     AiTest,
     AdminPing,
@@ -85,8 +89,8 @@ use Action::{
     GuestToken, Health, Holds, JobCancel, JobCreate, JobDead, JobDownload, JobList, JobPatch, JobRedrive,
     JobRetry, JobRun, JobShow, JobStats, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow,
     Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth,
-    Ready, SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList,
-    UsageRecord, UserToken, Verify,
+    Ready, ScheduleDelete, ScheduleList, ScheduleSet, ScheduleShow, SkillDelete, SkillList, SkillRollBack,
+    SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList, UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -132,6 +136,8 @@ const BUILT: &[Route] = &[
     route(&["/api/jobs/stats"], &[(GET, JobStats)]),
     route(&["/api/jobs/dead"], &[(GET, JobDead)]),
     route(&["/api/jobs/dead/redrive"], &[(POST, JobRedrive)]),
+    route(&["/api/jobs/schedules"], &[(GET, ScheduleList)]),
+    route(&["/api/jobs/schedules/:id"], &[(GET, ScheduleShow), (PUT, ScheduleSet), (DELETE, ScheduleDelete)]),
     route(&["/api/jobs/:id"], &[(GET, JobShow), (PATCH, JobPatch)]),
     route(&["/api/jobs/:id/download"], &[(GET, JobDownload)]),
     route(&["/api/jobs/:id/cancel"], &[(POST, JobCancel)]),

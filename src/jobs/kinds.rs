@@ -6,8 +6,8 @@ use futures::future::LocalBoxFuture;
 use serde_json::value::RawValue;
 
 use super::attempt::Attempt;
-use super::si;
 use super::stored::Quote;
+use super::{batch, si, webhook};
 use crate::edge::catalog::Known;
 use crate::edge::error::ApiError;
 use crate::edge::identity::Caller;
@@ -28,7 +28,7 @@ pub struct Kind {
 }
 
 /// Every type, the usual one first.
-pub const KINDS: [&Kind; 1] = [&si::KIND];
+pub const KINDS: [&Kind; 3] = [&si::KIND, &webhook::KIND, &batch::KIND];
 
 /// Errors of any type that are final.
 pub const FINAL_ERRORS: &[&str] = &["result_too_large", "params_unreadable"];

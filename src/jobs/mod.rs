@@ -7,11 +7,13 @@
 //! [`kinds`] lists the types of jobs. Each is one file.
 
 mod attempt;
+mod batch;
 mod consumer;
 pub mod kinds;
 mod si;
 mod stored;
+mod webhook;
 pub mod worker;
 
 pub use consumer::consume;
-pub use stored::Stored;
+pub use stored::{SECRET, Stored};

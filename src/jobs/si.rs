@@ -2,9 +2,11 @@
 //!
 //! It is no part of an experiment: which arm answers would be decided long after its price was.
 
+use actors::credits::Usage;
+use actors::shared::Micro;
 use futures::future::FutureExt;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
 use super::attempt::Attempt;
 use super::kinds::{Done, Failure, Kind, Making, Prepared};
@@ -49,13 +51,40 @@ fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError>
 }
 
 async fn run(attempt: &Attempt) -> Result<Done, Failure> {
-    let unreadable = || Failure::new("params_unreadable", "what is kept of this job cannot be read");
     let Stored { params, quote } = attempt.stored.clone().ok_or_else(unreadable)?;
     let quote = quote.ok_or_else(unreadable)?;
+    let Answer { shown, charge, usage } = ask(attempt, params.get(), quote, attempt.job.terms.amount).await?;
+    let result =
+        to_raw_value(&shown).map_err(|_| Failure::new("unavailable", "the answer could not be kept"))?;
+    Ok(Done { result, charge, usage })
+}
+
+pub(super) fn unreadable() -> Failure {
+    Failure::new("params_unreadable", "what is kept of this job cannot be read")
+}
+
+/// What one ask came to.
+pub(super) struct Answer {
+    /// For clients, but for what it cost.
+    pub shown: Value,
+    pub charge: Micro,
+    pub usage: Usage,
+}
+
+/// Asks once, for `held` at most.
+///
+/// # Errors
+/// The code of an ask's error.
+pub(super) async fn ask(
+    attempt: &Attempt,
+    params: &str,
+    quote: Quote,
+    held: Micro,
+) -> Result<Answer, Failure> {
     let operation = &attempt.operation;
     let known = catalog::current(operation).await;
-    let mut question = question::parse(operation, &known, params.get().as_bytes())?;
-    let offer = offered(attempt, &mut question, quote)?;
+    let mut question = question::parse(operation, &known, params.as_bytes())?;
+    let offer = offered(attempt, &mut question, quote, held)?;
     let end_ms = now_ms().saturating_add(operation.config.deadlines.total_ms);
     let asked =
         providers::complete(&operation.env, &operation.config, &offer.providers, &question.chat, end_ms);
@@ -68,30 +97,29 @@ async fn run(attempt: &Attempt) -> Result<Done, Failure> {
         question: &question,
         usage: answer.usage,
         price_percent: None,
-        held: attempt.job.terms.amount,
+        held,
         end: WorkEnd::Complete,
     };
     let (charge, usage) = meter::charged(operation, &offer.pricing, &work, offer.cost_max);
-    let result = to_raw_value(&json!({
+    let shown = json!({
         "content": answer.text,
         "provider": work.provider,
         "model": work.model,
         "tokens_in": work.usage.tokens_in,
         "tokens_out": work.usage.tokens_out,
-    }));
-    let result = result.map_err(|_| Failure::new("unavailable", "the answer could not be kept"))?;
-    Ok(Done { result, charge, usage })
+    });
+    Ok(Answer { shown, charge, usage })
 }
 
 /// Who may answer, and how long, for what was set aside when the job was made.
-fn offered(attempt: &Attempt, question: &mut Question, quote: Quote) -> Result<Offer, ApiError> {
+fn offered(attempt: &Attempt, question: &mut Question, quote: Quote, held: Micro) -> Result<Offer, ApiError> {
     let (config, terms) = (&attempt.operation.config, &attempt.job.terms);
     let tier = match &terms.tier {
         Some(name) => Some(config.tiers.iter().find(|tier| tier.name == *name).ok_or(ApiError::UnknownTier)?),
         None => None,
     };
     // A skill whose words grew since costs no more for that.
-    let held = Some(terms.amount);
+    let held = Some(held);
     question.max_credits = question.max_credits.min(held).or(held);
     let mut offer = offer::make(config, tier, quote.pricing(), question, false)?;
     offer.providers.retain(|provider| terms.owner.models.contains(&provider.model));

@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::edge::pricing::Pricing;
 
+/// The member of params that is a secret, whatever the type.
+pub const SECRET: &str = "secret";
+
 /// A job's params, as its actor has them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {

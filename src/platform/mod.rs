@@ -2,6 +2,7 @@
 
 pub mod abort;
 pub mod address_stub;
+pub mod calendar;
 pub mod catalog_stub;
 pub mod client_socket;
 pub mod config;

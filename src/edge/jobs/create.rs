@@ -44,6 +44,8 @@ pub enum Manner {
     Later,
     /// While its client waits: before others, and once.
     Now,
+    /// Each time a schedule says so.
+    Scheduled,
 }
 
 /// A job that was made, or was there already.
@@ -134,7 +136,7 @@ pub async fn new_job(
         kind: kind.name.to_owned(),
         params,
         priority: priority(body.priority.as_ref(), usual_priority)?,
-        run_at_ms: if manner == Manner::Now { None } else { run_at_ms(body)? },
+        run_at_ms: if manner == Manner::Later { run_at_ms(body)? } else { None },
         dedupe: dedupe(body.dedupe_key.as_ref())?,
         terms,
     })

@@ -4,6 +4,7 @@ mod change;
 mod create;
 mod look;
 mod run;
+mod schedules;
 mod shown;
 
 use actors::tenant::{Command, JobCommand, JobReply, Reply as ActorReply};
@@ -12,6 +13,9 @@ pub use change::{cancel, patch, redrive, retry};
 pub use create::create;
 pub use look::{dead, download, list, show, stats};
 pub use run::run;
+pub use schedules::{
+    delete as delete_schedule, list as list_schedules, set as set_schedule, show as show_schedule,
+};
 
 use super::context::{Context, unexpected};
 use super::error::ApiError;
@@ -31,7 +35,8 @@ async fn ask(context: &Context, caller: &Caller, command: JobCommand) -> Result<
     }
 }
 
-/// The id in `/api/jobs/:id/…`. That it could be anything else does no harm: its own actor knows no such job.
+/// The id in `/api/jobs/:id/…`. That it could be anything does no harm: the caller's own actor is asked, and knows no
+/// job of another one.
 fn id(context: &Context) -> String {
     context.inbound.path.split('/').nth(3).unwrap_or_default().to_owned()
 }

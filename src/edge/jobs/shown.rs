@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::edge::moment::iso_time;
-use crate::jobs::Stored;
+use crate::jobs::{SECRET, Stored};
 
 /// All but what is large.
 pub fn job_object(tenant: &TenantId, job: &Job) -> Map<String, Value> {
@@ -47,10 +47,12 @@ pub fn whole_object(tenant: &TenantId, found: &JobWithBody) -> Map<String, Value
     object
 }
 
-/// What the client asked, of what is kept.
+/// What the client asked, of what is kept. A secret that it gave is not shown again.
 pub fn params_of(stored: &RawValue) -> Option<Value> {
     let stored: Stored = serde_json::from_str(stored.get()).ok()?;
-    serde_json::from_str(stored.params.get()).ok()
+    let mut params: Map<String, Value> = serde_json::from_str(stored.params.get()).ok()?;
+    params.remove(SECRET);
+    Some(Value::Object(params))
 }
 
 /// What came of a job that is over. What was charged is not in the result itself: the actor knew it only when it kept it.
