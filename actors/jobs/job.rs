@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 
 use super::state::{Event, State};
 use super::{
-    ATTEMPTS_MAX, DEDUPE_BYTES_MAX, DELAY_MS_MAX, HISTORY_MS, ID_BYTES_MAX, JOBS_KEPT_MAX, LEASE_MS_MAX,
-    LEASE_MS_MIN, MESSAGE_BYTES_MAX, PARAMS_BYTES_MAX, PRIORITY_MAX, SCHEMA, TTL_MS_MAX, TYPE_BYTES_MAX,
-    WAIT_MS_MAX, news,
+    ATTEMPTS_MAX, CODE_BYTES_MAX, DEDUPE_BYTES_MAX, DELAY_MS_MAX, FINAL_ERRORS_MAX, HISTORY_MS, ID_BYTES_MAX,
+    JOBS_KEPT_MAX, LEASE_MS_MAX, LEASE_MS_MIN, MESSAGE_BYTES_MAX, PARAMS_BYTES_MAX, PRIORITY_MAX, SCHEMA,
+    TTL_MS_MAX, TYPE_BYTES_MAX, WAIT_MS_MAX, news,
 };
 use crate::credits::Owner;
 use crate::shared::{Micro, Refusal};
@@ -163,6 +163,9 @@ impl Terms {
         let waits =
             (0..=WAIT_MS_MAX).contains(&self.wait_first_ms) && (0..=WAIT_MS_MAX).contains(&self.wait_max_ms);
         expect(waits, "wait_ms", "at most a day")?;
+        let codes = self.final_errors.len() <= FINAL_ERRORS_MAX
+            && self.final_errors.iter().all(|code| code.len() <= CODE_BYTES_MAX);
+        expect(codes, "final_errors", "at most 32 codes of at most 64 bytes")?;
         expect((0..=HISTORY_MS).contains(&self.result_ttl_ms), "result_ttl_ms", "at most 30 days")
     }
 }
@@ -178,19 +181,16 @@ impl JobError {
     /// With a message of bounded length, cut between characters.
     #[must_use]
     pub fn new(code: &str, message: &str) -> Self {
-        let mut end = message.len().min(MESSAGE_BYTES_MAX);
-        while !message.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        let mut code_end = code.len().min(super::TYPE_BYTES_MAX.saturating_mul(2));
-        while !code.is_char_boundary(code_end) {
-            code_end = code_end.saturating_sub(1);
-        }
-        Self {
-            code: code.get(..code_end).unwrap_or_default().to_owned(),
-            message: message.get(..end).unwrap_or_default().to_owned(),
-        }
+        Self { code: cut(code, CODE_BYTES_MAX), message: cut(message, MESSAGE_BYTES_MAX) }
     }
+}
+
+fn cut(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 impl Job {
@@ -229,7 +229,7 @@ impl Job {
     /// The owner of its hold, which says whose it is.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        Owner { job: Some(self.id.clone()), ..self.terms.owner.clone() }
+        Owner { job: Some(self.id.clone()), idempotency_key: None, ..self.terms.owner.clone() }
     }
 
     /// Moves it on. What is due, and who has it, is set by whoever knows.

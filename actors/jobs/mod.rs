@@ -54,6 +54,9 @@ pub const CHECKPOINT_BYTES_MAX: usize = 262_144;
 pub const PROGRESS_BYTES_MAX: usize = 1_024;
 /// The message of an error; what is longer is cut.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
+/// The code of an error, and how many of them a type may call final.
+pub const CODE_BYTES_MAX: usize = 64;
+pub const FINAL_ERRORS_MAX: usize = 32;
 /// Names: ids of jobs and schedules, of types, of workers; dedupe keys.
 pub const ID_BYTES_MAX: usize = 128;
 pub const TYPE_BYTES_MAX: usize = 32;

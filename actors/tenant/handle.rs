@@ -270,6 +270,10 @@ impl At<'_> {
         usage: &Usage,
         actual: Option<Weight>,
     ) -> Result<i64, Refusal> {
+        // A job's hold ends with its job, and by no other command.
+        if change.owner.job.is_some() {
+            return Err(Refusal::UnknownHold);
+        }
         let mut limits = LimitsRow::load(sql, self.actor)?;
         let model = usage.model.as_deref();
         limits.apply(sql, (self.policy, &self.actor.tenant), change, (model, actual), self.now_ms)?;

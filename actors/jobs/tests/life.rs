@@ -315,3 +315,55 @@ fn an_audit_finds_what_is_wrong_with_jobs() {
         shop.verify_finds(statement, problem);
     }
 }
+
+#[test]
+fn the_hold_of_a_job_ends_with_the_job_and_by_nothing_else() {
+    let mut shop = Shop::new(50_000);
+    shop.make("a");
+    let hold = || "a".to_owned();
+    let usage = Usage::default;
+    for command in [
+        Command::Release { hold: hold() },
+        Command::Settle { hold: hold(), charge: Micro(1), usage: usage(), reply: None },
+        Command::Progress {
+            hold: hold(),
+            charge_total: Micro(1),
+            hold_total: Micro(AMOUNT),
+            ttl_ms: 1,
+            usage: usage(),
+        },
+    ] {
+        assert_eq!(shop.run(command).err(), Some(Refusal::UnknownHold));
+    }
+    assert_eq!(shop.money(), (40_000, AMOUNT, 0));
+    shop.verify();
+}
+
+#[test]
+fn an_error_is_kept_in_bounds() {
+    let long = JobError::new(&"c".repeat(100), &"é".repeat(MESSAGE_BYTES_MAX));
+    assert_eq!((long.code.len(), long.message.len()), (CODE_BYTES_MAX, MESSAGE_BYTES_MAX));
+    let odd = JobError::new("c", &format!("x{}", "é".repeat(MESSAGE_BYTES_MAX)));
+    assert_eq!(odd.message.len(), MESSAGE_BYTES_MAX - 1, "cut between characters");
+}
+
+/// Rows, indexes aside: storage is paid by them.
+#[test]
+fn a_job_writes_few_rows() {
+    let mut shop = Shop::new(1_000_000);
+    shop.make("first");
+    let mut rows = Vec::new();
+    let mut written = |shop: &mut Shop| rows.push(shop.sql.rows_changed());
+    written(&mut shop);
+    shop.make("a");
+    written(&mut shop);
+    shop.got("w").unwrap();
+    written(&mut shop);
+    shop.job(JobCommand::Beat(Beat { id: "first".to_owned(), epoch: 1, progress: None, checkpoint: None }))
+        .unwrap();
+    written(&mut shop);
+    shop.complete("first", 1, 5).unwrap();
+    written(&mut shop);
+    let each: Vec<u64> = rows.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(each, [7, 2, 1, 8]);
+}

@@ -203,6 +203,17 @@ fn a_database_of_version_4_gets_tickets_and_finds_reported_usage() {
     assert_eq!(shell.available(), 1_000);
 }
 
+/// A database as version 5 left it has no jobs, and has them from the first on.
+#[test]
+fn a_database_of_version_5_is_as_it_was() {
+    let mut shell = Shell::with_balance(1_000);
+    shell.tamper("UPDATE actor SET schema_version = 5");
+    shell.sql.transaction(reopen).unwrap().unwrap();
+    let now = shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap();
+    assert_eq!(now, SCHEMA_VERSION.to_string());
+    assert!(!crate::jobs::exists(&mut shell.sql).unwrap());
+}
+
 /// A database as version 1 left it: a balance, a charge, a correction, an open hold, keys and reported usage.
 #[test]
 fn a_database_of_version_1_is_carried_over_with_all_its_books() {

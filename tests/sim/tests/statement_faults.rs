@@ -60,7 +60,7 @@ fn every_statement_of_every_command_may_fail() {
         }
     }
     println!("{runs} operations in their states, {faults} faults");
-    assert!(faults > 1_500, "{faults}");
+    assert!(faults > 3_000, "{faults}");
 }
 
 #[test]
@@ -75,6 +75,9 @@ fn a_commit_that_was_reported_as_failed_is_asked_for_again() {
             match name {
                 // Without a key each is an operation of its own: its key is what makes it one.
                 "set" | "delta" | "grant" => {}
+                "create a job" => {
+                    assert!(first.is_err() || again == Err(Refusal::DuplicateOperation), "{at}")
+                }
                 _ if !name.starts_with("admit") || first.is_err() => {
                     assert_eq!(first.is_ok(), again.is_ok(), "{at}")
                 }

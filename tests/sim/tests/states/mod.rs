@@ -1,5 +1,7 @@
 //! The states in which faults are injected, and the operations they are injected into.
 
+mod jobs;
+
 use std::rc::Rc;
 
 use actors::credits::caps::CapTerms;
@@ -191,6 +193,7 @@ pub fn states() -> Vec<State> {
     ] {
         busy.push((START_MS + at_ms, Step::Do(cmd)));
     }
+    busy.extend(jobs::under_way().into_iter().map(|(at_ms, cmd)| (START_MS + at_ms, Step::Do(cmd))));
     vec![
         State { name: "never opened", steps: Vec::new() },
         State { name: "funded", steps: funded() },
@@ -265,6 +268,7 @@ pub fn all_operations() -> Vec<Op> {
         tenant::quarantine(sql, "by hand").map(|()| String::new())
     });
     operations.push(Op { name: "quarantine", run: quarantine });
+    operations.extend(jobs::operations());
     operations
 }
 
