@@ -63,6 +63,16 @@ fn tiers() -> Value {
     })
 }
 
+/// Jobs that fail are tried again at once, and given up soon.
+fn jobs() -> Value {
+    json!({
+        "JOB_LEASE_MS": "3000",
+        "JOB_ATTEMPTS": "3",
+        "JOB_WAIT_FIRST_MS": "100",
+        "JOB_WAIT_MAX_MS": "400",
+    })
+}
+
 /// Where a stack finds its providers.
 pub struct ProviderBases {
     pub groq: String,
@@ -119,7 +129,7 @@ impl Vars {
         let Value::Object(map) = base else {
             unreachable!("the base set is an object");
         };
-        Self { map }
+        Self { map }.with(jobs())
     }
 
     /// Puts `changes` over the set. `null` stays in the file: the stack then removes its own default too.
