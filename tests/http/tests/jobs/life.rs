@@ -95,13 +95,17 @@ async fn what_every_provider_calls_wrong_is_not_tried_again() {
     let world = World::verified().await;
     let tenant = world.tenant("final", 2.0).await;
     let marker = unique_marker();
-    for provider in world.providers() {
+    // This tier's are two, and both say so.
+    for provider in [&world.openai, &world.groq] {
         provider.script(&marker, [Behaviour::status(400)]);
     }
-    let first = made(&tenant, &asking(&marker)).await;
-    let failed = ended(&tenant, id(&first), "failed").await;
+    let call = tenant.post(JOBS).header("x-intelligence-tier", "high").json(&asking(&marker));
+    let first = call.send().await.expect(200).json();
+    let failed = ended(&tenant, id(&first["job"]), "failed").await;
     assert_eq!((whole(&failed, "attempts"), text(&failed, "reason")), (1, "final_error"), "{failed}");
     assert_eq!(text(&failed["result"], "error"), "request_refused");
+    assert_eq!((world.openai.calls(&marker).len(), world.groq.calls(&marker).len()), (1, 1));
+    assert_eq!(world.local.calls(&marker).len(), 0, "the tier was kept");
     settled(&tenant).await;
 }
 
@@ -114,7 +118,8 @@ async fn a_job_that_waits_or_runs_can_be_cancelled() {
     let cancelled = act(&tenant, id(&waiting), "cancel").await.expect(200).json();
     assert_eq!(status(&cancelled["job"]), "cancelled");
     settled(&tenant).await;
-    act(&tenant, id(&waiting), "cancel").await.expect_error(409, "invalid_transition");
+    act(&tenant, id(&waiting), "cancel").await.expect(200);
+    act(&tenant, id(&waiting), "retry").await.expect_error(409, "invalid_transition");
     let marker = unique_marker();
     world.groq.script(
         &marker,

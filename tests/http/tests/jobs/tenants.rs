@@ -58,12 +58,15 @@ async fn a_guest_has_jobs_too_and_is_told_no_balance() {
 async fn a_key_of_the_tenant_makes_jobs_and_its_spending_counts() {
     let world = World::verified().await;
     let tenant = world.tenant("keyed", 2.0).await;
-    let key = json!({"name": "jobs", "cap": {"limit": 0.001, "period": "day"}});
+    let key = json!({"name": "jobs", "cap": {"limit": 0.02, "period": "day"}});
     let key = tenant.post("/api/keys").json(&key).send().await.expect(200).json();
     let call = |body: &Value| tenant.client.post(JOBS).bearer(text(&key, "key")).json(body);
-    call(&asking("too dear")).send().await.expect_error(429, "cap_reached");
-    let short = json!({"params": {"input": "x", "max_tokens": 1}});
-    let _small = call(&short).send().await;
-    let first = made(&tenant, &asking("not by the key")).await;
-    ended(&tenant, id(&first), "succeeded").await;
+    let first = call(&asking("by the key")).send().await.expect(200).json();
+    ended(&tenant, id(&first["job"]), "succeeded").await;
+    call(&asking("too dear now")).send().await.expect_error(429, "cap_reached");
+    let path = format!("/api/keys/{}", text(&key, "id"));
+    tenant.client.call(Method::DELETE, &path).user(&tenant.email).send().await.expect(200);
+    call(&asking("revoked")).send().await.expect_error(401, "token_invalid");
+    let second = made(&tenant, &asking("not by the key")).await;
+    ended(&tenant, id(&second), "succeeded").await;
 }
