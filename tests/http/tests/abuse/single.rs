@@ -140,11 +140,6 @@ const fn later(number: u8, what: &'static str, method: Method, path: &'static st
 
 #[rustfmt::skip]
 pub const LATER: &[Later] = &[
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::GET, "/api/jobs/abc"),
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::PATCH, "/api/jobs/abc"),
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::POST, "/api/jobs/abc/cancel"),
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::GET, "/api/jobs/abc/download"),
-    later(17, "n/a: jobs are a later feature. PATCH of protected fields", Method::PATCH, "/api/jobs/abc"),
     later(23, "n/a: uploads are a later feature. Lengths that lie", Method::POST, "/api/upload/direct"),
     later(24, "n/a: uploads are a later feature. The rule of names is there, `actors/shared/file_name.rs`, with its fuzz target", Method::POST, "/v1/files/upload"),
     later(25, "n/a: files are a later feature. Uploaded HTML fetched back", Method::GET, "/api/files/abc"),
