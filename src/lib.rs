@@ -28,7 +28,7 @@ pub use durable::{AddressActor, CatalogActor, ExperimentActor, TenantActor};
 pub use edge::parsers;
 
 use wasm_bindgen::prelude::*;
-use worker::{Env, ScheduleContext, ScheduledEvent, event};
+use worker::Env;
 
 /// Begins to serve a request, as task number `task`: its response when it is there at once, else `undefined`.
 #[wasm_bindgen]
@@ -53,7 +53,11 @@ pub fn consume(task: u32, batch: JsValue, env: Env, event: JsValue) -> JsValue {
     })
 }
 
-#[event(scheduled)]
-async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    schedule::run(&env);
+/// What the cron trigger does that is for `at_ms`, as task number `task`, with the value of [`consume`].
+#[wasm_bindgen]
+pub fn sweep(task: u32, at_ms: f64, env: Env) -> JsValue {
+    platform::task::begin(task, async move {
+        schedule::run(&env, platform::whole_ms(at_ms)).await;
+        JsValue::TRUE
+    })
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use actors::notices::Delivery;
 use actors::shared::{Refusal, TenantId};
-use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply, Standing};
+use actors::tenant::{self, Actor, Call, Command, Effect, Outcome, Reply, Standing};
 use futures::future::join_all;
 use worker::Env;
 
@@ -13,7 +13,7 @@ use super::alarm::Alarm;
 use crate::platform::config::Config;
 use crate::platform::sockets::ObjectState;
 use crate::platform::tenant_stub::{Answer, Answered, name_of};
-use crate::platform::{log, now_ms, queue, sql::Storage, webhook};
+use crate::platform::{log, now_ms, queue, sql::Storage, webhook, with_jobs};
 
 pub struct Tenant {
     pub(super) state: ObjectState,
@@ -23,6 +23,8 @@ pub struct Tenant {
     /// Who this is, once known; read from the database after every wake.
     pub(super) actor: RefCell<Option<Rc<Actor>>>,
     alarm: Cell<Alarm>,
+    /// When its name was written last among those that have jobs; zero when this instance did not.
+    noted_at_ms: Cell<i64>,
 }
 
 /// What waking an actor gave.
@@ -35,7 +37,7 @@ enum Woken {
 impl Tenant {
     pub fn new(state: ObjectState, env: Env, config: Rc<Config>) -> Self {
         let (storage, actor) = (RefCell::new(Storage::new(state.storage())), RefCell::new(None));
-        Self { state, storage, env, config, actor, alarm: Cell::default() }
+        Self { state, storage, env, config, actor, alarm: Cell::default(), noted_at_ms: Cell::new(0) }
     }
 
     /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
@@ -75,6 +77,11 @@ impl Tenant {
 
     pub(super) fn run(&self, call: Call) -> Answer {
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
+        if self.alarm.get().is_overdue(now_ms()) {
+            self.actor.replace(None);
+            self.alarm.set(Alarm::default());
+        }
+        let makes_jobs = matches!(&call.command, Command::Jobs(asked) if asked.changes());
         let woken = self.wake(&mut storage, &call);
         let woken = woken.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Broken { .. } | Refusal::Storage { .. }) {
@@ -106,12 +113,23 @@ impl Tenant {
                     }
                 }
                 queue::send(&self.env, &self.state, &actor.tenant, nudges);
+                if makes_jobs {
+                    self.note_jobs(&actor, now_ms);
+                }
                 Ok(reply)
             }
             Err(refusal) => {
                 self.note(&mut storage, &refusal);
                 Err(refusal)
             }
+        }
+    }
+
+    /// Has the sweep know that there are jobs here.
+    fn note_jobs(&self, actor: &Actor, now_ms: i64) {
+        if now_ms.saturating_sub(self.noted_at_ms.get()) >= with_jobs::BETWEEN_MS {
+            self.noted_at_ms.set(now_ms);
+            with_jobs::note(&self.env, &self.state, &name_of(&actor.tenant));
         }
     }
 
@@ -223,6 +241,9 @@ impl Tenant {
                 Effect::RunSchedule(due) => runs.push(due),
                 _ => {}
             }
+        }
+        if !nudges.is_empty() || !runs.is_empty() {
+            self.note_jobs(&actor, now_ms);
         }
         queue::send(&self.env, &self.state, &actor.tenant, nudges);
         drop(storage);

@@ -77,6 +77,13 @@ struct SelfCheckLine<'a> {
     providers: &'a [&'a str],
 }
 
+#[derive(Serialize)]
+struct SweepLine<'a> {
+    event: &'a str,
+    request_id: &'a str,
+    actors: usize,
+}
+
 /// No request makes a delivery: an alarm does, up to a day after the request that there is something to tell of. So the
 /// line names its notice instead.
 #[derive(Serialize)]
@@ -100,6 +107,11 @@ pub fn delivery(actor: Option<&str>, notice: i64, attempt: u32, outcome: &str) {
 /// What the cron trigger found.
 pub fn self_check(ok: bool, providers: &[&str]) {
     print(&SelfCheckLine { event: "self_check", ok, providers });
+}
+
+/// How many actors the cron trigger asked whether something is due. Its id is in their lines too.
+pub fn sweep(request_id: &str, actors: usize) {
+    print(&SweepLine { event: "sweep", request_id, actors });
 }
 
 /// A provider failed too often.

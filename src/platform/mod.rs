@@ -22,6 +22,7 @@ pub mod tenant_stub;
 pub mod timer;
 pub mod web_crypto;
 pub mod webhook;
+pub mod with_jobs;
 
 use sha2::Digest;
 
