@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::with_body;
-use super::job::{Job, expect, load, load_seq, step};
+use super::job::{Job, ROW, expect, load, load_seq, step};
 use super::state::{Event, State};
 use super::{TYPE_BYTES_MAX, WORKER_BYTES_MAX};
 use crate::planted::{self, Bug};
@@ -70,7 +70,7 @@ pub struct Nudge {
 /// A worker that can take a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseAsked {
-    /// Its name, another one for each invocation.
+    /// Its name, another one for each invocation, and for each job that it does at the same time.
     pub worker: String,
     /// The job that the message named. It answers that message, whichever job is leased.
     #[serde(default)]
@@ -198,8 +198,8 @@ pub(super) fn nudge(sql: &mut impl Sql, job: &mut Job, now_ms: i64) -> Result<Nu
     Ok(Nudge { job: job.id.clone(), kind: job.kind.clone(), again })
 }
 
-/// Leases the job that goes next to a worker; none when nothing is ready or as many run as may. Asked again by the
-/// same worker for the same job, it answers the same lease.
+/// Leases the job that goes next to a worker; none when nothing is ready or as many run as may. A worker has one lease at
+/// a time: who did not hear of it and asks again gets the same one.
 ///
 /// # Errors
 /// `InvalidSetting` for a worker without a name; what the database refused.
@@ -211,10 +211,13 @@ pub fn lease(
 ) -> Result<Option<Leased>, Refusal> {
     let named = (1..=WORKER_BYTES_MAX).contains(&asked.worker.len());
     expect(named, "worker", "a name of 1 to 128 bytes")?;
-    let called = asked.job.as_deref().map(|id| load(sql, id)).transpose()?.flatten();
-    if let Some(job) = called.as_ref().filter(|job| job.worker.as_ref() == Some(&asked.worker)) {
-        return leased(sql, job.clone()).map(Some);
+    let statement =
+        format!("SELECT {ROW} FROM jobs WHERE (state = 'nudged' OR state = 'leased') AND worker = ?1");
+    let known: Option<Job> = row(sql, &statement, &[asked.worker.as_str().into()])?;
+    if let Some(job) = known {
+        return leased(sql, job).map(Some);
     }
+    let called = asked.job.as_deref().map(|id| load(sql, id)).transpose()?.flatten();
     let active = Active::load(sql)?;
     let extra = u32::from(planted::on(Bug::OneRunsTooMany));
     let mut ready = heads(sql)?;

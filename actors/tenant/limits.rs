@@ -42,7 +42,6 @@ pub(super) struct Counters {
     pub jobs_open: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 const fn is_none(count: &u32) -> bool {
     *count == 0
 }

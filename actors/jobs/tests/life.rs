@@ -195,8 +195,8 @@ fn a_job_that_cannot_be_paid_for_is_not_made() {
 
 #[test]
 fn what_is_out_of_bounds_is_refused_by_its_name() {
-    let mut shop = Shop::new(500_000);
-    let wrong: [(&str, fn(&mut NewJob)); 12] = [
+    type Spoil = fn(&mut NewJob);
+    let wrong: [(&str, Spoil); 13] = [
         ("id", |job| job.id = "A".to_owned()),
         ("id", |job| job.id = "a".repeat(ID_BYTES_MAX + 1)),
         ("type", |job| job.kind = String::new()),
@@ -209,9 +209,11 @@ fn what_is_out_of_bounds_is_refused_by_its_name() {
         ("amount", |job| job.terms.amount = Micro(-1)),
         ("ttl_ms", |job| job.terms.ttl_ms = TTL_MS_MAX + 1),
         ("lease_ms", |job| job.terms.lease_ms = LEASE_MS_MIN - 1),
+        ("final_errors", |job| job.terms.final_errors = vec!["x".repeat(CODE_BYTES_MAX + 1)]),
         ("attempts_max", |job| job.terms.attempts_max = ATTEMPTS_MAX + 1),
         ("result_ttl_ms", |job| job.terms.result_ttl_ms = HISTORY_MS + 1),
     ];
+    let mut shop = Shop::new(500_000);
     for (name, spoil) in wrong {
         let mut job = new_job("a");
         spoil(&mut job);

@@ -83,6 +83,7 @@ fn the_same_worker_asking_again_gets_the_same_lease() {
     shop.make("b");
     let first = shop.lease("w", Some("a")).unwrap();
     let again = shop.lease("w", Some("a")).unwrap();
+    assert_eq!(shop.got("w"), Some(("a".to_owned(), 1)), "whatever it asks for");
     assert_eq!((first.job.epoch, again.job.epoch, again.job.life.attempts), (1, 1, 1));
     // A message that came twice brings somebody else, who gets another job.
     assert_eq!(shop.lease("v", Some("a")).unwrap().job.id, "b");
@@ -106,7 +107,8 @@ fn who_is_called_for_one_job_and_gets_another_leaves_the_first_to_be_called_for(
 
 #[test]
 fn whatever_ends_a_job_calls_for_the_next() {
-    let ends: [(&str, fn(&mut Shop)); 5] = [
+    type End = fn(&mut Shop);
+    let ends: [(&str, End); 5] = [
         ("completed", |shop| drop(shop.complete("a", 1, 1).unwrap())),
         ("failed", |shop| drop(shop.fail("a", 1, "invalid_input").unwrap())),
         ("failed, to come again", |shop| drop(shop.fail("a", 1, "timeout").unwrap())),

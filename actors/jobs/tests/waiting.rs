@@ -216,3 +216,25 @@ fn schedules_are_limited_paused_and_deleted() {
     let past = schedule(Some(shop.now_ms));
     assert!(matches!(shop.job(JobCommand::SetSchedule(past)), Err(Refusal::InvalidSetting { .. })));
 }
+
+#[test]
+fn a_run_under_an_id_that_was_used_changes_nothing() {
+    let mut shop = Shop::new(500_000);
+    shop.make("used");
+    shop.job(JobCommand::SetSchedule(schedule(Some(NOW_MS + 1)))).unwrap();
+    let before = shop.money();
+    let fire = Fire {
+        schedule: "nightly".to_owned(),
+        run_at_ms: NOW_MS + 1,
+        next_run_ms: None,
+        job: "used".to_owned(),
+    };
+    assert_eq!(shop.job(JobCommand::Fire(fire)).err(), Some(Refusal::DuplicateOperation));
+    assert_eq!(shop.money(), before);
+    shop.verify();
+    assert_eq!(fire_once(&mut shop), Some("fresh".to_owned()), "it is still to be made");
+}
+
+fn fire_once(shop: &mut Shop) -> Option<String> {
+    fire(shop, "fresh", NOW_MS + 1, NOW_MS + 2).0
+}

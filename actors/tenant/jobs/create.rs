@@ -152,7 +152,7 @@ impl At<'_> {
             let mut job = jobs::find(sql, &id)?;
             match self.redrive(sql, &mut books, &mut job) {
                 Ok(Ok(())) => begun.push(id),
-                Err(fault @ (Refusal::Storage { .. } | Refusal::Broken { .. })) => return Err(fault),
+                Err(refusal) if !is_harmless(&refusal) => return Err(refusal),
                 Ok(Err(refusal)) | Err(refusal) => {
                     (refused, more) = (Some(refusal), true);
                     break;
@@ -178,7 +178,7 @@ impl At<'_> {
             Ok(Made::New(job)) => (Some(job), None),
             // The last run is still under way, and the schedule said that two of its jobs are one.
             Ok(Made::Known(known)) => (Some(known), None),
-            Err(fault @ (Refusal::Storage { .. } | Refusal::Broken { .. })) => return Err(fault),
+            Err(refusal) if !is_harmless(&refusal) => return Err(refusal),
             Ok(Made::Refused(refusal)) | Err(refusal) => (None, Some(refusal)),
         };
         let last = LastRun {
@@ -189,4 +189,9 @@ impl At<'_> {
         jobs::schedule_fired(sql, schedule, last, fire.next_run_ms)?;
         self.close(sql, &mut books, JobReply::Fired { job, replayed: false, refused })
     }
+}
+
+/// Whether a refusal came before anything was counted or set aside, so that a command may go on without that job.
+const fn is_harmless(refusal: &Refusal) -> bool {
+    !matches!(refusal, Refusal::Storage { .. } | Refusal::Broken { .. } | Refusal::DuplicateOperation)
 }

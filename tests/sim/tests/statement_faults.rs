@@ -75,7 +75,7 @@ fn a_commit_that_was_reported_as_failed_is_asked_for_again() {
             match name {
                 // Without a key each is an operation of its own: its key is what makes it one.
                 "set" | "delta" | "grant" => {}
-                "create a job" => {
+                "create a job" | "set a schedule and make its run" => {
                     assert!(first.is_err() || again == Err(Refusal::DuplicateOperation), "{at}")
                 }
                 _ if !name.starts_with("admit") || first.is_err() => {

@@ -283,7 +283,7 @@ impl Model {
 
     fn lease_job(&mut self, worker: u32, called: Option<u32>, now_ms: i64) -> Answer {
         let called = called.and_then(|job| self.job_at(job).ok());
-        if let Some(job) = called.map(|at| &self.state.jobs[at]).filter(|job| job.worker == Some(worker)) {
+        if let Some(job) = self.state.jobs.iter().find(|job| job.worker == Some(worker)) {
             let leased = Answer::Leased(Some(job.view()));
             self.refill(now_ms);
             return leased;

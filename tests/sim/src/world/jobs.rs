@@ -176,12 +176,10 @@ impl World<'_> {
         for _ in 0..DRAIN_LEASES_MAX {
             let Some(called) = self.tenants[at].messages.pop() else {
                 let jobs = &self.tenants[at].model.state.jobs;
-                let running = jobs.iter().any(|job| job.state == State::Leased);
+                let active = jobs.iter().any(|job| matches!(job.state, State::Leased | State::Nudged));
                 let waiting = jobs.iter().any(|job| job.state == State::Queued);
-                // Who waits, waits for one that runs.
-                return holds(running || !waiting, || {
-                    "a job waits, and no message is sent for it".to_owned()
-                });
+                // Who waits, waits for one that runs, or for one whose message was lost and is sent again.
+                return holds(active || !waiting, || "a job waits, and no message is sent for it".to_owned());
             };
             self.work(at, Some(called), Fault::None)?;
             while let Some(worker) = self.tenants[at].workers.pop() {

@@ -172,7 +172,13 @@ impl World<'_> {
                 let tenant = &mut self.tenants[at];
                 check::full::check_counters(&mut tenant.shell.database, &tenant.model)?;
             }
-            (Cmd::Job(JobCmd::Create(_)), Ok(Answer::JobMade { .. })) => check::windows::check_window(model)?,
+            (Cmd::Job(JobCmd::Create(_)), Ok(Answer::JobMade { job, deduped, replayed })) => {
+                check::windows::check_window(model)?;
+                // A job that was forgotten and is asked for after all that time is another one.
+                if !deduped && !replayed {
+                    self.tenants[at].leases.retain(|(known, _), _| *known != job.id);
+                }
+            }
             (Cmd::Progress(_), Ok(Answer::Progressed { .. })) => check::windows::check_window(model)?,
             (Cmd::Record(_), Ok(Answer::Recorded { .. })) => check::windows::check_window(model)?,
             (Cmd::Settle(asked), Ok(Answer::Ended(ended))) if ended.first => {
