@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash mutants check bench fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash mutants check bench bench-peers stream-memory fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -34,9 +34,9 @@ test-fuzz: setup-rust ## the kept inputs of every fuzz target, then 30 s of new 
 fuzz: setup-rust ## fuzz as long as you like: make fuzz TARGET=jwt MINUTES=10; ops/setup/fuzz.sh list names the targets
 	@ops/setup/fuzz.sh one "$(TARGET)" "$(or $(MINUTES),10)"
 
-mutants: setup-rust ## mutation tests of the rules, an hour or more; FOLDERS="rate credits" for some of them
+mutants: setup-rust ## mutation tests of the rules, some hours; FOLDERS="rate credits" for some, SINCE=<commit> for lines changed since
 	@ops/setup/cargo-tools.sh cargo-mutants
-	@ops/setup/mutants.sh $(FOLDERS)
+	@SINCE="$(SINCE)" ops/setup/mutants.sh $(FOLDERS)
 
 test-sim: setup-rust ## ten thousand simulated schedules, every fault of every statement, and planted mistakes
 	cargo test --locked --profile sim -p sim -- --nocapture
@@ -92,6 +92,12 @@ target/transaction-probe/index.js: $(PROBE_SOURCES) build/index.js
 
 bench: build target/release/bench-load ## the money path against its baselines; ROUNDS, SECONDS_EACH, ONLY=<scenario>
 	@exec $(NODE) ops/bench/bench.mjs
+
+bench-peers: build target/release/bench-load ## the gateway beside Portkey, LiteLLM and bare workerd, which it installs; ROUNDS, SECONDS_EACH, ONLY
+	@exec $(NODE) ops/bench/bench.mjs peers
+
+stream-memory: build ## workerd's memory while an answer of MB=100 megabytes passes, to a fast client and to a slow one
+	STREAM_MEMORY_MB="$(MB)" cargo test --locked -p http-tests --test chat -- long_streams --nocapture
 
 target/release/bench-load: $(BENCH_SOURCES) | setup-rust
 	cargo build --locked --release --package bench-load --target-dir target

@@ -90,6 +90,18 @@ function waiting(task) {
   return new Promise((done, failed) => { tasks.set(task, { done, failed, sinceMs: Date.now() }); });
 }
 
+// A body whose length nobody told, in pieces that are not copied; null where there is more than may be.
+async function gathered(request, bytesMax) {
+  const chunks = [];
+  let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) return null;
+    chunks.push(chunk);
+  }
+  return new Response(new Blob(chunks), { headers: { 'content-type': request.headers.get('content-type') ?? '' } });
+}
+
 function nextTask() {
   lastTask = (lastTask + 1) >>> 0;
   if (lastTask % TASKS_BETWEEN_SWEEPS === 0) sweep(Date.now() - TASK_AGE_MAX_MS);
@@ -171,6 +183,51 @@ globalThis.cognomega = {
   with_jobs: async (env, prefix, limit) => {
     const { keys } = await env.KV_BILLING.list({ prefix: `${WITH_JOBS}${prefix}`, limit });
     return keys.map(({ name }) => name.slice(WITH_JOBS.length)).join('\n');
+  },
+  // A form's names with their texts as JSON (null for a file, false for a text that is too long), and its files, which
+  // stay where they are. Null where there is more than may be.
+  async form(request, bytesMax, textLengthMax) {
+    const whole = request.headers.has('content-length') ? request : await gathered(request, bytesMax);
+    if (whole === null) return null;
+    const files = [];
+    const fields = [...await whole.formData()].map(([name, value]) => {
+      if (typeof value === 'string') return [name, value.length > textLengthMax ? false : value];
+      files.push(value);
+      return [name, null];
+    });
+    return [JSON.stringify(fields), ...files];
+  },
+  async digest(blob) {
+    const digest = new crypto.DigestStream('SHA-256');
+    await blob.stream().pipeTo(digest);
+    return new Uint8Array(await digest.digest).toHex();
+  },
+  base64: async (blob) => new Uint8Array(await blob.arrayBuffer()).toBase64(),
+  store: (env, name, chunks, contentType) => env.R2.put(name, new Blob(chunks), { httpMetadata: { contentType } }),
+  load: (env, name) => env.R2.get(name),
+  // Objects of the bucket of uploads: what one is, its bytes; undefined where there is none.
+  async objectHead(env, key) {
+    const found = await env.R2_UPLOADS.head(key);
+    if (!found) return undefined;
+    const { size, httpMetadata, customMetadata } = found;
+    return JSON.stringify({ size, content_type: httpMetadata?.contentType, owner: customMetadata?.tenant });
+  },
+  objectBytes: async (env, key) => (await env.R2_UPLOADS.get(key))?.arrayBuffer(),
+  // A new object, passed on as it comes. The runtime breaks the stream off when it is not exactly as long as was said, and
+  // a broken one stores nothing. Undefined when the body is to blame; what the bucket itself refuses is thrown.
+  async objectPut(env, key, body, length, options, signal) {
+    const sized = new FixedLengthStream(length);
+    const piped = body.pipeTo(sized.writable, { signal }).then(() => true, () => false);
+    try {
+      const { size, etag, version } = await env.R2_UPLOADS.put(key, sized.readable, JSON.parse(options));
+      return JSON.stringify({ size, etag, version });
+    } catch (error) {
+      // A body that broke off ends the pipe in the same turn; a bucket that refuses may leave it waiting.
+      const whole = await Promise.race([piped, new Promise((turn) => { setTimeout(turn, 0, true); })]);
+      // How the bucket's own refusals begin.
+      if (error.message.startsWith('put: ') || (whole && !(error instanceof TypeError))) throw error;
+      return undefined;
+    }
   },
   catalog: (env, name, call) => env.CATALOG.getByName(name).command(call),
   experiment: (env, name, call) => env.EXPERIMENT.getByName(name).command(call),

@@ -28,8 +28,9 @@ impl Chance {
 
     /// Uniform between zero and one, and neither of them.
     pub fn uniform(&mut self) -> f64 {
-        const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
-        ((self.bits() >> 11) as f64 + 0.5) * STEP
+        // One bit less than a double holds, so that the half is added exactly and the highest step is not rounded to one.
+        const STEP: f64 = 1.0 / (1_u64 << 52) as f64;
+        ((self.bits() >> 12) as f64 + 0.5) * STEP
     }
 
     /// The standard normal distribution, by Box and Muller.

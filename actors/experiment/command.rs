@@ -7,7 +7,7 @@ use super::assign::{self, Ask, Assigned};
 use super::define::{self, Definition};
 use super::directory::{self, Entry, Listed};
 use super::report::{self, Report};
-use super::steer::{self, Steering};
+use super::steer::{self, Page, Steering};
 use crate::shared::Refusal;
 use crate::sql::Sql;
 
@@ -34,6 +34,8 @@ pub enum Command {
     Feedback(Feedback),
     Steer(Steering),
     Report,
+    /// A report with another part of what was done.
+    ReportPage(Page),
     /// Of the one actor that lists the skills.
     Directory(Entry),
 }
@@ -72,6 +74,7 @@ pub fn handle(sql: &mut impl Sql, call: &Call, seed: u64, now_ms: i64) -> Result
             report::report(sql, skill).map(Box::new).map(Reply::Report)
         }
         Command::Report => report::report(sql, skill).map(Box::new).map(Reply::Report),
+        Command::ReportPage(page) => report::with_page(sql, skill, page).map(Box::new).map(Reply::Report),
         Command::Directory(entry) => directory::handle(sql, entry, now_ms).map(Reply::Directory),
     }
 }

@@ -1,11 +1,13 @@
 //! Which arms an experiment has. The name of an arm means one thing as long as the experiment lasts, so that what was
 //! learned of it stays true.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::report;
 use super::steer::{self, Transition};
 use super::{SCHEMA, Standing, State, standing, wrong};
+use crate::catalog::SKILL_VERSIONS_MAX;
 use crate::shared::Refusal;
 use crate::sql::{Sql, row};
 
@@ -13,7 +15,7 @@ use crate::sql::{Sql, row};
 pub const ARMS_MAX: usize = 16;
 /// Arms of one experiment, those that were taken out of it with them.
 pub const ARMS_KEPT_MAX: u32 = 64;
-/// The longest name of an arm or of a version of a skill, in bytes.
+/// The longest name of an arm, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// The longest name of a model, in bytes.
 const MODEL_BYTES_MAX: usize = 128;
@@ -22,18 +24,25 @@ pub const SYSTEM_BYTES_MAX: usize = 16_384;
 /// The longest time that a unit keeps its arm: 30 days.
 pub const STICKY_MS_MAX: i64 = 30 * 86_400_000;
 
-/// One version of the skill. What it does not say is as it is without an experiment.
+/// One way to answer for the skill. What it does not say is as it is without an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arm {
     pub name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skill_version: Option<String>,
-    /// Instead of the skill's own prompt.
+    /// The stored version of the skill that answers: its prompt, preferences, limits and price. The current one when it
+    /// is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "number_of_a_version")]
+    pub skill_version: Option<i64>,
+    /// Instead of that version's prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// `provider:model`, to be asked before all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+}
+
+/// Once a version was any text and named nothing. Such a text is still stored, and still names nothing.
+fn number_of_a_version<'de, D: Deserializer<'de>>(stored: D) -> Result<Option<i64>, D::Error> {
+    Option::<Value>::deserialize(stored).map(|stored| stored.and_then(|stored| stored.as_i64()))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +70,9 @@ impl Definition {
         if !names.iter().all(|name| is_name(name)) {
             return Err(wrong("arms.name", "1 to 64 lower-case letters, digits, `-`, `_` or `.`"));
         }
-        if self.arms.iter().any(|arm| !fits(&arm.skill_version, NAME_BYTES_MAX)) {
-            return Err(wrong("arms.skill_version", format!("1 to {NAME_BYTES_MAX} bytes")));
+        let is_version = |version: i64| (0..=SKILL_VERSIONS_MAX).contains(&version);
+        if self.arms.iter().filter_map(|arm| arm.skill_version).any(|version| !is_version(version)) {
+            return Err(wrong("arms.skill_version", format!("0 to {SKILL_VERSIONS_MAX}")));
         }
         if self.arms.iter().any(|arm| !fits(&arm.system, SYSTEM_BYTES_MAX)) {
             return Err(wrong("arms.system", format!("1 to {SYSTEM_BYTES_MAX} bytes")));

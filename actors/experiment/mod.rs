@@ -24,7 +24,7 @@ pub use bandit::{BEST_DRAWS, CREDIBLE_SHARE, SCORE_PPM, Sums, Uplift};
 pub use command::{Call, Command, Reply, handle};
 pub use define::{ARMS_KEPT_MAX, ARMS_MAX, Arm, Definition, NAME_BYTES_MAX, STICKY_MS_MAX, SYSTEM_BYTES_MAX};
 pub use report::{ArmReport, Report};
-pub use steer::{REASON_BYTES_MAX, Steering, TRANSITIONS_MAX, Transition, Turn};
+pub use steer::{Page, REASON_BYTES_MAX, Steering, TRANSITIONS_MAX, Transition, Turn};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

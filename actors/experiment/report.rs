@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bandit::{self, Sums, Uplift};
 use super::define::Arm;
-use super::steer::{self, Transition};
+use super::steer::{self, Page, Transition};
 use super::{State, required};
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
@@ -47,6 +47,9 @@ pub struct Report {
     pub uplift: Option<Uplift>,
     /// What was done, the newest first.
     pub transitions: Vec<Transition>,
+    /// Where what was done before begins; `None` when that is all of it.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,11 +71,19 @@ const ARMS: &str =
     'requested_sums', json_object('outcomes', requested_outcomes, 'score_ppm', requested_score_ppm)))
   FROM (SELECT * FROM arms ORDER BY position, name)";
 
-/// The whole report.
+/// The whole report, with the newest of what was done.
 ///
 /// # Errors
 /// `UnknownExperiment`; what the database refused.
 pub(super) fn report(sql: &mut impl Sql, skill: &str) -> Result<Report, Refusal> {
+    with_page(sql, skill, &Page::default())
+}
+
+/// The same, with another part of what was done.
+///
+/// # Errors
+/// `InvalidCursor` too.
+pub(super) fn with_page(sql: &mut impl Sql, skill: &str, page: &Page) -> Result<Report, Refusal> {
     let found = required(sql, skill)?;
     let stored: Vec<Stored> = row(sql, ARMS, &[])?.unwrap_or_default();
     let all: Vec<Sums> = stored.iter().map(|arm| arm.sums).collect();
@@ -92,6 +103,7 @@ pub(super) fn report(sql: &mut impl Sql, skill: &str) -> Result<Report, Refusal>
         best: if arm.live == 1 { best.next().unwrap_or_default() } else { 0.0 },
     });
     let arms = arms.collect();
+    let (transitions, next_cursor) = steer::page(sql, skill, page)?;
     Ok(Report {
         skill: found.skill,
         state: found.state,
@@ -103,6 +115,7 @@ pub(super) fn report(sql: &mut impl Sql, skill: &str) -> Result<Report, Refusal>
         updated_at_ms: found.updated_at_ms,
         arms,
         uplift: Uplift::of(&all),
-        transitions: steer::newest(sql)?,
+        transitions,
+        next_cursor,
     })
 }

@@ -9,8 +9,11 @@ use crate::sql::{Sql, row};
 
 /// Things done that are remembered. Beyond it the oldest are forgotten.
 pub const TRANSITIONS_MAX: i64 = 1_000;
-/// Of them, those that a report tells, the newest first.
-const TRANSITIONS_TOLD: i64 = 50;
+/// Of them, those that a report tells when nothing is said, and at most.
+const TRANSITIONS_TOLD: u32 = 50;
+const TRANSITIONS_TOLD_MAX: u32 = 100;
+/// The largest whole number that the platform hands over exactly; no number of a transition comes to it.
+const SEQ_MAX: i64 = (1 << 53) - 1;
 /// The longest reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
 
@@ -120,10 +123,48 @@ pub(super) fn keep(sql: &mut impl Sql, done: &Transition) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The newest of what was done, first.
-pub(super) fn newest(sql: &mut impl Sql) -> Result<Vec<Transition>, Refusal> {
+/// Which part of the list of what was done is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// 1 to 100; 50 when it is not said.
+    pub limit: Option<u32>,
+    /// What the page before said is next; the newest when it is not said.
+    pub cursor: Option<String>,
+}
+
+/// A page of what was done, the newest first, and where the next one begins.
+///
+/// # Errors
+/// `InvalidCursor` for what is no cursor of this skill's list.
+pub(super) fn page(
+    sql: &mut impl Sql,
+    skill: &str,
+    page: &Page,
+) -> Result<(Vec<Transition>, Option<String>), Refusal> {
+    let limit = page.limit.unwrap_or(TRANSITIONS_TOLD).clamp(1, TRANSITIONS_TOLD_MAX);
+    let below = match &page.cursor {
+        None => SEQ_MAX,
+        Some(cursor) => seq_of(skill, cursor).ok_or(Refusal::InvalidCursor)?,
+    };
     let list = "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'arm', arm,
                   'reason', reason, 'operator', operator, 'detail', json(detail)))
-                FROM (SELECT * FROM transitions ORDER BY seq DESC LIMIT ?1)";
-    Ok(row(sql, list, &[TRANSITIONS_TOLD.into()])?.unwrap_or_default())
+                FROM (SELECT * FROM transitions WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)";
+    // One more shows whether there is a next page.
+    let rows = i64::from(limit).saturating_add(1);
+    let mut told: Vec<Transition> = row(sql, list, &[below.into(), rows.into()])?.unwrap_or_default();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let goes_on = told.len() > limit;
+    told.truncate(limit);
+    let next = told.last().filter(|_| goes_on).map(|last| cursor_of(skill, last.seq));
+    Ok((told, next))
+}
+
+fn cursor_of(skill: &str, seq: i64) -> String {
+    format!("{skill}-{seq}")
+}
+
+/// There is one way to write a cursor.
+fn seq_of(skill: &str, cursor: &str) -> Option<i64> {
+    let seq = cursor.strip_prefix(skill)?.strip_prefix('-')?.parse().ok()?;
+    (cursor_of(skill, seq) == cursor && (1..=SEQ_MAX).contains(&seq)).then_some(seq)
 }

@@ -148,6 +148,8 @@ fn few_are_under_way_at_once_and_old_ones_are_forgotten() {
     let seqs: Vec<_> = page.items.iter().chain(&rest.items).map(|notice| notice.seq).collect();
     assert_eq!(seqs, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
     assert_eq!(row(&mut sql, OLDEST_AT_MS, &[]).unwrap(), Some(NOW_MS));
+    assert_eq!(any_old(&mut sql, NOW_MS + HISTORY_MS - 1), Ok(false));
+    assert_eq!(any_old(&mut sql, NOW_MS + HISTORY_MS), Ok(true));
     forget_old(&mut sql, NOW_MS + 4 + HISTORY_MS).unwrap();
     assert_eq!(list(&mut sql, &me(), 10, None).unwrap().items.len(), 5);
 }

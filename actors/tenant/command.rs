@@ -103,6 +103,12 @@ pub enum Command {
         created_at_ms: Option<i64>,
         idempotency: Option<Idempotency>,
     },
+    /// Counts a request in the tenant's budget of requests, and does nothing else: for what costs no credit.
+    Count,
+    /// Whether a request with this key was answered already: for one that can no longer be asked as it was.
+    Recall {
+        idempotency: Idempotency,
+    },
     ListUsage(UsageFilter),
     ListEntries {
         limit: u32,
@@ -165,6 +171,8 @@ impl Command {
             Self::Settle { .. } => "settle",
             Self::Release { .. } => "release",
             Self::RecordUsage { .. } => "record_usage",
+            Self::Count => "count",
+            Self::Recall { .. } => "recall",
             Self::ListUsage(_) => "list_usage",
             Self::ListEntries { .. } => "list_entries",
             Self::ListHolds { .. } => "list_holds",
@@ -240,12 +248,15 @@ pub enum Reply {
     Refused(Refusal),
     /// The key was seen before and its request is done.
     Replay(Stored),
+    /// No request with the key was answered.
+    NotAnswered,
     Progressed(Progressed),
     Ended(EndedHold),
     Recorded {
         event: UsageEvent,
         replayed: bool,
     },
+    Counted,
     Usage(UsagePage),
     Entries(EntryPage),
     Holds(HoldPage),

@@ -86,6 +86,10 @@ pub fn handle(
         Command::RecordUsage { id, usage, cost, created_at_ms, idempotency } => {
             at.record_usage(sql, &id, &usage, cost, created_at_ms, idempotency.as_ref())
         }
+        Command::Count => {
+            at.count_one(sql)?;
+            woken(Reply::Counted, i64::MAX)
+        }
         Command::SetLimits { settings, fresh_secret } => at.set_limits(sql, *settings, fresh_secret),
         Command::CreateKey { key, cap, idempotency } => at.create_key(sql, &key, cap, idempotency.as_ref()),
         Command::RevokeKey { id } => at.revoke_key(sql, &id),
@@ -109,6 +113,10 @@ fn answer(
     let tenant = &actor.tenant;
     let reply = match question {
         Command::Balance => Reply::Balance(Account::view_at(sql, now_ms)?),
+        Command::Recall { idempotency } => match idempotency::look_up(sql, &idempotency, now_ms)? {
+            Seen::Done(stored) => Reply::Replay(stored),
+            Seen::Free => Reply::NotAnswered,
+        },
         Command::BalanceAt { entry } => Reply::BalanceAt(Box::new(credits::entry_at(sql, entry)?)),
         Command::ListUsage(filter) => Reply::Usage(credits::list_usage(sql, tenant, &filter)?),
         Command::ListEntries { limit, cursor } => {
@@ -427,6 +435,7 @@ impl Command {
         !matches!(
             self,
             Self::Balance
+                | Self::Recall { .. }
                 | Self::BalanceAt { .. }
                 | Self::ListUsage(_)
                 | Self::ListEntries { .. }

@@ -38,7 +38,7 @@ impl Command {
     pub fn is_metered(&self) -> bool {
         match self {
             Self::Jobs(asked) => matches!(**asked, JobCommand::Create { .. }),
-            _ => matches!(self, Self::Admit(_) | Self::RecordUsage { .. }),
+            _ => matches!(self, Self::Admit(_) | Self::RecordUsage { .. } | Self::Count),
         }
     }
 }

@@ -36,6 +36,7 @@ pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Repl
     }
     Ok(Some(match &call.command {
         Command::Balance => Reply::Balance(before_opening(&call.tenant, policy, now_ms)),
+        Command::Recall { .. } => Reply::NotAnswered,
         Command::BalanceAt { .. } => return Err(Refusal::UnknownEntry),
         Command::Identify { .. } | Command::RevokeKey { .. } => return Err(Refusal::UnknownApiKey),
         Command::OpenSocket(asked) if asked.ticket.is_some() => return Err(Refusal::UnknownTicket),

@@ -1,4 +1,5 @@
-// `make bench`: every scenario, ours and its baselines in turn, and one table of ratios. README.md says how to read it.
+// `make bench` and `make bench-peers`: every scenario of the set that is named, ours and its baselines in turn, and one
+// table of ratios. README.md says how to read it.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
@@ -8,15 +9,31 @@ import { endAll, pinned, storageIsMemory } from './stage.mjs';
 import { publish } from './report.mjs';
 import { ask } from './scenarios/ask.mjs';
 import { auth } from './scenarios/auth.mjs';
+import { chat } from './scenarios/chat.mjs';
 import { debitHot } from './scenarios/debit-hot.mjs';
 import { debitMany } from './scenarios/debit-many.mjs';
 import { firstTouch } from './scenarios/first-touch.mjs';
 import { flood } from './scenarios/flood.mjs';
+import { passThrough } from './scenarios/pass-through.mjs';
 import { refused } from './scenarios/refused.mjs';
+import { steady } from './scenarios/steady.mjs';
+import { stream } from './scenarios/stream.mjs';
 
-const SCENARIOS = {
-  'debit-hot': debitHot, 'debit-many': debitMany, ask, auth, refused, flood, 'first-touch': firstTouch,
+const SETS = {
+  money: {
+    title: 'Results',
+    file: 'RESULTS.md',
+    scenarios: {
+      'debit-hot': debitHot, 'debit-many': debitMany, ask, auth, refused, flood, 'first-touch': firstTouch,
+    },
+  },
+  peers: {
+    title: 'The gateway beside others',
+    file: 'PEERS.md',
+    scenarios: { 'pass-through': passThrough, chat, steady, stream },
+  },
 };
+const set = SETS[process.argv[2] ?? 'money'];
 
 let stopping = false;
 async function stop(code) {
@@ -31,23 +48,36 @@ process.stdout.on('error', () => stop(1));
 const say = (line) => process.stdout.write(`${line}\n`);
 
 function chosen() {
-  const names = settings.only.length > 0 ? settings.only : Object.keys(SCENARIOS);
-  const unknown = names.filter((name) => !SCENARIOS[name]);
-  if (unknown.length > 0) throw new Error(`ONLY knows ${Object.keys(SCENARIOS).join(', ')}; not ${unknown}`);
+  if (!set) throw new Error(`name one of ${Object.keys(SETS).join(', ')}`);
+  const known = Object.keys(set.scenarios);
+  const names = settings.only.length > 0 ? settings.only : known;
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`ONLY knows ${known.join(', ')}; not ${unknown}`);
   return names;
 }
 
 // All rounds of one scenario. Every other round goes the other way round, so that neither side is always the first.
-// Before them comes one that does not count: a fresh runtime is still compiling what it runs.
+// Before them comes one that does not count: a fresh runtime is still compiling what it runs. Of `others`, what fails is
+// told in its rows, and the rest goes on.
 async function perform(name) {
   say(`\n${name}`);
-  const scenario = await SCENARIOS[name]();
+  const scenario = await set.scenarios[name]();
   const records = [];
+  const lost = {};
   for (let round = 0; round <= settings.rounds; round += 1) {
-    const contenders = Object.entries(scenario.contenders);
+    const contenders = Object.entries(scenario.contenders).filter(([contender]) => !lost[contender]);
     if (round % 2 === 0) contenders.reverse();
     for (const [contender, run] of contenders) {
-      const record = { contender, round, ...await run(round), load_average: loadavg()[0] };
+      let result;
+      try {
+        result = await run(round);
+      } catch (error) {
+        if (stopping || !scenario.others?.includes(contender)) throw error;
+        lost[contender] = error.message;
+        say(`  ${round} ${contender.padEnd(28)} left out: ${error.message}`);
+        continue;
+      }
+      const record = { contender, round, ...result, load_average: loadavg()[0] };
       if (round > 0) records.push(record);
       const times = `p50 ${record.p50_ms.toFixed(2)} ms, p99 ${record.p99_ms.toFixed(2)} ms`;
       const books = record.check ? `; ${record.check.ok ? 'books agree' : 'BOOKS DISAGREE'}: ${record.check.text}` : '';
@@ -58,7 +88,9 @@ async function perform(name) {
     for (const record of records.filter((one) => one.contender === contender)) record.check = check;
     say(`  ${contender}: ${check.ok ? 'books agree' : 'BOOKS DISAGREE'}: ${check.text}`);
   }
-  return { name, records, rows: scenario.rows, notes: scenario.notes };
+  const rows = scenario.rows.map((row) => ({ ...row, missing: row.missing ?? lost[row.other] }));
+  const leftOut = Object.entries(lost).map(([contender, why]) => `${name}: ${contender} was left out: ${why}`);
+  return { name, records, rows, notes: [...scenario.notes ?? [], ...leftOut] };
 }
 
 function describeRun() {
@@ -84,12 +116,12 @@ async function main() {
   say(`${names.join(', ')}: ${settings.rounds} rounds of ${settings.secondsEach} s each; ${run.pinned}`);
   const done = [];
   for (const name of names) done.push(await perform(name));
-  const { text, rows, notes } = publish(settings.resultsDir, run, done);
+  const { text, rows, notes } = publish(settings.resultsDir, set, run, done);
   say(`\n${text}\n`);
   for (const note of [...run.notes, ...notes]) say(`- ${note}`);
   // The summary that is kept is one of all scenarios.
-  const kept = join(root, 'ops/bench/RESULTS.md');
-  if (settings.only.length === 0) copyFileSync(join(settings.resultsDir, 'RESULTS.md'), kept);
+  const kept = join(root, 'ops/bench', set.file);
+  if (settings.only.length === 0) copyFileSync(join(settings.resultsDir, set.file), kept);
   say(`\nwritten to ${settings.resultsDir}`);
   // A slow machine is no failure; money that went missing is.
   return rows.some(({ checked }) => checked === false) ? 1 : 0;

@@ -30,6 +30,43 @@ export const asking = ({ token }) => ({
   body: JSON.stringify({ input: 'Say something about the weather of today.' }),
 });
 
+// A chat in OpenAI's format, as every gateway is asked it: `headers` say who asks. With `stream`, the mock provider is told
+// how many chunks to send and how far apart.
+export const chatting = (headers, stream) => ({
+  method: 'POST',
+  path: '/v1/chat/completions',
+  headers,
+  body: JSON.stringify({
+    model: 'gpt-4o-mini',
+    messages: [
+      { role: 'system', content: 'You are a helpful assistant.' },
+      { role: 'user', content: `Say something about the weather of today.${stream
+        ? ` chunks=${stream.chunks} gap_ms=${stream.gap_ms}` : ''}` },
+    ],
+    temperature: 0.2,
+    // Of a stream that is longer than this one would be cut off.
+    max_tokens: stream ? STREAM_TOKENS_MAX : 64,
+    ...(stream && { stream: true, stream_options: { include_usage: true } }),
+  }),
+});
+const STREAM_TOKENS_MAX = 4096;
+
+// What a stream of so many chunks costs: each is a token by the mock provider's usage.
+export const streamCredits = (chunks) => Math.round((PROMPT_TOKENS + chunks) * CREDITS_PER_1K) / 1000;
+const PROMPT_TOKENS = 24;
+const CREDITS_PER_1K = 0.05;
+
+// A new tenant with its opening credit and an API key, as the headers that show it.
+export async function keyHolder(server, email) {
+  await open(server, [email]);
+  const reply = await fetch(`${server.url}/api/keys?email=${encodeURIComponent(email)}`, {
+    method: 'POST', headers: { ...ADMIN, 'content-type': 'application/json' }, body: '{"name":"benchmark"}',
+  });
+  if (!reply.ok) throw new Error(`no API key: ${reply.status} ${await reply.text()}`);
+  const { key } = await reply.json();
+  return { email, headers: [['authorization', `Bearer ${key}`]] };
+}
+
 // Gives each tenant its opening credit. One entry each, the first of its ledger.
 export async function open(server, emails) {
   const requests = emails.map((email) => adjusting(email, { set: OPENING_CREDITS }));
@@ -50,15 +87,17 @@ export async function guests(server, count) {
 }
 
 // Whether tenants that were opened by `open` show `operations` of `credits` each, all of them together: as many
-// ledger rows, each balance less by exactly that, no hold left open. With `usage`, as many usage rows too.
+// ledger rows, each balance less by exactly that, no hold left open. With `usage`, as many usage rows too. What costs
+// nothing has no row in the ledger.
 export async function booksOf(server, emails, { operations, credits, usage = false }) {
   let books;
+  const rows = credits === 0 ? 0 : operations;
   for (let tries = 0; tries < SETTLE_TRIES; tries += 1) {
     books = await sumUp(server, emails, usage);
     const spent = thousandths(credits) * operations;
-    const agree = books.rows === operations && books.spent === spent && books.taken === spent && books.open === 0
+    const agree = books.rows === rows && books.spent === spent && books.taken === spent && books.open === 0
       && (!usage || books.usage === operations);
-    if (agree) return { ok: true, text: `${books.rows} rows = ${operations} acknowledged, balance exact` };
+    if (agree) return { ok: true, text: `${books.rows} rows, ${operations} acknowledged, balance exact` };
     // A settle may still be under way.
     await new Promise((done) => { setTimeout(done, SETTLE_WAIT_MS); });
   }

@@ -15,12 +15,14 @@ export function median(numbers) {
 const RATE_HELD_LEAST = 0.9;
 const fellBehind = ({ intended_per_second: intended, per_second: reached }) => reached < intended * RATE_HELD_LEAST;
 
-// One row of the table out of the records of one scenario.
+// One row of the table out of the records of one scenario. With `less`, what a third contender has of the same figure is
+// taken off both first: what is added to it is compared.
 export function judge(row, records) {
-  const { ours: our = 'ours', other, of, target, missing } = row;
+  const { ours: our = 'ours', other, of, less, target, missing } = row;
   if (missing) return { ...row, met: 'not measured' };
   const by = (name) => records.filter(({ contender }) => contender === name);
-  const [mine, theirs] = [by(our), by(other)];
+  const beyond = (record, at) => ({ ...record, [of]: record[of] - by(less)[at][of] });
+  const [mine, theirs] = [by(our), by(other)].map((list) => (less ? list.map(beyond) : list));
   const ratios = mine.map((record, at) => record[of] / theirs[at][of]);
   const failed = [...mine, ...theirs].find(({ check }) => check && !check.ok);
   const late = [...mine, ...theirs].find(fellBehind);
@@ -36,8 +38,8 @@ export function judge(row, records) {
     ratio,
     ratio_least: Math.min(...ratios),
     ratio_most: Math.max(...ratios),
-    p50_ms: [middle(mine, 'p50_ms'), middle(theirs, 'p50_ms')],
-    p99_ms: [middle(mine, 'p99_ms'), middle(theirs, 'p99_ms')],
+    p50_ms: [middle(by(our), 'p50_ms'), middle(by(other), 'p50_ms')],
+    p99_ms: [middle(by(our), 'p99_ms'), middle(by(other), 'p99_ms')],
     server_cpu_us: [middle(mine, 'server_cpu_us'), middle(theirs, 'server_cpu_us')],
     load_core_share: middle(mine, 'load_core_share'),
     checked: mine.some(({ check }) => check) ? !failed : null,
@@ -54,12 +56,15 @@ function verdict(target, ratio, late) {
 
 const figure = (value, of) => {
   if (value === null || value === undefined) return '–';
-  return of === 'per_second' ? `${Math.round(value).toLocaleString('en')}/s` : `${value.toFixed(2)} ms`;
+  if (of === 'per_second') return `${Math.round(value).toLocaleString('en')}/s`;
+  if (of.endsWith('_us')) return `${value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en')} µs`;
+  return `${value.toFixed(2)} ms`;
 };
-const small = (value) => (value === null || value === undefined ? '–' : value.toFixed(2));
+const small = (value) => (value === null || value === undefined ? '–' : value.toFixed(Math.abs(value) < 0.1 ? 3 : 2));
 const wanted = (target) => {
   if (!target) return '–';
-  return target.least === undefined ? `≤ ${target.most}` : `≥ ${target.least}`;
+  const { least, most, shown = least ?? most } = target;
+  return `${least === undefined ? '≤' : '≥'} ${shown}`;
 };
 const pair = (values, write) =>
   (values ? values.map((value) => (value === null ? '–' : write(value))).join(' / ') : '–');
@@ -99,13 +104,14 @@ function plain(columns, rows) {
   return cells.map((row) => row.map((cell, at) => cell.padEnd(widths[at])).join('  ').trimEnd()).join('\n');
 }
 
-// Writes what was found to `folder`: results.json with every figure, RESULTS.md with the tables. Gives the text table.
-export function publish(folder, run, scenarios) {
+// Writes what was found to `folder`: a JSON file with every figure, and the set's own file with the tables. Gives the text
+// table.
+export function publish(folder, { title, file }, run, scenarios) {
   const rows = scenarios.flatMap((scenario) => scenario.rows.map((row) => judge(row, scenario.records)));
   const notes = scenarios.flatMap((scenario) => scenario.notes ?? []);
   const loads = scenarios.flatMap(({ records }) => records.map((record) => record.load_average));
   const busy = `load average ${median(loads).toFixed(1)} (at most ${Math.max(...loads).toFixed(1)}); alone, 1 to 2`;
-  const text = `# Results
+  const text = `# ${title}
 
 Commit \`${run.commit}\`, ${run.date}, ${run.cores} cores, workerd ${run.workerd}; ${run.rounds} rounds of `
     + `${run.seconds_each} s; ${run.pinned}; ${busy}. How to read it: [README](README.md).
@@ -117,9 +123,9 @@ ${markdown(DETAILS, rows)}
 ${[...run.notes, ...notes].map((note) => `- ${note}`).join('\n')}
 `;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'RESULTS.md'), text);
+  writeFileSync(join(folder, file), text);
   const raw = scenarios.map(({ name, records }) => ({ name, records }));
   const everything = { ...run, notes: [...run.notes, ...notes], rows, raw };
-  writeFileSync(join(folder, 'results.json'), `${JSON.stringify(everything, null, 1)}\n`);
+  writeFileSync(join(folder, file.toLowerCase().replace('.md', '.json')), `${JSON.stringify(everything, null, 1)}\n`);
   return { text: `${plain(COLUMNS, rows)}\n\n${plain(DETAILS, rows)}`, rows, notes };
 }

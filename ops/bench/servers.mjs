@@ -10,7 +10,7 @@ export const SIGNING_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 })
   .privateKey.export({ type: 'pkcs8', format: 'pem' });
 
 const once = new Map();
-const kept = (name, make) => {
+export const kept = (name, make) => {
   if (!once.has(name)) once.set(name, make());
   return once.get(name);
 };
@@ -29,10 +29,14 @@ const UNLIMITED_GUESTS = { GUEST_TOKENS_PER_MINUTE: '0', GUEST_TOKENS_PER_DAY: '
 // The product: the release bundle as `make dev` and the tests run it.
 export const product = (requestsPerMinute) => started(`product-${requestsPerMinute}`, requestsPerMinute, UNLIMITED_GUESTS);
 
+// The same where the model costs nothing.
+export const productForFree = () =>
+  started('product-for-free', 0, { ...UNLIMITED_GUESTS, CREDIT_PER_1K: '0', MODEL_PRICES: '{"gpt-4o-mini":0}' });
+
 // The same with the limits of guest tokens that it has when nothing is set.
 export const productWithGuestLimits = () => started('product-guest-limits', 0, {});
 
-const started = (name, requestsPerMinute, guests) => kept(name, async () => {
+const started = (name, requestsPerMinute, more) => kept(name, async () => {
   const storage = folder(name);
   const upstream = (await mock()).url;
   const vars = join(storage, 'vars.json');
@@ -46,7 +50,9 @@ const started = (name, requestsPerMinute, guests) => kept(name, async () => {
     CREDIT_PER_1K: '0.05',
     DEFAULT_MAX_TOKENS: '512',
     GUEST_GRANT_CREDITS: '0',
-    ...guests,
+    // A stream of the benchmarks has more chunks than answers in development have tokens.
+    MAX_OUTPUT_TOKENS: '8192',
+    ...more,
     REQUESTS_PER_MINUTE: String(requestsPerMinute),
     // The whole budget may be used at once, so that one who did is refused for most of a minute.
     PLANS: JSON.stringify({
@@ -62,7 +68,7 @@ const started = (name, requestsPerMinute, guests) => kept(name, async () => {
   return { name: 'product', url, address: addressOf(url), pid };
 });
 
-// The JavaScript Workers to compare with: `hello`, `refusal`, `auth`, `ledger` or `governed`.
+// The JavaScript Workers to compare with: those of `baselines/`, by the names of their files.
 export async function baseline(name) {
   const { urls, workerd_pid: pid } = await kept('baselines', async () => {
     const args = ['ops/bench/baselines/serve.mjs', '--persist', folder('baselines'), '--upstream', (await mock()).url];

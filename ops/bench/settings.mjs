@@ -34,5 +34,11 @@ export const NORMAL_ASKS_PER_SECOND = 50;
 // Ten abusers' worth of a normal tenant, and far from all that the server can refuse: saturated, it measures queueing.
 export const FLOOD_PER_SECOND = 500;
 export const WARMUP_REQUESTS = 300;
+// Gateways of others answer as few as sixty a second.
+export const PEER_WARMUP_REQUESTS = 60;
+// A rate that every gateway but LiteLLM is far from filled by, over a longer window: its p99 is of a few answers.
+export const STEADY_PER_SECOND = 200;
+export const STEADY_CONNECTIONS = 64;
+export const STEADY_WINDOWS = 3;
 
 export const scratchName = join(settings.scratchParent, 'cognomega-bench-');

@@ -6,7 +6,7 @@
 //
 // --persist     where Durable Objects, KV and R2 keep their data; one running server per folder
 // --port        0 takes a free one
-// --vars        JSON object laid over the vars, secrets included, and over KV namespaces; null takes one away
+// --vars        JSON object laid over the vars, secrets included, KV namespaces and buckets; null takes one away
 // --engine-url  chat-completions base (http://127.0.0.1:N/v1) behind the stand-in of Workers AI
 // --main        another bundle than the one wrangler.toml names
 // --beside      a second Worker of the same bundle on the same actors and storage, with the vars and this object over
@@ -19,7 +19,10 @@
 // and storage, and a line `restarted {"workerd_pid":N}` on stderr says so.
 // With --beside the line also has "beside_url". A line {"kv":"KEYS","key":"jwks","value":"…"} on stdin writes to a KV
 // namespace as an operator would; null deletes. It is answered with {"kv_written":"jwks"} on stdout. A line
-// {"queue":"JOBS","message":"…"} sends a message to a queue, and is answered with {"queued":"JOBS"}.
+// {"queue":"JOBS","message":"…"} sends a message to a queue, and is answered with {"queued":"JOBS"}. A line
+// {"bucket":"R2_UPLOADS", …} with "list":PREFIX, "read":KEY, "delete":KEY, or "put":KEY with "base64", "content_type" and
+// "metadata" looks into a bucket or changes it, and is answered with {"bucket":"R2_UPLOADS","objects":[…]}: each with
+// its key, size, content type and metadata, and of one that was read its SHA-256.
 // Ends on SIGTERM, SIGINT, SIGHUP and at the end of stdin; workerd never outlives it.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -158,10 +161,15 @@ function laidOver(base, changes) {
   return bindings;
 }
 const bindings = laidOver(options.bindings, overrides);
-// A var takes the place of a KV namespace of its name too: so the tests have one that cannot be read.
-const kvNamespaces = Object.fromEntries(
-  Object.entries(options.kvNamespaces ?? {}).filter(([name]) => !(name in overrides)),
+// A var takes the place of a KV namespace or bucket of its name too: so the tests have one that cannot be read.
+const notLaidOver = (resources) => Object.fromEntries(
+  Object.entries(resources ?? {}).filter(([name]) => !(name in overrides)),
 );
+const kvNamespaces = notLaidOver(options.kvNamespaces);
+const r2Buckets = notLaidOver(options.r2Buckets);
+// The binding of Workers AI runs within the Worker; its stand-in is another one, to which a signal must cross.
+const signalsCross = 'enable_abortsignal_rpc';
+options.compatibilityFlags = [...(options.compatibilityFlags ?? []), signalsCross];
 const besideName = `${workerName}-beside`;
 // Actors live in the first Worker, as they live in one version of a deployment; so do the queue's messages.
 const beside = args.beside && {
@@ -208,6 +216,7 @@ try {
         modulesRoot: bundle,
         bindings,
         kvNamespaces,
+        r2Buckets,
         // Straight to the Worker: the entry proxy of local development would buffer, compress and dress up errors.
         unsafeDirectSockets: [{ host: HOST, port }],
       },
@@ -217,6 +226,7 @@ try {
         modules: [{ type: 'ESModule', path: join(here, 'ai-worker.mjs') }],
         modulesRoot: here,
         compatibilityDate: options.compatibilityDate,
+        compatibilityFlags: [signalsCross],
         bindings: args['engine-url'] ? { ENGINE_URL: args['engine-url'] } : {},
       },
     ],
@@ -238,9 +248,40 @@ try {
   await end(1);
 }
 
+// What an operator does with a bucket's objects; those that it is about.
+async function inBucket(bucket, { list, read, put, base64, content_type: contentType, metadata, delete: gone }) {
+  const shown = (object) => ({
+    key: object.key,
+    size: object.size,
+    content_type: object.httpMetadata?.contentType,
+    metadata: object.customMetadata,
+  });
+  if (list !== undefined) {
+    const { objects } = await bucket.list({ prefix: list, include: ['httpMetadata', 'customMetadata'] });
+    return objects.map(shown);
+  }
+  if (read !== undefined) {
+    const object = await bucket.get(read);
+    if (!object) return [];
+    const sha256 = createHash('sha256').update(Buffer.from(await object.arrayBuffer())).digest('hex');
+    return [{ ...shown(object), sha256 }];
+  }
+  if (put !== undefined) {
+    const options = { httpMetadata: { contentType }, customMetadata: metadata };
+    return [shown(await bucket.put(put, Buffer.from(base64, 'base64'), options))];
+  }
+  await bucket.delete(gone);
+  return [];
+}
+
 async function obey(line) {
   try {
-    const { kv, key, value, queue, message } = JSON.parse(line);
+    const { kv, key, value, queue, message, bucket, ...asked } = JSON.parse(line);
+    if (bucket) {
+      const objects = await inBucket(await miniflare.getR2Bucket(bucket, workerName), asked);
+      process.stdout.write(`${JSON.stringify({ bucket, objects })}\n`);
+      return;
+    }
     if (queue) {
       await (await miniflare.getQueueProducer(queue, workerName)).send(message);
       process.stdout.write(`${JSON.stringify({ queued: queue })}\n`);

@@ -36,7 +36,7 @@ pub async fn test(context: &Context) -> Result<Reply, ApiError> {
         return Err(ApiError::AiNotBound);
     };
     let request = ChatRequest {
-        prompt: Prompt::Plain { system: None, user: prompt },
+        prompt: Prompt::Plain { system: None, user: prompt, images: Vec::new() },
         max_tokens: context.config.default_max_tokens,
         request_id: context.request_id.clone(),
     };

@@ -4,10 +4,10 @@
 
 use std::rc::Rc;
 
-use actors::tenant::{Idempotency, Stored};
+use actors::tenant::{Command, Idempotency, Reply as ActorReply, Stored};
 
 use super::catalog::Known;
-use super::context::Context;
+use super::context::{Context, unexpected};
 use super::delivery;
 use super::error::ApiError;
 use super::form::Form;
@@ -39,11 +39,7 @@ pub async fn answer(context: &Rc<Context>, known: &Known, mut asked: Asked) -> R
     let tier = offer::tier(context, config)?;
     let pricing = known.pricing(asked.question.answered_by.as_deref());
     let offer = offer::make(config, tier, pricing, &mut asked.question, asked.streams)?;
-    // The tier is a header, and no part of the body; but another tier is another question.
-    let digest = match &offer.tier {
-        Some(tier) => format!("{}/{tier}", asked.digest),
-        None => asked.digest.clone(),
-    };
+    let digest = of_tier(&asked.digest, offer.tier.as_deref());
     asked.digest.clone_from(&digest);
     let mut idempotency = asked.idempotency.take();
     let fingerprint = idempotency.is_none().then(|| format!("{}:{digest}", asked.caller.scope()));
@@ -62,6 +58,35 @@ pub async fn answer(context: &Rc<Context>, known: &Known, mut asked: Asked) -> R
         }
     });
     reply.await.unwrap_or(Err(ApiError::Unavailable))
+}
+
+/// The tier is a header, and no part of the body; but another tier is another question.
+fn of_tier(digest: &str, tier: Option<&str>) -> String {
+    match tier {
+        Some(tier) => format!("{digest}/{tier}"),
+        None => digest.to_owned(),
+    }
+}
+
+/// The first reply again, for a request that can no longer be asked as it was; `None` when there was none.
+///
+/// # Errors
+/// The actor's refusals; `UnknownTier`.
+pub async fn answered_before(context: &Rc<Context>, mut asked: Asked) -> Result<Option<Reply>, ApiError> {
+    let Some(mut idempotency) = asked.idempotency.take() else { return Ok(None) };
+    let tier = offer::tier(context, &context.config)?.map(|tier| tier.name.as_str());
+    idempotency.body_hash = of_tier(&asked.digest, tier);
+    let command = Command::Recall { idempotency };
+    let stored = match context.ask_actor(&asked.caller, command).await? {
+        ActorReply::Replay(stored) => stored,
+        ActorReply::NotAnswered => return Ok(None),
+        _ => return Err(unexpected()),
+    };
+    let shared = Rc::clone(context);
+    let reply = detached::first_value(&context.event, move |reply_to| async move {
+        replay(&shared, &asked, &stored, reply_to).await;
+    });
+    reply.await.unwrap_or(Err(ApiError::Unavailable)).map(Some)
 }
 
 /// An answer that goes back whole.
@@ -94,8 +119,8 @@ async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: ReplyT
         attempts: &attempts,
         model: &answer.model,
         priced_model: &provider.model,
-        question,
-        usage: answer.usage,
+        question: Some(question),
+        used: answer.usage.into(),
         price_percent: None,
         held: ticket.held,
         end: WorkEnd::Complete,
@@ -115,8 +140,8 @@ async fn cached(context: &Context, asked: &Asked, ticket: &Ticket, kept: &KeptAn
         attempts: &[],
         model: &kept.model,
         priced_model: &kept.priced_model,
-        question: &asked.question,
-        usage: kept.usage(),
+        question: Some(&asked.question),
+        used: kept.usage().into(),
         price_percent: context.config.response_cache.map(|cache| cache.price_percent),
         held: ticket.held,
         end: WorkEnd::Complete,

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use super::answering;
+use super::answering::{self, Asked};
 use super::ask_form::Manner;
-use super::catalog;
+use super::attachments::{self, Named};
+use super::catalog::{self, Known};
 use super::context::Context;
 use super::error::ApiError;
 use super::form::Form;
@@ -13,6 +14,7 @@ use super::meter;
 use super::question;
 use super::reply::Reply;
 use super::variant;
+use crate::platform::detached;
 
 pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
@@ -21,12 +23,42 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
     let known = catalog::current(context).await;
-    let mut question = question::parse(context, &known, &bytes)?;
+    let (mut question, named) = question::parse(context, &known, &bytes)?;
     variant::assign(context, &caller, &mut question).await;
+    question.text_within_skill()?;
     let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
     let streams = accepts.contains("text/event-stream");
     let form = Form::Ask(Manner::of(&context.inbound));
     let digest = context.digest(&bytes);
-    let asked = answering::Asked { caller, question, form, streams, idempotency, digest };
-    answering::answer(context, &known, asked).await
+    let asked = Asked { caller, question, form, streams, idempotency, digest };
+    if named.is_empty() {
+        return answer(context, &known, asked).await;
+    }
+    // Apart from the connection: of a client that goes away nothing is heard, and its files would stay in memory.
+    let shared = Rc::clone(context);
+    let reply = detached::first_value(&context.event, move |reply_to| async move {
+        let _gone = reply_to.send(with_attachments(&shared, &known, asked, &named).await);
+    });
+    reply.await.unwrap_or(Err(ApiError::Unavailable))
+}
+
+async fn with_attachments(
+    context: &Rc<Context>,
+    known: &Known,
+    mut asked: Asked,
+    named: &[Named],
+) -> Result<Reply, ApiError> {
+    match attachments::attach(context, &asked.caller, named, &mut asked.question).await {
+        Ok(()) => answer(context, known, asked).await,
+        // What was answered once is answered again, also when its files were deleted since.
+        Err(gone @ ApiError::AttachmentNotFound { .. }) => {
+            answering::answered_before(context, asked).await?.ok_or(gone)
+        }
+        Err(wrong) => Err(wrong),
+    }
+}
+
+async fn answer(context: &Rc<Context>, known: &Known, mut asked: Asked) -> Result<Reply, ApiError> {
+    asked.question.take_terms();
+    answering::answer(context, known, asked).await
 }

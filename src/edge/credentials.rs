@@ -53,6 +53,7 @@ const fn reads(action: Action) -> Reads {
         | Action::TicketMint
         | Action::Verify
         | Action::LimitsShow
+        | Action::Upload
         | Action::UsageList
         | Action::UsageRecord
         | Action::JobCreate

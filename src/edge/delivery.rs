@@ -14,13 +14,13 @@ use super::form::{Closing, Names};
 use super::identity::Caller;
 use super::kept_answer::{self, KeptAnswer};
 use super::meter::{self, Ticket, Work, WorkEnd};
+use super::outlet::Outlet;
 use super::question::OnHoldUsed;
 use super::reply::{Reply, ReplyTo};
 use super::variant::Variant;
 use crate::platform::config::Provider;
 use crate::platform::detached::ClientWatch;
-use crate::platform::streams::{self, ByteWriter};
-use crate::platform::{now_ms, timer};
+use crate::platform::{now_ms, streams};
 use crate::providers::{
     self, Answered, Attempt, BYTES_PER_TOKEN_MAX, Batch, Deadline, Failure, Piece, PieceStream, Produced,
     TokenUsage,
@@ -85,7 +85,7 @@ pub async fn run(context: &Context, asked: &Asked, ticket: &Ticket, reply_to: Re
         watch: &watch,
         listening: Cell::new(true),
     };
-    delivery.run(stream, writer).await;
+    delivery.run(stream, Outlet::new(writer)).await;
 }
 
 /// One stream on its way to a client.
@@ -116,10 +116,10 @@ struct Delivered {
 }
 
 impl Delivery<'_> {
-    async fn run(&self, mut stream: PieceStream, writer: ByteWriter) {
+    async fn run(&self, mut stream: PieceStream, mut outlet: Outlet) {
         let mut delivered = Delivered::default();
         let mut allowance = Allowance::new(self);
-        let end = self.pump(&mut stream, &writer, &mut delivered, &mut allowance).await;
+        let end = self.pump(&mut stream, &mut outlet, &mut delivered, &mut allowance).await;
         let reported = stream.usage;
         // Dropped before the settle: nobody reads on, so the provider is told to stop at once.
         drop(stream);
@@ -138,12 +138,12 @@ impl Delivery<'_> {
         let ended = meter::settle(self.context, caller, self.ticket, &work, reply).await;
         if !self.listening.get() {
             // Gone, or too slow to wait for: either way it must not take the silence for the end.
-            return writer.abort();
+            return outlet.abort();
         }
         let billed = ended.map(|ended| (ended.charged.credits(), ended.available.credits()));
         let closing = closing(self.context, self.asked, &kept, billed);
-        let _client_may_be_gone = write(&writer, &closing, self.context.config.deadlines.idle_ms).await;
-        writer.close().await;
+        let _client_may_be_gone = outlet.write(&closing, self.context.config.deadlines.idle_ms).await;
+        outlet.close().await;
     }
 
     fn keep(&self, work: &Work<'_>, delivered: Delivered) -> KeptAnswer {
@@ -179,8 +179,8 @@ impl Delivery<'_> {
             attempts: self.attempts,
             model: self.model,
             priced_model: &self.provider.model,
-            question: &self.asked.question,
-            usage,
+            question: Some(&self.asked.question),
+            used: usage.into(),
             price_percent: None,
             held,
             end,
@@ -227,7 +227,7 @@ impl Delivery<'_> {
     async fn pump(
         &self,
         stream: &mut PieceStream,
-        writer: &ByteWriter,
+        outlet: &mut Outlet,
         delivered: &mut Delivered,
         allowance: &mut Allowance,
     ) -> WorkEnd {
@@ -251,7 +251,7 @@ impl Delivery<'_> {
                 Some(Ok(None)) => return WorkEnd::Complete,
                 Some(Ok(Some(batch))) => batch,
             };
-            if let Some(end) = self.pass(batch, writer, delivered, allowance, wait_ms).await {
+            if let Some(end) = self.pass(batch, outlet, delivered, allowance, wait_ms).await {
                 return end;
             }
         }
@@ -261,7 +261,7 @@ impl Delivery<'_> {
     async fn pass(
         &self,
         batch: Batch,
-        writer: &ByteWriter,
+        outlet: &mut Outlet,
         delivered: &mut Delivered,
         allowance: &mut Allowance,
         wait_ms: i64,
@@ -294,10 +294,8 @@ impl Delivery<'_> {
         if self.listening.get() && !shown.is_empty() {
             let as_came = batch.as_came.filter(|_| all && self.asked.form.passes_on());
             let took = match as_came {
-                Some(chunk) => {
-                    timer::within(wait_ms, writer.pass_on(&chunk)).await.is_ok_and(|sent| sent.is_ok())
-                }
-                None => write(writer, &shown, wait_ms).await,
+                Some(chunk) => outlet.pass_on(&chunk, wait_ms).await,
+                None => outlet.write(&shown, wait_ms).await,
             };
             if !took {
                 self.listening.set(false);
@@ -347,7 +345,8 @@ struct Allowance {
     /// Set aside in all.
     held: Micro,
     price: ModelPrice,
-    prompt_tokens: u64,
+    /// What the prompt counts as: its tokens and its pictures.
+    prompt: Units,
     counted: u64,
     /// Pieces that came. Most providers send one for each token.
     pieces: u64,
@@ -361,7 +360,10 @@ impl Allowance {
             held_max: ticket.hold_max,
             held: ticket.held,
             price: ticket.pricing.price_of(&delivery.provider.model),
-            prompt_tokens: question.chat.prompt_tokens_counted(),
+            prompt: Units {
+                images: question.chat.images(),
+                ..Units::tokens(question.chat.prompt_tokens_counted(), 0)
+            },
             counted: 0,
             pieces: 0,
         }
@@ -378,13 +380,8 @@ impl Allowance {
         // A piece may hold many tokens: of a step that is the first of many, nothing is known but the count.
         let exact = self.limited || self.held < self.held_max;
         let tokens = if exact { self.counted } else { self.counted.min(self.pieces) };
-        self.price.charge(&Units::tokens(self.prompt_tokens, tokens))
+        self.price.charge(&Units { tokens_out: tokens, ..self.prompt })
     }
-}
-
-/// Whether the client took it. One that takes nothing for `wait_ms` counts as gone.
-async fn write(writer: &ByteWriter, event: &str, wait_ms: i64) -> bool {
-    matches!(timer::within(wait_ms, writer.write(event.as_bytes())).await, Ok(Ok(())))
 }
 
 /// What follows the pieces.
@@ -430,9 +427,10 @@ pub async fn replay(context: &Context, asked: &Asked, kept: &KeptAnswer, stored:
         reply = reply.with("x-credits-balance", available.to_string());
     }
     let _client_may_be_gone = reply_to.send(Ok(reply));
-    if write(&writer, &events, context.config.deadlines.idle_ms).await {
-        writer.close().await;
+    let mut outlet = Outlet::new(writer);
+    if outlet.write(&events, context.config.deadlines.idle_ms).await {
+        outlet.close().await;
     } else {
-        writer.abort();
+        outlet.abort();
     }
 }

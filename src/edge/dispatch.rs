@@ -13,9 +13,9 @@ use super::operation::Operation;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
-    admin, ai_binding, ask, auth, chat, cookie, cors, credentials, credits, embeddings, events, exchange,
-    experiments, feedback, health, jobs, keys, ledger, models, openapi, prices, provider_health, skills,
-    tenant_limits, tickets, usage,
+    admin, ai_binding, ask, audio, auth, chat, cookie, cors, credentials, credits, embeddings, events,
+    exchange, experiments, feedback, health, jobs, keys, ledger, models, openapi, prices, provider_health,
+    skills, tenant_limits, tickets, upload, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -160,6 +160,9 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Ask => ask::ask(context).await,
         Action::Chat => chat::complete(context).await,
         Action::Embeddings => embeddings::embed(context).await,
+        Action::Speech => audio::speech::speak(context).await,
+        Action::Transcription => audio::transcription::transcribe(context).await,
+        Action::Upload => upload::direct(context).await,
         Action::ModelList => models::list(context).await,
         Action::ModelShow => models::show(context).await,
         Action::SkillsForAll => skills::list_for_all(context).await,

@@ -60,6 +60,7 @@ pub enum ApiError {
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
+    InvalidForm,
     PayloadTooLarge {
         max_bytes: usize,
     },
@@ -68,6 +69,23 @@ pub enum ApiError {
         expected: &'static str,
     },
     MissingInput,
+    // Uploads and attachments
+    R2NotBound,
+    LengthRequired,
+    EmptyBody,
+    BodyLengthMismatch,
+    /// `index` is its place in the list, from zero.
+    AttachmentNotFound {
+        index: usize,
+    },
+    AttachmentUnsupported {
+        index: usize,
+    },
+    AttachmentTooLarge {
+        index: usize,
+        max_bytes: usize,
+    },
+    ImagesUnsupported,
     InvalidCursor,
     InvalidTime {
         parameter: &'static str,
@@ -220,9 +238,18 @@ impl ApiError {
             Self::UpgradeRequired => "upgrade_required",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
+            Self::InvalidForm => "invalid_form",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidField { .. } => "invalid_field",
             Self::MissingInput => "missing_input",
+            Self::R2NotBound => "r2_not_bound",
+            Self::LengthRequired => "length_required",
+            Self::EmptyBody => "empty_body",
+            Self::BodyLengthMismatch => "body_length_mismatch",
+            Self::AttachmentNotFound { .. } => "attachment_not_found",
+            Self::AttachmentUnsupported { .. } => "attachment_unsupported",
+            Self::AttachmentTooLarge { .. } => "attachment_too_large",
+            Self::ImagesUnsupported => "images_unsupported",
             Self::InvalidCursor => "invalid_cursor",
             Self::InvalidTime { .. } => "invalid_time",
             Self::InvalidIdempotencyKey => "invalid_idempotency_key",
@@ -271,8 +298,13 @@ impl ApiError {
             | Self::InvalidEmail
             | Self::InvalidJson
             | Self::UnsupportedContentType
+            | Self::InvalidForm
             | Self::InvalidField { .. }
             | Self::MissingInput
+            | Self::EmptyBody
+            | Self::BodyLengthMismatch
+            | Self::AttachmentUnsupported { .. }
+            | Self::ImagesUnsupported
             | Self::InvalidCursor
             | Self::InvalidTime { .. }
             | Self::InvalidIdempotencyKey
@@ -297,7 +329,7 @@ impl ApiError {
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
             Self::ExchangeUnconfigured => 501,
-            Self::NotFound | Self::UnknownModel => 404,
+            Self::NotFound | Self::UnknownModel | Self::AttachmentNotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
             | Self::IdempotencyInProgress
@@ -313,7 +345,8 @@ impl ApiError {
             | Self::NotFinished { .. }
             | Self::TooManySchedules { .. }
             | Self::TooManyGrants { .. } => 409,
-            Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } => 413,
+            Self::LengthRequired => 411,
+            Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } | Self::AttachmentTooLarge { .. } => 413,
             Self::UriTooLong => 414,
             Self::UpgradeRequired => 426,
             Self::HeadersTooLarge { .. } => 431,
@@ -324,7 +357,7 @@ impl ApiError {
             | Self::TooManySockets { .. }
             | Self::TooManyJobs { .. }
             | Self::TooManyKeys { .. } => 429,
-            Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound => 500,
+            Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound | Self::R2NotBound => 500,
             Self::NotImplemented => 501,
             Self::AskFailed { .. } => 502,
             Self::Misconfigured | Self::Unavailable | Self::ActorQuarantined => 503,
@@ -353,6 +386,13 @@ impl ApiError {
         body.insert("request_id".to_owned(), json!(request_id));
         match self {
             Self::PayloadTooLarge { max_bytes } => {
+                body.insert("max_bytes".to_owned(), json!(max_bytes));
+            }
+            Self::AttachmentNotFound { index } | Self::AttachmentUnsupported { index } => {
+                body.insert("index".to_owned(), json!(index));
+            }
+            Self::AttachmentTooLarge { index, max_bytes } => {
+                body.insert("index".to_owned(), json!(index));
                 body.insert("max_bytes".to_owned(), json!(max_bytes));
             }
             Self::InvalidField { field, .. } => {

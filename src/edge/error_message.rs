@@ -47,7 +47,19 @@ impl ApiError {
             Self::UpgradeRequired => "open this address as a WebSocket, or with `Accept: text/event-stream`",
             Self::InvalidJson => "the body is not JSON this service accepts",
             Self::UnsupportedContentType => "send Content-Type: application/json",
+            Self::InvalidForm => {
+                "the body is no whole form: send Content-Type: multipart/form-data, with its boundary"
+            }
             Self::MissingInput => "`input` is missing or empty",
+            Self::R2NotBound => "the bucket of uploads is absent",
+            Self::LengthRequired => {
+                "send Content-Length: how long the file is must be known before it is taken"
+            }
+            Self::EmptyBody => "the file is empty",
+            Self::BodyLengthMismatch => {
+                "the body is not as long as it was said to be, or took too long; nothing was stored"
+            }
+            Self::ImagesUnsupported => "no provider that may answer this can be shown a picture",
             Self::InvalidCursor => "the cursor was not made by this list",
             Self::InvalidIdempotencyKey => "Idempotency-Key is 1 to 255 visible ASCII characters",
             Self::SetAndDeltaConflict => "give `set` or `delta`, not both",
@@ -87,6 +99,15 @@ impl ApiError {
                 format!("{limit} sockets are open, which is the limit; close one")
             }
             Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
+            Self::AttachmentNotFound { index } => {
+                format!("attachment {index} (counted from 0) is none of this tenant's uploads")
+            }
+            Self::AttachmentUnsupported { index } => format!(
+                "attachment {index} (counted from 0) is neither text in UTF-8 nor a PNG, JPEG, WebP or GIF picture"
+            ),
+            Self::AttachmentTooLarge { index, max_bytes } => {
+                format!("with attachment {index} (counted from 0) there are more than {max_bytes} bytes")
+            }
             Self::InvalidField { field, expected } => format!("`{field}` must be {expected}"),
             Self::InvalidTime { parameter } => format!("`{parameter}` is not a time this service reads"),
             Self::RateLimited { policy, limit, window_ms: 0, .. } => {
@@ -110,7 +131,9 @@ impl ApiError {
             }
             Self::SkillDisabled { skill } => format!("the skill `{skill}` is switched off"),
             Self::InputTooLong { skill, max_bytes } => {
-                format!("the skill `{skill}` takes an input of at most {max_bytes} bytes")
+                format!(
+                    "the skill `{skill}` takes an input of at most {max_bytes} bytes, texts that are attached among them"
+                )
             }
             Self::VersionConflict { current_version } => {
                 format!(

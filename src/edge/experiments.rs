@@ -2,20 +2,21 @@
 
 use actors::experiment::directory::Entry;
 use actors::experiment::{
-    Arm, ArmReport, BEST_DRAWS, CREDIBLE_SHARE, Command, Definition, Reply as ExperimentReply, Report,
-    Steering, Sums, Transition, Turn,
+    ARMS_MAX, Arm, ArmReport, BEST_DRAWS, CREDIBLE_SHARE, Command, Definition, Page,
+    Reply as ExperimentReply, Report, Steering, Sums, Transition, Turn,
 };
+use actors::shared::Refusal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::admin_key::Slot;
 use super::context::{Context, unexpected};
 use super::error::ApiError;
-use super::limits::JSON_BODY_BYTES_MAX;
+use super::limits::{JSON_BODY_BYTES_MAX, SEQUENCE_MAX};
 use super::moment::iso_time;
 use super::question::is_skill;
 use super::reply::Reply;
-use super::{json_body, known_experiments};
+use super::{json_body, known_experiments, skill_versions};
 use crate::platform::experiment_stub;
 
 /// Where a skill stands in the path, counted in segments.
@@ -30,11 +31,15 @@ pub async fn list(context: &Context) -> Result<Reply, ApiError> {
     Ok(Reply::json(200, &json!({ "experiments": listed.skills })))
 }
 
-/// `GET /api/admin/experiments/:skill`.
+/// `GET /api/admin/experiments/:skill?limit=&cursor=`, which are of its events.
 pub async fn show(context: &Context) -> Result<Reply, ApiError> {
     context.require_admin()?;
-    let skill = skill(context)?;
-    reported(context, &skill, Command::Report).await
+    let (skill, query) = (skill(context)?, &context.inbound.query);
+    let limit = query.get("limit").map(|_| query.limit());
+    let page = Page { limit, cursor: query.get("cursor") };
+    // Without a word of pages it is the command that older actors know too.
+    let command = if page == Page::default() { Command::Report } else { Command::ReportPage(page) };
+    reported(context, &skill, command).await
 }
 
 #[derive(Deserialize)]
@@ -49,7 +54,7 @@ struct DefinitionBody {
 #[serde(deny_unknown_fields)]
 struct ArmBody {
     name: String,
-    skill_version: Option<String>,
+    skill_version: Option<Value>,
     system: Option<String>,
     model: Option<String>,
 }
@@ -61,6 +66,7 @@ pub async fn define(context: &Context) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let body: DefinitionBody = json_body::parse(&bytes)?;
     let arms = arms(context, body.arms)?;
+    are_stored(context, &skill, &arms).await?;
     let first = arms.first().map(|arm| arm.name.clone()).unwrap_or_default();
     let control = text(body.control, "control")?.unwrap_or(first);
     let definition = Definition { arms, control, sticky_ms: sticky_ms(body.sticky_s)? };
@@ -105,9 +111,36 @@ fn arms(context: &Context, value: Option<Value>) -> Result<Vec<Arm>, ApiError> {
     if bodies.iter().any(|arm| arm.model.as_ref().is_some_and(|model| !is_good(model))) {
         return Err(wrong("arms.model", "`provider:model`, of a provider that is configured"));
     }
-    let arm =
-        |ArmBody { name, skill_version, system, model }: ArmBody| Arm { name, skill_version, system, model };
-    Ok(bodies.into_iter().map(arm).collect())
+    let arm = |ArmBody { name, skill_version, system, model }: ArmBody| {
+        let skill_version = skill_version.as_ref().map(version_of).transpose()?;
+        Ok(Arm { name, skill_version, system, model })
+    };
+    bodies.into_iter().map(arm).collect()
+}
+
+/// What an arm's version must be.
+const VERSION: &str =
+    "the number of a version of this skill that is stored, and neither deletes it nor switches it off";
+
+fn version_of(value: &Value) -> Result<i64, ApiError> {
+    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    let number = number.filter(|number| (0..=SEQUENCE_MAX).contains(number));
+    number.ok_or_else(|| wrong("arms.skill_version", VERSION))
+}
+
+/// Whether there is a version that answers for each arm. Versions stay as they are, so what is so now remains so.
+///
+/// # Errors
+/// `InvalidSetting`; `Unavailable` when the catalog cannot be read.
+async fn are_stored(context: &Context, skill: &str, arms: &[Arm]) -> Result<(), ApiError> {
+    for version in arms.iter().take(ARMS_MAX).filter_map(|arm| arm.skill_version) {
+        match skill_versions::of(context.origin(), skill, version).await {
+            Ok(found) if found.terms.enabled => {}
+            Ok(_) | Err(Refusal::UnknownVersion) => return Err(wrong("arms.skill_version", VERSION)),
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -190,6 +223,7 @@ fn shown(report: &Report) -> Value {
         "credible_share": CREDIBLE_SHARE,
         "best_draws": BEST_DRAWS,
         "events": report.transitions.iter().map(shown_transition).collect::<Vec<_>>(),
+        "next_cursor": report.next_cursor,
     })
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use js_sys::Uint8Array;
-use web_sys::Request;
+use web_sys::{ReadableStream, Request};
 
 use super::error::ApiError;
 use super::limits::{HEADER_BYTES_MAX, HEADERS_MAX, PATH_BYTES_MAX, PATH_BYTES_READ_MAX, QUERY_BYTES_MAX};
 use super::query::Query;
 use crate::platform::streams::{self, Broken};
 use crate::platform::task::{BodyWait, settled};
+use crate::platform::uploads::{self, Form, Unread};
 
 pub struct Inbound {
     raw: Request,
@@ -74,11 +75,21 @@ impl Inbound {
         self.raw.signal()
     }
 
+    /// How long the body is said to be, in bytes. Of one that comes in chunks the runtime says nothing, whatever the
+    /// client did.
+    pub fn declared_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The body as it comes; `None` when there is none.
+    pub fn stream(&self) -> Option<ReadableStream> {
+        self.raw.body()
+    }
+
     /// The whole body. A declared length over the limit is refused before anything is read.
     pub async fn body(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
         let too_large = ApiError::PayloadTooLarge { max_bytes: bytes_max };
-        let declared = self.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
-        let Some(length) = declared else {
+        let Some(length) = self.declared_length() else {
             return self.streamed_body(bytes_max).await;
         };
         if usize::try_from(length).map_or(true, |length| length > bytes_max) {
@@ -103,6 +114,28 @@ impl Inbound {
             Ok(None) => Err(ApiError::PayloadTooLarge { max_bytes: bytes_max }),
             Err(Broken) => Err(ApiError::InvalidJson),
         }
+    }
+
+    /// The body as a form of at most `bytes_max` bytes, with texts of at most `text_length_max` UTF-16 units.
+    ///
+    /// # Errors
+    /// `InvalidForm`, `PayloadTooLarge`.
+    pub async fn form(&self, bytes_max: u32, text_length_max: u32) -> Result<Form, ApiError> {
+        let content_type = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if !content_type.trim_start().starts_with("multipart/form-data") {
+            return Err(ApiError::InvalidForm);
+        }
+        let too_large =
+            ApiError::PayloadTooLarge { max_bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX) };
+        let declared = self.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
+        if declared.is_some_and(|length| length > u64::from(bytes_max)) {
+            return Err(too_large);
+        }
+        let _wait = BodyWait::begin();
+        uploads::read_form(&self.raw, bytes_max, text_length_max).await.map_err(|unread| match unread {
+            Unread::TooLarge => too_large,
+            Unread::Malformed => ApiError::InvalidForm,
+        })
     }
 
     /// Whether the body is said to be JSON. Nothing said counts as that.

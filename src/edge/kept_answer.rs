@@ -56,6 +56,8 @@ impl KeptAnswer {
             tokens_cached: self.tokens_cached,
             tokens_out: self.tokens_out,
             basis: Basis::named(&self.basis),
+            // Whoever said what, it was flagged when the answer was made.
+            disbelieved: None,
         }
     }
 }
@@ -69,21 +71,19 @@ pub struct KeptVariant {
 }
 
 pub fn keep(context: &Context, work: &Work<'_>, text: &str) -> KeptAnswer {
-    let variant = work
-        .question
-        .variant
-        .as_ref()
-        .map(|variant| KeptVariant { name: variant.name(), request_id: context.request_id.clone() });
+    let variant = work.question.and_then(|question| question.variant.as_ref());
+    let variant =
+        variant.map(|variant| KeptVariant { name: variant.name(), request_id: context.request_id.clone() });
     KeptAnswer {
         content: text.to_owned(),
         provider: work.provider.to_owned(),
         model: work.model.to_owned(),
-        tokens_in: work.usage.tokens_in,
-        tokens_out: work.usage.tokens_out,
-        basis: work.usage.basis.name().to_owned(),
+        tokens_in: work.used.units.tokens_in,
+        tokens_out: work.used.units.tokens_out,
+        basis: work.used.basis.name().to_owned(),
         interrupted: work.end == WorkEnd::Interrupted,
         cut: work.end == WorkEnd::HoldUsedUp,
-        tokens_cached: work.usage.tokens_cached,
+        tokens_cached: work.used.units.tokens_cached,
         priced_model: work.priced_model.to_owned(),
         body: None,
         events: None,

@@ -5,11 +5,37 @@ pub const JSON_BODY_BYTES_MAX: usize = 1_048_576;
 /// A body of `/v1/chat/completions`: room for some pictures in base64. 8 MiB; while it is worked on there are a few
 /// copies of it.
 pub const CHAT_BODY_BYTES_MAX: usize = 8_388_608;
+/// Attachments of one ask.
+pub const ATTACHMENTS_MAX: usize = 8;
+/// A text attachment, and all of one ask together: as much as the body of an ask itself, in bytes.
+pub const ATTACHMENT_TEXT_BYTES_MAX: usize = 524_288;
+pub const ATTACHED_TEXT_BYTES_MAX: usize = JSON_BODY_BYTES_MAX;
+/// A picture, in bytes: most models take five megabytes of one, and more shows them nothing more.
+pub const ATTACHMENT_IMAGE_BYTES_MAX: usize = 5_242_880;
+/// All attachments of one ask, in bytes. In base64 they are four thirds of it, 8 MiB: as much as the body of a chat,
+/// and as many copies of it.
+pub const ATTACHED_BYTES_MAX: usize = 6_291_456;
+/// What a file is said to be, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 /// Messages of one chat, and answers to it that are asked for at once.
 pub const CHAT_MESSAGES_MAX: usize = 2_048;
 pub const CHAT_ANSWERS_MAX: u32 = 8;
 /// Inputs of one request for embeddings.
 pub const EMBEDDING_INPUTS_MAX: usize = 2_048;
+/// A text to be spoken, and how it is to be spoken, in characters each.
+pub const SPEECH_CHARACTERS_MAX: usize = 4_096;
+/// A voice's name or id, in bytes.
+pub const VOICE_BYTES_MAX: usize = 128;
+/// Speech that is kept for its idempotency key, in bytes: all that 4,096 characters are at the usual speed, as WAV of 24,000
+/// samples of 16 bits. It is in the runtime's memory until it is stored.
+pub const KEPT_SPEECH_BYTES_MAX: u64 = 16_777_216;
+/// A recording, in bytes: 25 MiB, as clients of this API expect.
+pub const RECORDING_BYTES_MAX: u32 = 26_214_400;
+/// The form around a recording, in bytes: it, its other fields, and what stands between them.
+pub const RECORDING_FORM_BYTES_MAX: u32 = 26_345_472;
+/// Fields of such a form, and what one of them may say, in UTF-16 units.
+pub const FORM_FIELDS_MAX: usize = 32;
+pub const FORM_TEXT_LENGTH_MAX: u32 = 8_192;
 /// A model's name, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
 /// Nesting of a JSON body. No route needs ten levels; parsers and stacks stay far from theirs.

@@ -2,7 +2,7 @@
 
 use actors::credits::{EndedHold, Owner, Usage};
 use actors::rate::BudgetLeft;
-use actors::shared::{Micro, Refusal};
+use actors::shared::{Micro, Refusal, Units};
 use actors::tenant::{
     Admission as AdmissionCall, Admitted, Command, Idempotency, Reply as ActorReply, Stored,
 };
@@ -22,7 +22,7 @@ use super::variant;
 use super::waiters::Waiter;
 use crate::platform::config::Provider;
 use crate::platform::{log, now_ms, random_id, tenant_stub, timer};
-use crate::providers::{Attempt, TokenUsage};
+use crate::providers::{self, Attempt, Basis, Disbelieved, TokenUsage};
 
 /// Attempts that a usage row names, some hundred bytes each.
 const ATTEMPTS_SHOWN_MAX: usize = 24;
@@ -92,6 +92,21 @@ impl WorkEnd {
     }
 }
 
+/// What was used, and on what that rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    pub units: Units,
+    pub basis: Basis,
+    /// What the provider said instead, where that cannot be true.
+    pub disbelieved: Option<Disbelieved>,
+}
+
+impl From<TokenUsage> for Used {
+    fn from(usage: TokenUsage) -> Self {
+        Self { units: usage.units(), basis: usage.basis, disbelieved: usage.disbelieved }
+    }
+}
+
 /// Everything a usage row says.
 pub struct Work<'a> {
     pub provider: &'a str,
@@ -101,8 +116,9 @@ pub struct Work<'a> {
     pub model: &'a str,
     /// The model that was asked for. Its price counts: what a provider says of itself changes no charge.
     pub priced_model: &'a str,
-    pub question: &'a Question,
-    pub usage: TokenUsage,
+    /// What was asked, where it was asked in words.
+    pub question: Option<&'a Question>,
+    pub used: Used,
     /// Hundredths of the price that are charged: less than all for an answer that was made before.
     pub price_percent: Option<u32>,
     /// What is set aside for it in all.
@@ -280,8 +296,12 @@ pub async fn settle(
     let (charge, usage) = charged(context, &ticket.pricing, work, least(cut, ticket.cost_max));
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
+    if let Some(said) = work.used.disbelieved {
+        providers::usage_flagged(&context.request_id, work.provider, work.priced_model, said.flag);
+    }
     let ended = end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await?;
-    variant::note(context, caller, work.question.variant.as_ref(), ended.charged).await;
+    let variant = work.question.and_then(|question| question.variant.as_ref());
+    variant::note(context, caller, variant, ended.charged).await;
     Some(ended)
 }
 
@@ -304,30 +324,28 @@ pub fn charged(
     work: &Work<'_>,
     charge_max: Option<Micro>,
 ) -> (Micro, Usage) {
-    let used = (work.priced_model, work.usage.units());
+    // Pictures have been sent whatever came of them, and no provider counts them.
+    let images = work.question.map_or(0, |question| question.chat.images());
+    let used = (work.priced_model, Units { images, ..work.used.units });
     let (charged, due) = pricing.charged(used, work.price_percent, charge_max);
-    let Question { skill, answered_by, .. } = work.question;
     let mut meta = Map::new();
     for (name, value) in [
         ("provider", json!(work.provider)),
         ("model", json!(work.model)),
-        ("basis", json!(work.usage.basis.name())),
+        ("basis", json!(work.used.basis.name())),
         ("outcome", json!(work.end.name())),
         ("request_id", json!(operation.request_id)),
     ] {
         meta.insert(name.to_owned(), value);
     }
-    if let (Some(skill), Some(answered_by)) = (skill, answered_by) {
-        meta.insert("skill".to_owned(), json!(skill));
-        meta.insert("skill_version".to_owned(), json!(answered_by.version));
-        if !answered_by.name.eq_ignore_ascii_case(skill) {
-            meta.insert("answered_by".to_owned(), json!(answered_by.name));
-        }
-    }
-    if let Some(variant) = &work.question.variant {
-        meta.insert("variant".to_owned(), json!(variant.name()));
+    if let Some(question) = work.question {
+        write_question(question, &mut meta);
     }
     charged.write(&mut meta);
+    if let Some(said) = work.used.disbelieved {
+        meta.insert("usage_flag".to_owned(), json!(said.flag.name()));
+        meta.insert("usage_reported".to_owned(), said.shown());
+    }
     // Whoever answered at once is named already.
     if work.attempts.len() > 1 {
         meta.insert("attempts".to_owned(), attempts(work.attempts));
@@ -335,11 +353,25 @@ pub fn charged(
     (due, usage(operation, work, meta))
 }
 
+/// By which skill, and which arm of its experiment, a question was answered.
+fn write_question(question: &Question, meta: &mut Map<String, Value>) {
+    if let (Some(skill), Some(answered_by)) = (&question.skill, &question.answered_by) {
+        meta.insert("skill".to_owned(), json!(skill));
+        meta.insert("skill_version".to_owned(), json!(answered_by.version));
+        if !answered_by.name.eq_ignore_ascii_case(skill) {
+            meta.insert("answered_by".to_owned(), json!(answered_by.name));
+        }
+    }
+    if let Some(variant) = &question.variant {
+        meta.insert("variant".to_owned(), json!(variant.name()));
+    }
+}
+
 fn usage(operation: &Operation, work: &Work<'_>, meta: Map<String, Value>) -> Usage {
     Usage {
         route: Some(operation.route.to_owned()),
-        tokens_in: i64::try_from(work.usage.tokens_in).ok(),
-        tokens_out: i64::try_from(work.usage.tokens_out).ok(),
+        tokens_in: i64::try_from(work.used.units.tokens_in).ok(),
+        tokens_out: i64::try_from(work.used.units.tokens_out).ok(),
         model: Some(work.priced_model.to_owned()),
         meta: RawValue::from_string(Value::Object(meta).to_string()).ok(),
     }

@@ -50,7 +50,7 @@ pub fn serving(providers: &[Provider], model: &str) -> Result<Vec<Provider>, Api
 fn all(config: &Config) -> Vec<(&str, &str)> {
     let tiers = config.tiers.iter().flat_map(|tier| &tier.providers);
     let mut models: Vec<(&str, &str)> = vec![(AUTO, "cognomega")];
-    for provider in config.providers.iter().chain(tiers).chain(&config.offers.embeddings) {
+    for provider in config.providers.iter().chain(tiers).chain(config.offers.all()) {
         for model in provider.models.iter() {
             if models.iter().all(|(known, _)| known != model) {
                 models.push((model, &provider.name));

@@ -11,6 +11,7 @@ use super::pricing::Pricing;
 use super::question::{OnHoldUsed, Question};
 use super::variant;
 use crate::platform::config::{Config, Provider, Tier};
+use crate::providers::ChatRequest;
 
 /// A stream that is topped up begins with the prompt and so many tokens of answer at least: with less it would ask for
 /// more before it has said a sentence.
@@ -37,7 +38,7 @@ pub struct Offer {
 /// topped up: an answer that comes whole is paid for by its hold alone.
 ///
 /// # Errors
-/// `UnknownModel`; `AskFailed` without a provider; `InvalidField` for credits that do not even pay the
+/// `UnknownModel`; `AskFailed` without a provider; `ImagesUnsupported`; `InvalidField` for credits that do not even pay the
 /// prompt.
 pub fn make(
     config: &Config,
@@ -63,8 +64,10 @@ pub fn make(
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }
+    let providers = readers_of_images(providers, &question.chat)?;
     let rates = Rates(providers.iter().map(|provider| pricing.price_of(&provider.model)).collect());
-    let prompt = question.chat.prompt_tokens_held();
+    let images = question.chat.images();
+    let prompt = Units { images, ..Units::tokens(question.chat.prompt_tokens_held(), 0) };
     if !streams {
         question.on_hold_used = OnHoldUsed::Cut;
     }
@@ -77,7 +80,7 @@ pub fn make(
     let terms = asked.terms(question.chat.max_tokens, question.max_credits)?;
     let Terms { max_tokens, hold, hold_max, cost_max } = terms;
     question.chat.max_tokens = max_tokens;
-    let tokens = prompt.saturating_add(question.chat.tokens_out_max());
+    let tokens = prompt.tokens_in.saturating_add(question.chat.tokens_out_max());
     let weight = Weight {
         requests: tier.map_or(1, |tier| tier.weight),
         tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
@@ -109,18 +112,28 @@ fn preferred(mut usual: Vec<Provider>, terms: &SkillTerms) -> Vec<Provider> {
     usual
 }
 
+/// Those that can be shown the pictures of an ask. A client that names its model itself knows what it can.
+///
+/// # Errors
+/// `ImagesUnsupported` when nobody can.
+fn readers_of_images(mut providers: Vec<Provider>, chat: &ChatRequest) -> Result<Vec<Provider>, ApiError> {
+    if chat.images() > 0 && !chat.is_whole() {
+        providers.retain(Provider::reads_images);
+    }
+    if providers.is_empty() { Err(ApiError::ImagesUnsupported) } else { Ok(providers) }
+}
+
 /// The prices of all who may answer. Whoever does, the hold must cover it.
 struct Rates(Vec<ModelPrice>);
 
 impl Rates {
-    fn hold(&self, prompt_tokens: u64, tokens_out: u64) -> Micro {
-        let units = Units::tokens(prompt_tokens, tokens_out);
+    fn hold(&self, prompt: Units, tokens_out: u64) -> Micro {
+        let units = Units { tokens_out, ..prompt };
         self.0.iter().map(|price| price.hold(&units)).max().unwrap_or(Micro::ZERO)
     }
 
     /// The tokens of answer that `limit` pays for beside the prompt, whoever answers.
-    fn affordable(&self, limit: Micro, prompt_tokens: u64) -> u64 {
-        let prompt = Units::tokens(prompt_tokens, 0);
+    fn affordable(&self, limit: Micro, prompt: Units) -> u64 {
         let affordable = self.0.iter().map(|price| price.affordable_tokens_out(limit, &prompt).unwrap_or(0));
         affordable.min().unwrap_or(0)
     }
@@ -139,8 +152,8 @@ struct Terms {
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     rates: &'a Rates,
-    /// Tokens that are held for the prompt.
-    prompt: u64,
+    /// What is held for the prompt: its tokens and its pictures.
+    prompt: Units,
     answers: u32,
     on_hold_used: OnHoldUsed,
 }
@@ -199,14 +212,14 @@ pub fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::config::{AttemptDeadlines, ProviderKind};
+    use crate::platform::config::{AttemptDeadlines, Images, ProviderKind};
 
     fn rates() -> Rates {
         Rates(vec![ModelPrice::flat(50_000)])
     }
 
     fn cut(rates: &Rates, answers: u32) -> Asked<'_> {
-        Asked { rates, prompt: 100, answers, on_hold_used: OnHoldUsed::Cut }
+        Asked { rates, prompt: Units::tokens(100, 0), answers, on_hold_used: OnHoldUsed::Cut }
     }
 
     #[test]
@@ -252,6 +265,7 @@ mod tests {
             key: None,
             model: model.to_owned(),
             models: [model.to_owned()].into(),
+            images: Images::All(true).into(),
             deadlines: AttemptDeadlines {
                 connect_ms: 1,
                 first_token_ms: 1,
@@ -283,7 +297,8 @@ mod tests {
 
     #[test]
     fn what_is_free_is_affordable() {
-        assert_eq!(Rates(vec![ModelPrice::flat(0)]).affordable(Micro(1), 9_999), u64::MAX);
+        let prompt = Units::tokens(9_999, 0);
+        assert_eq!(Rates(vec![ModelPrice::flat(0)]).affordable(Micro(1), prompt), u64::MAX);
     }
 
     #[test]
@@ -292,8 +307,19 @@ mod tests {
         let prompt = ModelPrice { output_per_1k_micro: 0, ..ModelPrice::flat(1_000_000) };
         let answer = ModelPrice { input_per_1k_micro: 0, ..ModelPrice::flat(1_000_000) };
         let rates = Rates(vec![prompt, answer]);
-        assert_eq!((rates.hold(50, 10), rates.hold(50, 60)), (Micro(50_000), Micro(60_000)));
-        assert_eq!(rates.affordable(Micro(70_000), 50), 70);
-        assert_eq!(rates.affordable(Micro(49_000), 50), 0, "the prompt alone is more");
+        let fifty = Units::tokens(50, 0);
+        assert_eq!((rates.hold(fifty, 10), rates.hold(fifty, 60)), (Micro(50_000), Micro(60_000)));
+        assert_eq!(rates.affordable(Micro(70_000), fifty), 70);
+        assert_eq!(rates.affordable(Micro(49_000), fifty), 0, "the prompt alone is more");
+    }
+
+    #[test]
+    fn pictures_have_their_price_in_the_hold() {
+        let rates = Rates(vec![ModelPrice { per_image_micro: 7_000, ..ModelPrice::flat(50_000) }]);
+        let prompt = Units { images: 2, ..Units::tokens(100, 0) };
+        assert_eq!(rates.hold(prompt, 100), Micro(24_000));
+        assert_eq!(rates.affordable(Micro(24_000), prompt), 100);
+        let asked = Asked { prompt, ..cut(&rates, 1) };
+        assert!(asked.terms(300, Some(Micro(19_000))).is_err(), "it does not even pay the prompt");
     }
 }

@@ -20,6 +20,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/errors.json"),
     include_str!("openapi/ask.json"),
     include_str!("openapi/chat.json"),
+    include_str!("openapi/audio.json"),
     include_str!("openapi/catalog.json"),
     include_str!("openapi/credits.json"),
     include_str!("openapi/ledger.json"),
@@ -29,6 +30,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/sockets.json"),
     include_str!("openapi/experiments.json"),
     include_str!("openapi/jobs.json"),
+    include_str!("openapi/files.json"),
 ];
 /// The page of errors. A test holds it against the enum.
 const ERRORS: &str = include_str!("../../ops/errors.md");

@@ -44,6 +44,7 @@ fn item(provider: &str, model: &str) -> Value {
         Some(Shown::HalfOpen) => ("half_open", None),
     };
     let since_ms = health.as_ref().map(|health| health.since_ms);
+    let flagged = health.as_ref().map(|health| health.flagged).unwrap_or_default();
     let summary = health.map(|health| health.summary).unwrap_or_default();
     #[allow(clippy::cast_precision_loss)]
     let error_rate = (summary.judged > 0).then(|| summary.faults as f64 / summary.judged as f64);
@@ -56,6 +57,7 @@ fn item(provider: &str, model: &str) -> Value {
         "attempts": summary.attempts,
         "failures": summary.failures,
         "error_rate": error_rate,
+        "usage_flags": { "absurd": flagged.absurd, "inflated": flagged.inflated },
         "latency_ms": { "p50": summary.p50_ms, "p95": summary.p95_ms },
     })
 }

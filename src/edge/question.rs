@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::attached_room::Room;
+use super::attachments::{self, Named};
 use super::catalog::{Known, Skill};
 use super::error::ApiError;
 use super::json_body;
@@ -47,6 +49,8 @@ pub struct Question {
     pub skill: Option<String>,
     /// The skill that answers: the stored one of that name, else the general one.
     pub answered_by: Option<Rc<Skill>>,
+    /// The client's own system prompt, where it sent one.
+    pub system: Option<String>,
     /// The model that was asked for by its name; `None` takes each provider's own.
     pub model: Option<String>,
     /// The client brought its own system prompt, instead of the skill's.
@@ -58,6 +62,8 @@ pub struct Question {
     pub max_credits: Option<Micro>,
     /// As it was asked. An answer that is not streamed is never topped up; [`super::offer::make`] sees to that.
     pub on_hold_used: OnHoldUsed,
+    /// What its attachments take of the isolate's memory, as long as the question is there.
+    pub room: Option<Room>,
 }
 
 impl Question {
@@ -71,21 +77,50 @@ impl Question {
         Self {
             skill: None,
             answered_by: None,
+            system: None,
             own_system: true,
             variant: None,
             model: Some(model),
             chat,
             max_credits,
             on_hold_used,
+            room: None,
         }
+    }
+
+    /// Holds what the client asks against the limit of its skill, in the version that answers: the input, and the texts that are attached to it, or
+    /// the limit could be passed by.
+    ///
+    /// # Errors
+    /// `InputTooLong`.
+    pub fn text_within_skill(&self) -> Result<(), ApiError> {
+        let (Some(skill), Some(answered_by)) = (&self.skill, &self.answered_by) else { return Ok(()) };
+        let Prompt::Plain { user, .. } = &self.chat.prompt else { return Ok(()) };
+        match answered_by.terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
+            Some(max_bytes) => Err(ApiError::InputTooLong { skill: skill.clone(), max_bytes }),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts what the skill that answers says around the question. Which one and in which version must be known by then.
+    pub fn take_terms(&mut self) {
+        let Some(skill) = &self.answered_by else { return };
+        let Prompt::Plain { system, .. } = &mut self.chat.prompt else { return };
+        let terms = &skill.terms;
+        if let Some(most) = terms.max_tokens {
+            self.chat.max_tokens = self.chat.max_tokens.min(most);
+        }
+        let of_arm = self.variant.as_ref().and_then(|variant| variant.arm.system.clone());
+        *system = of_arm.or_else(|| system_of(terms, self.system.take()));
     }
 }
 
-/// Reads a question, and puts what its skill says around it.
+/// Reads a question. What its skill says of it is not put around it yet, see [`Question::take_terms`]; nor is what it
+/// names as attachments in it.
 ///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
-pub fn parse(operation: &Operation, known: &Known, bytes: &[u8]) -> Result<Question, ApiError> {
+pub fn parse(operation: &Operation, known: &Known, bytes: &[u8]) -> Result<(Question, Vec<Named>), ApiError> {
     let body: AskBody<'_> = json_body::parse(bytes)?;
     let skill = match body.skill {
         None | Some(Value::Null) => GENERAL.to_owned(),
@@ -111,37 +146,28 @@ pub fn parse(operation: &Operation, known: &Known, bytes: &[u8]) -> Result<Quest
         Some(Value::String(system)) => Some(system),
         Some(_) => return Err(ApiError::InvalidField { field: "system", expected: "a text" }),
     };
-    match body.attachments {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(list)) if list.is_empty() => {}
-        // Answering as if they had not been sent would be worse than saying so.
-        Some(Value::Array(_)) => return Err(ApiError::NotImplemented),
-        Some(_) => return Err(ApiError::InvalidField { field: "attachments", expected: "a list" }),
-    }
+    let attachments = attachments::parse(body.attachments.as_ref())?;
     let max_tokens = max_tokens(operation, body.max_tokens.as_ref())?;
     let answered_by = known.skill(&skill);
-    let terms = &answered_by.terms;
-    if !terms.enabled {
+    // Of all its versions: whoever switches a skill off has an experiment's arms switched off too.
+    if !answered_by.terms.enabled {
         return Err(ApiError::SkillDisabled { skill });
     }
-    if let Some(max_bytes) = terms.input_bytes_max.filter(|max| user.len() > usize_of(*max)) {
-        return Err(ApiError::InputTooLong { skill, max_bytes });
-    }
-    let chat = ChatRequest {
-        prompt: Prompt::Plain { system: system_of(terms, system), user },
-        max_tokens: terms.max_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
-        request_id: operation.request_id.clone(),
-    };
-    Ok(Question {
+    let prompt = Prompt::Plain { system: None, user, images: Vec::new() };
+    let chat = ChatRequest { prompt, max_tokens, request_id: operation.request_id.clone() };
+    let question = Question {
         skill: Some(skill),
         answered_by: Some(answered_by),
+        system,
         model: None,
         own_system,
         variant: None,
         chat,
         max_credits: max_credits(body.max_credits.as_ref())?,
         on_hold_used: on_hold_used(body.on_hold_used.as_ref())?,
-    })
+        room: None,
+    };
+    Ok((question, attachments))
 }
 
 /// What the model is told first. A client that sends nothing at all has the skill's prompt; one that sends an empty

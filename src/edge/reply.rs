@@ -86,6 +86,17 @@ impl Reply {
         }
     }
 
+    /// Bytes or text of another kind than JSON.
+    pub fn of_media(media: &str, body: Body) -> Self {
+        Self {
+            status: 200,
+            headers: vec![("content-type", media.to_owned()), ("cache-control", "no-store".to_owned())],
+            body,
+            error: None,
+            refused: None,
+        }
+    }
+
     /// A socket that was opened.
     pub fn socket(opened: Response) -> Self {
         Self { body: Body::Socket(opened), ..Self::empty(101) }

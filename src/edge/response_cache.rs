@@ -1,6 +1,9 @@
 //! Answers that were given before: to the same request of the same tenant, word for word, while they last. Off unless
 //! `RESPONSE_CACHE_TTL_SEC` says how long that is.
 //!
+//! Attachments are in the request as keys, and the object of a key never changes, so the same words are about the same
+//! files; one that is gone ends the request before this is looked at.
+//!
 //! A cached answer is admitted and charged like any other, at the part of its price that is configured. Only what comes
 //! whole is kept.
 

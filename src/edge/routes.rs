@@ -29,6 +29,9 @@ pub enum Action {
     Ask,
     Chat,
     Embeddings,
+    Speech,
+    Transcription,
+    Upload,
     ModelList,
     ModelShow,
     SkillsForAll,
@@ -90,7 +93,8 @@ use Action::{
     JobRetry, JobRun, JobShow, JobStats, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow,
     Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth,
     Ready, ScheduleDelete, ScheduleList, ScheduleSet, ScheduleShow, SkillDelete, SkillList, SkillRollBack,
-    SkillSet, SkillShow, SkillsForAll, TicketMint, UsageList, UsageRecord, UserToken, Verify,
+    SkillSet, SkillShow, SkillsForAll, Speech, TicketMint, Transcription, Upload, UsageList, UsageRecord,
+    UserToken, Verify,
 };
 
 impl Route {
@@ -149,6 +153,9 @@ const BUILT: &[Route] = &[
     route(&["/api/keys"], &[(GET, KeyList), (POST, KeyCreate)]),
     route(&["/api/keys/:id"], &[(DELETE, KeyRevoke)]),
     route(&["/v1/embeddings"], &[(POST, Embeddings)]),
+    route(&["/v1/audio/speech"], &[(POST, Speech)]),
+    route(&["/v1/audio/transcriptions"], &[(POST, Transcription)]),
+    route(&["/api/upload/direct"], &[(POST, Upload)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
     route(&["/api/tickets"], &[(POST, TicketMint)]),
@@ -186,12 +193,9 @@ const BUILT: &[Route] = &[
 
 /// Routes of the contract that answer 501 until they are built.
 const TO_COME: &[Route] = &[
-    route(&["/api/upload/direct"], &[(POST, NotImplemented)]),
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
-    route(&["/v1/audio/speech"], &[(POST, NotImplemented)]),
-    route(&["/v1/audio/transcriptions"], &[(POST, NotImplemented)]),
     route(&["/v1/realtime"], &[(GET, NotImplemented)]),
     route(&["/api/tts/cartesia/batch"], &[(POST, NotImplemented)]),
     route(&["/api/tts/cartesia/realtime-token"], &[(GET, NotImplemented)]),

@@ -1,19 +1,23 @@
-//! The variant of its skill that answers an ask, where the skill has an experiment.
+//! The variant of its skill that answers an ask, where the skill has an experiment: the version of the skill that an arm
+//! holds, with what the arm says besides.
 //!
-//! An experiment never stands between a client and its answer: where its actor does not answer in time, the ask goes on
-//! as if there were none.
+//! An experiment never stands between a client and its answer: where its actor does not answer in time, or the arm's
+//! version cannot be read, the ask goes on as if there were none.
+
+use std::rc::Rc;
 
 use actors::experiment::{Answered, Arm, Ask, Assigned, By, Command, Reply};
 use actors::shared::{Micro, TenantId};
 use sha2::{Digest, Sha256};
 
+use super::catalog::Skill;
 use super::context::Context;
 use super::identity::Caller;
 use super::known_experiments;
 use super::question::Question;
+use super::skill_versions;
 use crate::platform::config::Provider;
 use crate::platform::{experiment_stub, log, now_ms, timer};
-use crate::providers::Prompt;
 
 /// How long an ask waits to hear which arm it gets, or that its answer was noted.
 const PATIENCE_MS: i64 = 1_000;
@@ -69,8 +73,8 @@ fn unit_of(tenant: &str, client: Option<&str>) -> String {
     unit
 }
 
-/// Finds out which arm answers, and has the question asked as the arm says. A question that brings its own system
-/// prompt is asked as it is, and is no part of an experiment: its answer says nothing of the skill's.
+/// Finds out which arm answers, and which version of the skill with it. A question that brings its own system prompt is
+/// asked as it is, and is no part of an experiment: its answer says nothing of the skill's.
 pub async fn assign(context: &Context, caller: &Caller, question: &mut Question) {
     let Some(skill) = question.skill.as_deref().map(skill_key) else { return };
     if question.own_system
@@ -90,8 +94,14 @@ pub async fn assign(context: &Context, caller: &Caller, question: &mut Question)
     else {
         return;
     };
-    if let (Some(own), Prompt::Plain { system, .. }) = (&arm.system, &mut question.chat.prompt) {
-        *system = Some(own.clone());
+    if let Some(version) = arm.skill_version {
+        let is_current = |by: &&Rc<Skill>| by.version == version && by.name == skill;
+        let found = match question.answered_by.as_ref().filter(is_current) {
+            Some(current) => Some(Rc::clone(current)),
+            None => skill_versions::at_hand(context.origin(), &skill, version).await,
+        };
+        let Some(found) = found else { return };
+        question.answered_by = Some(found);
     }
     question.variant = Some(Variant { skill, arm, by, round, unit, began_ms: now_ms() });
 }
@@ -123,7 +133,7 @@ pub async fn note(context: &Context, caller: &Caller, variant: Option<&Variant>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::config::{AttemptDeadlines, ProviderKind};
+    use crate::platform::config::{AttemptDeadlines, Images, ProviderKind};
 
     fn provider(name: &str) -> Provider {
         let model = format!("{name}-usual");
@@ -131,7 +141,19 @@ mod tests {
         let deadlines =
             AttemptDeadlines { connect_ms: 1, first_token_ms: 1, idle_ms: 1, answer_ms: 1, stream_ms: 1 };
         let (kind, base) = (ProviderKind::OpenAiCompatible, String::new());
-        Provider { name: name.into(), kind, base, key: None, model, models, deadlines, place: 0, weight: 1 }
+        let images = Images::All(true).into();
+        Provider {
+            name: name.into(),
+            kind,
+            base,
+            key: None,
+            model,
+            models,
+            images,
+            deadlines,
+            place: 0,
+            weight: 1,
+        }
     }
 
     fn ordered(model: Option<&str>) -> Vec<String> {

@@ -14,12 +14,11 @@ use serde_json::{Map, Value, json};
 
 use super::attempt::Attempt;
 use super::kinds::{Done, Failure, Kind, Making, Prepared};
-use super::si::{self, Answer, FINAL_ERRORS, unreadable};
+use super::si::{self, Answer, FINAL_ERRORS, asked, unreadable};
 use super::stored::{Quote, Stored};
 use crate::edge::error::ApiError;
 use crate::edge::meter;
 use crate::edge::offer;
-use crate::edge::question;
 
 pub const KIND: Kind = Kind {
     name: "batch",
@@ -51,7 +50,7 @@ fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError>
     let (mut amount, mut weight) = (Micro::ZERO, Weight::default());
     let mut prepared = None;
     for ask in &asks {
-        let mut question = question::parse(operation, known, ask.as_bytes())?;
+        let mut question = asked(operation, known, ask)?;
         let pricing = known.pricing(question.answered_by.as_deref());
         let offer = offer::make(&operation.config, *tier, pricing, &mut question, false)?;
         amount = Micro(amount.0.saturating_add(offer.hold.0));

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::attempt::Attempt;
 use super::kinds::{Done, Failure, Kind, Making, Prepared};
 use super::stored::{Quote, Stored};
-use crate::edge::catalog;
+use crate::edge::catalog::{self, Known};
 use crate::edge::error::ApiError;
 use crate::edge::meter::{self, Work, WorkEnd};
 use crate::edge::offer::{self, Offer};
+use crate::edge::operation::Operation;
 use crate::edge::question::{self, Question};
 use crate::platform::now_ms;
 use crate::providers::{self, Answered, Failed};
@@ -42,12 +43,27 @@ pub(super) const FINAL_ERRORS: &[&str] = &[
 
 fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError> {
     let Making { operation, known, caller, tier } = making;
-    let mut question = question::parse(operation, known, params.get().as_bytes())?;
+    let mut question = asked(operation, known, params.get())?;
     let pricing = known.pricing(question.answered_by.as_deref());
     let offer = offer::make(&operation.config, *tier, pricing, &mut question, false)?;
     let owner = meter::owner(operation, caller, &offer);
     let quote = Quote::new(&offer.pricing, owner.models.iter());
     Ok(Prepared { amount: offer.hold, owner, quote: Some(quote) })
+}
+
+/// Reads one ask, with what its skill says around it.
+///
+/// # Errors
+/// One code for each mistake; `NotImplemented` for files that are to go along.
+pub(super) fn asked(operation: &Operation, known: &Known, params: &str) -> Result<Question, ApiError> {
+    let (mut question, named) = question::parse(operation, known, params.as_bytes())?;
+    // Answering as if they had not been sent would be worse than saying so.
+    if !named.is_empty() {
+        return Err(ApiError::NotImplemented);
+    }
+    question.text_within_skill()?;
+    question.take_terms();
+    Ok(question)
 }
 
 async fn run(attempt: &Attempt) -> Result<Done, Failure> {
@@ -83,19 +99,19 @@ pub(super) async fn ask(
 ) -> Result<Answer, Failure> {
     let operation = &attempt.operation;
     let known = catalog::current(operation).await;
-    let mut question = question::parse(operation, &known, params.as_bytes())?;
+    let mut question = asked(operation, &known, params)?;
     let offer = offered(attempt, &mut question, quote, held)?;
     let end_ms = now_ms().saturating_add(operation.config.deadlines.total_ms);
-    let asked =
+    let answered =
         providers::complete(&operation.env, &operation.config, &offer.providers, &question.chat, end_ms);
-    let Answered { provider, value: answer, attempts } = asked.await.map_err(|failed| failure(&failed))?;
+    let Answered { provider, value: answer, attempts } = answered.await.map_err(|failed| failure(&failed))?;
     let work = Work {
         provider: &provider.name,
         attempts: &attempts,
         model: &answer.model,
         priced_model: &provider.model,
-        question: &question,
-        usage: answer.usage,
+        question: Some(&question),
+        used: answer.usage.into(),
         price_percent: None,
         held,
         end: WorkEnd::Complete,
@@ -105,8 +121,8 @@ pub(super) async fn ask(
         "content": answer.text,
         "provider": work.provider,
         "model": work.model,
-        "tokens_in": work.usage.tokens_in,
-        "tokens_out": work.usage.tokens_out,
+        "tokens_in": work.used.units.tokens_in,
+        "tokens_out": work.used.units.tokens_out,
     });
     Ok(Answer { shown, charge, usage })
 }

@@ -12,6 +12,7 @@ use worker::Env;
 
 mod fallback;
 mod identity;
+mod images;
 mod jobs;
 mod log_names;
 mod offers;
@@ -30,6 +31,7 @@ mod tests;
 
 pub use fallback::{AttemptDeadlines, BreakerRules, Fallback};
 pub use identity::{TrustedIssuer, Turnstile};
+pub use images::Images;
 pub use jobs::JobRules;
 pub use log_names::LogNames;
 pub use offers::Offers;
@@ -113,6 +115,10 @@ pub struct Config {
     pub prices: Rc<PriceTable>,
     /// How old what an isolate knows of the catalog may be before it is read again.
     pub catalog_ttl_ms: i64,
+    /// The longest recording that is transcribed, in seconds.
+    pub audio_seconds_max: u32,
+    /// The largest file that is taken, in bytes.
+    pub upload_bytes_max: usize,
     pub default_max_tokens: u32,
     pub max_output_tokens: u32,
     pub deadlines: Deadlines,

@@ -49,6 +49,17 @@ struct BreakerLine<'a> {
     open_ms: i64,
 }
 
+/// A provider said that it used what it cannot have used.
+#[derive(Serialize)]
+struct UsageLine<'a> {
+    event: &'a str,
+    request_id: &'a str,
+    provider: &'a str,
+    model: &'a str,
+    /// `absurd` or `inflated`.
+    flag: &'a str,
+}
+
 /// The line of one command that an actor ran; only with `LOG_LEVEL=debug`, because an ask is two or three.
 #[derive(Serialize)]
 struct CommandLine<'a> {
@@ -117,6 +128,11 @@ pub fn sweep(request_id: &str, actors: usize) {
 /// A provider failed too often.
 pub fn breaker_opened(provider: &str, model: &str, open_ms: i64) {
     print(&BreakerLine { event: "breaker_opened", provider, model, open_ms });
+}
+
+/// A usage that is not believed.
+pub fn usage_flagged(request_id: &str, provider: &str, model: &str, flag: &str) {
+    print(&UsageLine { event: "usage_flagged", request_id, provider, model, flag });
 }
 
 pub fn request(line: &RequestLine<'_>) {

@@ -2,6 +2,7 @@
 
 pub mod abort;
 pub mod address_stub;
+pub mod bucket;
 pub mod calendar;
 pub mod catalog_stub;
 pub mod client_socket;
@@ -14,12 +15,14 @@ pub mod job_id;
 pub mod log;
 pub mod queue;
 pub mod recall;
+pub mod reply_bucket;
 pub mod sockets;
 pub mod sql;
 pub mod streams;
 pub mod task;
 pub mod tenant_stub;
 pub mod timer;
+pub mod uploads;
 pub mod web_crypto;
 pub mod webhook;
 pub mod with_jobs;

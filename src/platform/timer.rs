@@ -9,6 +9,8 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use wasm_bindgen::prelude::*;
 
+use super::now_ms;
+
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_name = setTimeout)]
@@ -60,6 +62,44 @@ pub async fn within<T>(limit_ms: i64, work: impl Future<Output = T>) -> Result<T
     match select(pin!(work), &mut timer.rung).await {
         Either::Left((done, _)) => Ok(done),
         Either::Right(_) => Err(Elapsed),
+    }
+}
+
+/// The same again and again, as for each piece of a stream: one timer for all of it, which is set anew only when it
+/// rings before a wait has to end. Where pieces come quickly a timer for each would cost more than the piece, and the
+/// runtime's heap would grow by what it keeps of each until it next looks for garbage.
+#[derive(Default)]
+pub struct Patience {
+    running: Option<Running>,
+}
+
+struct Running {
+    timer: Timer,
+    rings_at_ms: i64,
+}
+
+impl Patience {
+    /// As [`within`]. A wait that must end before the timer rings gets another timer.
+    ///
+    /// # Errors
+    /// [`Elapsed`], and `work` is dropped.
+    pub async fn within<T>(&mut self, limit_ms: i64, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+        let end_ms = now_ms().saturating_add(limit_ms);
+        let mut work = pin!(work);
+        loop {
+            let left_ms = end_ms.saturating_sub(now_ms());
+            let left_ms = u32::try_from(left_ms).ok().filter(|ms| *ms > 0).ok_or(Elapsed)?;
+            let kept = self.running.take().filter(|running| running.rings_at_ms <= end_ms);
+            let mut running = match kept {
+                Some(running) => running,
+                None => Running { timer: Timer::start(left_ms).ok_or(Elapsed)?, rings_at_ms: end_ms },
+            };
+            if let Either::Left((done, _)) = select(work.as_mut(), &mut running.timer.rung).await {
+                self.running = Some(running);
+                return Ok(done);
+            }
+            // It rang. Mostly for a wait that has ended in time, and then this one has time left.
+        }
     }
 }
 

@@ -8,34 +8,34 @@ use serde_json::value::RawValue;
 
 use super::Failure;
 use super::chat::{ChatRequest, Produced};
+use super::reported::{Disbelieved, Reported, Verdict};
 
 /// The longest model name or id that is passed on, in characters.
 const NAME_CHARS_MAX: usize = 128;
-/// Tokens by which a provider's count of an answer may pass the limit it was asked with: its end marks.
-const END_TOKENS_MAX: u64 = 16;
 
-/// Where a provider's usage says how much of the prompt it had in a cache.
-const CACHED_TOKENS: &str = "/prompt_tokens_details/cached_tokens";
-
-/// On what a number of tokens rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// The provider said so.
+    /// The provider said so, and it can be true (`reported.rs` has the rule).
     Reported,
-    /// Counted here, from the text.
+    /// Counted here, by one fixed rule (`count.rs`), from all the text that went in and came out.
     Counted,
+    /// Counted where there was text, and taken at a usual size where there is nothing to count: pictures, sound and
+    /// files in a prompt.
+    Estimated,
 }
 
 impl Basis {
     /// The one of that name; what is not known was counted.
     pub fn named(name: &str) -> Self {
-        if name == Self::Reported.name() { Self::Reported } else { Self::Counted }
+        let found = [Self::Reported, Self::Estimated].into_iter().find(|basis| basis.name() == name);
+        found.unwrap_or(Self::Counted)
     }
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reported => "reported",
             Self::Counted => "counted",
+            Self::Estimated => "estimated",
         }
     }
 }
@@ -47,14 +47,21 @@ pub struct TokenUsage {
     pub tokens_cached: u64,
     pub tokens_out: u64,
     pub basis: Basis,
+    /// What the provider said instead, where that cannot be true.
+    pub disbelieved: Option<Disbelieved>,
 }
 
 impl TokenUsage {
     /// What a provider reported, when it can be true of this request and what came of it; else counted.
-    pub fn believed(reported: Option<Self>, request: &ChatRequest, produced: Produced) -> Self {
-        match reported {
-            Some(usage) if usage.can_be_true(request, produced) => usage,
-            _ => Self::counted(request, produced),
+    pub fn believed(reported: Option<Reported>, request: &ChatRequest, produced: Produced) -> Self {
+        match reported.map(|reported| reported.judged(request, produced)) {
+            Some(Verdict::Believed { tokens_in, tokens_cached, tokens_out }) => {
+                Self { tokens_in, tokens_cached, tokens_out, basis: Basis::Reported, disbelieved: None }
+            }
+            Some(Verdict::Disbelieved(said)) => {
+                Self { disbelieved: Some(said), ..Self::counted(request, produced) }
+            }
+            Some(Verdict::Unsaid) | None => Self::counted(request, produced),
         }
     }
 
@@ -65,15 +72,9 @@ impl TokenUsage {
             tokens_in: request.prompt_tokens_counted(),
             tokens_cached: 0,
             tokens_out: produced.tokens.min(request.tokens_out_max()),
-            basis: Basis::Counted,
+            basis: if request.has_media() { Basis::Estimated } else { Basis::Counted },
+            disbelieved: None,
         }
-    }
-
-    fn can_be_true(self, request: &ChatRequest, produced: Produced) -> bool {
-        let ends = END_TOKENS_MAX.saturating_mul(u64::from(request.answers()));
-        (1..=request.prompt_tokens_max()).contains(&self.tokens_in)
-            && self.tokens_out <= request.tokens_out_max().saturating_add(ends)
-            && (self.tokens_out > 0 || produced.bytes == 0)
     }
 
     /// In the units that prices are of.
@@ -140,14 +141,6 @@ impl Content {
         let called = called.flatten().filter_map(Value::as_str);
         texts.into_iter().flatten().chain(called).filter(|text| !text.is_empty())
     }
-}
-
-#[derive(Deserialize)]
-struct Reported {
-    prompt_tokens: u64,
-    /// Embeddings have none.
-    #[serde(default)]
-    completion_tokens: u64,
 }
 
 fn clean(name: &Value) -> Option<String> {
@@ -233,18 +226,9 @@ impl Wire {
         self.choices.as_ref().is_some_and(|choices| !choices.is_empty())
     }
 
-    /// Reported usage, unless it is absent or malformed. Nothing says yet that it is true.
-    pub fn usage(&self) -> Option<TokenUsage> {
-        let reported = Reported::deserialize(self.usage.as_ref().filter(|usage| usage.is_object())?).ok()?;
-        let cached =
-            self.usage.as_ref().and_then(|usage| usage.pointer(CACHED_TOKENS)).and_then(Value::as_u64);
-        Some(TokenUsage {
-            tokens_in: reported.prompt_tokens,
-            // A part is never more than the whole.
-            tokens_cached: cached.unwrap_or(0).min(reported.prompt_tokens),
-            tokens_out: reported.completion_tokens,
-            basis: Basis::Reported,
-        })
+    /// Usage as the provider says it, unless it does not.
+    pub fn usage(&self) -> Option<Reported> {
+        Reported::of(self.usage.as_ref())
     }
 
     /// The model's name, cleaned for headers and rows.
@@ -290,7 +274,7 @@ mod tests {
     use super::*;
 
     fn request() -> ChatRequest {
-        let prompt = Prompt::Plain { system: None, user: "Hello".to_owned() };
+        let prompt = Prompt::Plain { system: None, user: "Hello".to_owned(), images: Vec::new() };
         ChatRequest { prompt, max_tokens: 5, request_id: String::new() }
     }
 
@@ -302,7 +286,13 @@ mod tests {
     fn both_formats_are_read() {
         let openai = r#"{"model":"m","choices":[{"message":{"content":"Hi."}}],
             "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
-        let reported = TokenUsage { tokens_in: 3, tokens_cached: 0, tokens_out: 2, basis: Basis::Reported };
+        let reported = TokenUsage {
+            tokens_in: 3,
+            tokens_cached: 0,
+            tokens_out: 2,
+            basis: Basis::Reported,
+            disbelieved: None,
+        };
         let expected = Answer { text: "Hi.".into(), body: None, model: "m".into(), usage: reported };
         assert_eq!(answer(openai), Ok(expected.clone()));
         let workers = r#"{"response":"Hi.","usage":{"prompt_tokens":3,"completion_tokens":2}}"#;

@@ -21,6 +21,8 @@ pub enum Form {
     /// What is waited for is its first piece. Whoever asks keeps the time: it is told how much there is, and the
     /// provider's deadlines say how much of it the headers may take.
     Stream,
+    /// The same with bytes that a provider bills by what was submitted: nobody is asked beside another.
+    Bytes,
 }
 
 /// What is to be done.
@@ -124,7 +126,7 @@ pub async fn run<T>(
     let mut run = Run { plan, schedule, attempts: Vec::new(), passed_over: None, asked: false };
     let hedge_ms = match plan.form {
         Form::Stream => plan.config.fallback.hedge_after_ms,
-        Form::Whole => 0,
+        Form::Whole | Form::Bytes => 0,
     };
     while let Some(next) = run.next_one().await {
         // Only the first is hedged: a request costs at most one answer more for it.
@@ -209,7 +211,7 @@ impl<'a> Run<'a> {
         let left_ms = self.plan.end_ms.saturating_sub(started_ms);
         let own_ms = match self.plan.form {
             Form::Whole => provider.deadlines.answer_ms,
-            Form::Stream => provider.deadlines.first_token_ms,
+            Form::Stream | Form::Bytes => provider.deadlines.first_token_ms,
         };
         Underway { number, provider, pass, started_ms, wait_ms: own_ms.min(left_ms) }
     }
@@ -326,7 +328,7 @@ async fn call<T>(
     ask: &impl AsyncFn(&Provider, i64) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let answer = match plan.form {
-        Form::Stream => ask(provider, wait_ms).await,
+        Form::Stream | Form::Bytes => ask(provider, wait_ms).await,
         Form::Whole => timer::within(wait_ms, ask(provider, wait_ms))
             .await
             .unwrap_or(Err(Failure::Timeout(Deadline::Total))),

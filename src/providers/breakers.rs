@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::breaker::{Breaker, Permit, Shown};
 use super::failure::Failure;
 use super::recent::{Seen, Summary};
+use super::reported::Flag;
 use crate::platform::config::{BreakerRules, Provider};
 use crate::platform::{chance, log, now_ms};
 
@@ -20,6 +21,24 @@ struct Entry {
     since_ms: i64,
     used_ms: i64,
     breaker: Breaker,
+    flagged: Flagged,
+}
+
+/// Answers since the beginning whose usage could not be true.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flagged {
+    pub absurd: u32,
+    pub inflated: u32,
+}
+
+impl Flagged {
+    const fn add(&mut self, flag: Flag) {
+        let count = match flag {
+            Flag::Absurd => &mut self.absurd,
+            Flag::Inflated => &mut self.inflated,
+        };
+        *count = count.saturating_add(1);
+    }
 }
 
 #[derive(Default)]
@@ -43,7 +62,15 @@ impl Table {
                 }
                 let (provider, model) = (Rc::clone(provider), model.to_owned());
                 let breaker = Breaker::default();
-                self.entries.push(Entry { provider, model, since_ms: now_ms, used_ms: now_ms, breaker });
+                let flagged = Flagged::default();
+                self.entries.push(Entry {
+                    provider,
+                    model,
+                    since_ms: now_ms,
+                    used_ms: now_ms,
+                    breaker,
+                    flagged,
+                });
                 self.entries.len().saturating_sub(1)
             }
         };
@@ -116,6 +143,17 @@ pub fn broke_off(rules: &BreakerRules, provider: &Provider, failure: Failure) {
     });
 }
 
+/// A provider said of an answer what cannot be true. It goes on answering: nobody pays for what it says.
+pub fn usage_flagged(request_id: &str, provider: &str, model: &str, flag: Flag) {
+    TABLE.with_borrow_mut(|table| {
+        let entry = table.position(provider, model).and_then(|at| table.entries.get_mut(at));
+        if let Some(entry) = entry {
+            entry.flagged.add(flag);
+        }
+    });
+    log::usage_flagged(request_id, provider, model, flag.name());
+}
+
 fn note_opening(provider: &Rc<str>, model: &str, work: impl FnOnce(&mut Breaker) -> bool) {
     let opened = with(provider, model, |breaker| {
         let opened = work(breaker);
@@ -135,6 +173,8 @@ pub struct Health {
     /// Since when attempts are remembered.
     pub since_ms: i64,
     pub summary: Summary,
+    /// Since then.
+    pub flagged: Flagged,
 }
 
 /// `None` when it was not asked yet.
@@ -146,6 +186,7 @@ pub fn health(provider: &str, model: &str) -> Option<Health> {
             shown: entry.breaker.shown(now_ms),
             since_ms: entry.since_ms,
             summary: entry.breaker.recent.summary(now_ms),
+            flagged: entry.flagged,
         })
     })
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::count::{count_prompt, count_tokens, estimate_prompt_tokens};
+use super::images::{IMAGE_TOKENS_COUNTED, IMAGE_TOKENS_HELD, IMAGE_TOKENS_MAX, Image};
 use super::whole_request::WholeRequest;
 
 /// Tokens that a chat template may add to a prompt, which itself has at most one token a byte.
@@ -32,8 +33,8 @@ pub struct ChatRequest {
 /// What the model reads.
 #[derive(Debug, Clone)]
 pub enum Prompt {
-    /// A question, and what the model is told before it.
-    Plain { system: Option<String>, user: String },
+    /// A question, what the model is told before it, and the pictures that belong to it.
+    Plain { system: Option<String>, user: String, images: Vec<Image> },
     /// A client's own request in OpenAI's format, passed on as it came.
     Whole(WholeRequest),
 }
@@ -41,7 +42,37 @@ pub enum Prompt {
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'static str,
-    content: &'a str,
+    content: Content<'a>,
+}
+
+/// Text alone is a string, which every server reads; only with pictures it is a list of parts.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Parts(Vec<Part<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: Address<'a> },
+}
+
+#[derive(Serialize)]
+struct Address<'a> {
+    url: &'a str,
+}
+
+impl<'a> Content<'a> {
+    fn of(text: &'a str, images: &'a [Image]) -> Self {
+        if images.is_empty() {
+            return Self::Text(text);
+        }
+        let images = images.iter().map(|image| Part::ImageUrl { image_url: Address { url: &image.url } });
+        Self::Parts(std::iter::once(Part::Text { text }).chain(images).collect())
+    }
 }
 
 #[derive(Serialize)]
@@ -65,12 +96,13 @@ struct PlainBody<'a> {
 impl ChatRequest {
     /// The request body as JSON.
     pub fn body(&self, model: Option<&str>, stream: bool) -> String {
-        let (system, user) = match &self.prompt {
+        let (system, user, images) = match &self.prompt {
             Prompt::Whole(whole) => return whole.body(model, self.max_tokens, stream),
-            Prompt::Plain { system, user } => (system, user),
+            Prompt::Plain { system, user, images } => (system, user, images),
         };
-        let system = system.as_deref().map(|content| Message { role: "system", content });
-        let user = Message { role: "user", content: user };
+        let system = system.as_deref();
+        let system = system.map(|text| Message { role: "system", content: Content::Text(text) });
+        let user = Message { role: "user", content: Content::of(user, images) };
         let body = PlainBody {
             model,
             messages: system.into_iter().chain([user]).collect(),
@@ -118,10 +150,21 @@ impl ChatRequest {
         u64::from(self.max_tokens).saturating_mul(u64::from(self.answers()))
     }
 
+    /// Pictures of the prompt.
+    pub fn images(&self) -> u64 {
+        match &self.prompt {
+            Prompt::Plain { images, .. } => u64::try_from(images.len()).unwrap_or(u64::MAX),
+            Prompt::Whole(whole) => whole.size.images(),
+        }
+    }
+
     /// Tokens of the prompt as a hold has them.
     pub fn prompt_tokens_held(&self) -> u64 {
         match &self.prompt {
-            Prompt::Plain { .. } => estimate_prompt_tokens(self.text_bytes()),
+            Prompt::Plain { .. } => {
+                let images = self.images().saturating_mul(IMAGE_TOKENS_HELD);
+                estimate_prompt_tokens(self.text_bytes()).saturating_add(images)
+            }
             Prompt::Whole(whole) => whole.size.tokens_held(),
         }
     }
@@ -129,8 +172,19 @@ impl ChatRequest {
     /// Tokens of the prompt, counted here; never more than are held for it.
     pub fn prompt_tokens_counted(&self) -> u64 {
         match &self.prompt {
-            Prompt::Plain { system, user } => count_prompt(system.as_deref(), user),
+            Prompt::Plain { system, user, .. } => {
+                let images = self.images().saturating_mul(IMAGE_TOKENS_COUNTED);
+                count_prompt(system.as_deref(), user).saturating_add(images)
+            }
             Prompt::Whole(whole) => whole.size.tokens_counted(),
+        }
+    }
+
+    /// Whether there is more in the prompt than text: what that is for a model can be estimated and not counted.
+    pub const fn has_media(&self) -> bool {
+        match &self.prompt {
+            Prompt::Plain { .. } => false,
+            Prompt::Whole(whole) => whole.size.has_media(),
         }
     }
 
@@ -138,7 +192,7 @@ impl ChatRequest {
     pub fn prompt_tokens_max(&self) -> u64 {
         let text = u64::try_from(self.text_bytes()).unwrap_or(u64::MAX);
         let media = match &self.prompt {
-            Prompt::Plain { .. } => 0,
+            Prompt::Plain { .. } => self.images().saturating_mul(IMAGE_TOKENS_MAX),
             Prompt::Whole(whole) => whole.size.media_tokens_max(),
         };
         text.saturating_add(media).saturating_add(TEMPLATE_TOKENS_MAX)
@@ -153,7 +207,7 @@ impl ChatRequest {
     /// Everything the model reads as text, in bytes.
     fn text_bytes(&self) -> usize {
         match &self.prompt {
-            Prompt::Plain { system, user } => {
+            Prompt::Plain { system, user, .. } => {
                 user.len().saturating_add(system.as_ref().map_or(0, String::len))
             }
             Prompt::Whole(whole) => whole.size.text_bytes,
@@ -171,5 +225,45 @@ pub struct Produced {
 impl Produced {
     pub fn of(text: &str) -> Self {
         Self { tokens: count_tokens(text), bytes: text.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(images: &[&str]) -> ChatRequest {
+        let images = images.iter().map(|bytes| Image::new("image/png", bytes.as_bytes())).collect();
+        let prompt = Prompt::Plain { system: Some("Be kind.".to_owned()), user: "Hello".to_owned(), images };
+        ChatRequest { prompt, max_tokens: 5, request_id: String::new() }
+    }
+
+    fn messages(request: &ChatRequest) -> Value {
+        let body: Value = serde_json::from_str(&request.body(Some("m"), false)).unwrap();
+        body["messages"].clone()
+    }
+
+    #[test]
+    fn text_alone_is_a_string_and_pictures_are_parts_after_it() {
+        let system = json!({"role": "system", "content": "Be kind."});
+        assert_eq!(messages(&request(&[])), json!([system, {"role": "user", "content": "Hello"}]));
+        let parts = json!([
+            {"type": "text", "text": "Hello"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,YWJj"}},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,ZGVm"}},
+        ]);
+        assert_eq!(messages(&request(&["abc", "def"])), json!([system, {"role": "user", "content": parts}]));
+    }
+
+    #[test]
+    fn each_picture_has_its_tokens_and_its_bytes_have_none() {
+        let (none, two) = (request(&[]), request(&["abc", &"x".repeat(100_000)]));
+        assert_eq!((none.images(), two.images()), (0, 2));
+        assert_eq!(two.prompt_tokens_held() - none.prompt_tokens_held(), 2 * IMAGE_TOKENS_HELD);
+        assert_eq!(two.prompt_tokens_counted() - none.prompt_tokens_counted(), 2 * IMAGE_TOKENS_COUNTED);
+        assert_eq!(two.prompt_tokens_max() - none.prompt_tokens_max(), 2 * IMAGE_TOKENS_MAX);
+        assert!(two.prompt_tokens_counted() <= two.prompt_tokens_held());
     }
 }

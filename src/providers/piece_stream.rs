@@ -5,14 +5,16 @@ use std::collections::VecDeque;
 use js_sys::Uint8Array;
 use web_sys::ReadableStream;
 
-use super::answer::{TokenUsage, Wire};
+use super::answer::Wire;
 use super::chat::{ChatRequest, Produced};
 use super::count::TokenCounter;
+use super::reported::Reported;
 use super::sse::SseParser;
 use super::{Deadline, Failure};
 use crate::platform::abort::AbortGuard;
+use crate::platform::now_ms;
 use crate::platform::streams::ByteReader;
-use crate::platform::{now_ms, timer};
+use crate::platform::timer::Patience;
 
 /// Raw bytes of one stream that are never too many, and those for each token beyond them: some hundred bytes of JSON
 /// around each.
@@ -42,6 +44,7 @@ pub struct Batch {
 
 pub struct PieceStream {
     reader: ByteReader,
+    patience: Patience,
     guard: Option<AbortGuard>,
     parser: SseParser,
     pieces: VecDeque<Piece>,
@@ -58,7 +61,7 @@ pub struct PieceStream {
     /// What went wrong behind the pieces that are still to be given out.
     failed: Option<Failure>,
     /// Usage as the provider reported it, once it did.
-    pub usage: Option<TokenUsage>,
+    pub usage: Option<Reported>,
     /// The model as the provider names it, once it did.
     pub model: Option<String>,
     /// The answer's id, once the provider said it.
@@ -74,6 +77,7 @@ impl PieceStream {
         let tokens = usize::try_from(request.tokens_out_max()).unwrap_or(usize::MAX);
         Ok(Self {
             reader: ByteReader::new(stream).map_err(|_| Failure::Unreachable)?,
+            patience: Patience::default(),
             guard,
             parser: SseParser::default(),
             pieces: VecDeque::new(),
@@ -125,7 +129,7 @@ impl PieceStream {
             if self.ended {
                 return if self.complete { Ok(!self.pieces.is_empty()) } else { Err(Failure::Interrupted) };
             }
-            let read = timer::within(end_ms.saturating_sub(now_ms()), self.reader.next()).await;
+            let read = self.patience.within(end_ms.saturating_sub(now_ms()), self.reader.next()).await;
             let read = match read {
                 Ok(Ok(read)) => read,
                 // Only the usage or the end mark is missing; the answer itself is whole.

@@ -7,12 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::count::{count_tokens, estimate_prompt_tokens};
+use super::images::{IMAGE_TOKENS_COUNTED, IMAGE_TOKENS_HELD, IMAGE_TOKENS_MAX};
 
-/// Tokens that a picture is taken for: what models read one of usual size as, what a hold has for it, and the most
-/// that a large one in high detail is read as (48,169 at the dearest of today's models).
-const IMAGE_TOKENS_COUNTED: u64 = 1_000;
-const IMAGE_TOKENS_HELD: u64 = 3_000;
-const IMAGE_TOKENS_MAX: u64 = 50_000;
 /// Bytes of base64 for a token of sound: a second is ten tokens, and 4,000 bytes even when it is compressed well. The
 /// most that can be true is four times that.
 const SOUND_BYTES_PER_TOKEN: usize = 400;
@@ -270,6 +266,11 @@ impl PromptSize {
         images.saturating_add(others)
     }
 
+    /// Pictures, each of which has a price where its model's price says so.
+    pub const fn images(self) -> u64 {
+        self.images
+    }
+
     pub fn tokens_held(self) -> u64 {
         let media = self.media_tokens(IMAGE_TOKENS_HELD, SOUND_BYTES_PER_TOKEN, FILE_BYTES_PER_TOKEN);
         let messages = self.messages.saturating_mul(MESSAGE_TOKENS);
@@ -281,6 +282,10 @@ impl PromptSize {
         let messages = self.messages.saturating_mul(MESSAGE_TOKENS);
         let counted = self.text_tokens.saturating_add(messages).saturating_add(media);
         counted.min(self.tokens_held())
+    }
+
+    pub const fn has_media(self) -> bool {
+        self.images > 0 || self.sound_bytes > 0 || self.file_bytes > 0
     }
 
     pub fn media_tokens_max(self) -> u64 {

@@ -269,3 +269,67 @@ test('a message is carried over when it is short text, and its length always', (
   actor.webSocketMessage({}, '{}');
   assert.equal(state.criticalError, true);
 });
+
+// A bucket that reads what it is given, and the runtime's stream of a fixed length, which breaks off what is not exactly
+// as long.
+function bucketOf({ refuses } = {}) {
+  globalThis.FixedLengthStream = class extends TransformStream {
+    constructor(length) {
+      let left = length;
+      super({
+        transform(chunk, controller) {
+          left -= chunk.length;
+          if (left < 0) throw new TypeError('too many bytes');
+          controller.enqueue(chunk);
+        },
+        flush() { if (left > 0) throw new TypeError('too few bytes'); },
+      });
+    }
+  };
+  const stored = new Map();
+  return {
+    stored,
+    async put(key, stream, options) {
+      if (refuses) throw new Error(refuses);
+      const bytes = [];
+      for await (const chunk of stream) bytes.push(...chunk);
+      stored.set(key, { bytes, options });
+      return { size: bytes.length, etag: 'e', version: 'v' };
+    },
+  };
+}
+
+const bodyOf = (...chunks) => new ReadableStream({
+  start(controller) {
+    for (const chunk of chunks) {
+      if (chunk instanceof Error) { controller.error(chunk); return; }
+      controller.enqueue(new Uint8Array(chunk));
+    }
+    controller.close();
+  },
+});
+
+const put = (bucket, body, length, signal) =>
+  globalThis.cognomega.objectPut({ R2_UPLOADS: bucket }, 'k', body, length, '{"a":1}', signal);
+
+test('a body that is exactly as long as it was said to be is stored', async () => {
+  const bucket = bucketOf();
+  assert.equal(await put(bucket, bodyOf([1, 2], [3]), 3), '{"size":3,"etag":"e","version":"v"}');
+  assert.deepEqual(bucket.stored.get('k'), { bytes: [1, 2, 3], options: { a: 1 } });
+});
+
+test('one that is longer, shorter, breaks off or is given up is not, and the body is to blame', async () => {
+  const aborted = AbortSignal.abort();
+  for (const [body, length, signal] of [
+    [bodyOf([1, 2, 3, 4]), 3], [bodyOf([1, 2], [3, 4]), 3], [bodyOf([1, 2]), 3], [bodyOf([1], new Error('gone')), 3],
+    [bodyOf([1, 2, 3]), 3, aborted],
+  ]) {
+    const bucket = bucketOf();
+    assert.equal(await put(bucket, body, length, signal), undefined);
+    assert.equal(bucket.stored.size, 0);
+  }
+});
+
+test('what the bucket refuses is thrown', async () => {
+  await assert.rejects(put(bucketOf({ refuses: 'put: internal (10001)' }), bodyOf([1]), 1), /10001/);
+});

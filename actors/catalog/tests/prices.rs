@@ -99,6 +99,7 @@ fn a_version_has_one_way_to_be_written() {
     for (text, expected) in [("1", Some("1")), ("0-0123456789abcdef", Some("0-0123456789abcdef"))] {
         assert_eq!(text.parse::<PriceVersion>().ok().map(|version| version.to_string()).as_deref(), expected);
     }
+    assert_eq!(PriceVersion::Stored(7).number(), 7);
     for wrong in ["", "0", "-1", "01", "+1", "x", "0-", "0-0123456789ABCDEF", "0-0123", "9999999999999"] {
         assert_eq!(wrong.parse::<PriceVersion>(), Err(Refusal::UnknownVersion), "{wrong}");
     }

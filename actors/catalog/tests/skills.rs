@@ -40,7 +40,8 @@ fn a_skill_has_every_version_it_ever_had() {
     };
     assert_eq!(notes(&first), [(4, false, named("d")), (3, true, named("c"))]);
     let rest = page(&mut catalog, 2, first.next_cursor).unwrap();
-    assert_eq!((notes(&rest).len(), rest.next_cursor, rest.current.note.version), (2, None, 4));
+    assert_eq!(notes(&rest), [(2, false, named("b")), (1, false, named("a"))]);
+    assert_eq!((rest.next_cursor, rest.current.note.version), (None, 4));
     assert_eq!(page(&mut catalog, 2, Some(named("t-3"))), Err(Refusal::InvalidCursor));
 }
 
@@ -111,7 +112,9 @@ fn terms_are_within_their_limits() {
     }
     let off = SkillTerms { enabled: false, ..base() };
     assert!(off.check("s").is_ok() && off.check(GENERAL).is_err(), "what names no skill must be answered");
-    assert!(SkillTerms::built_in().check(GENERAL).is_ok());
+    let built_in = SkillTerms::built_in();
+    assert!(built_in.check(GENERAL).is_ok());
+    assert!(built_in.system.starts_with("You are a helpful assistant.") && !built_in.description.is_empty());
     let most = SkillTerms {
         system: "x".repeat(SYSTEM_BYTES_MAX),
         description: "x".repeat(DESCRIPTION_BYTES_MAX),
@@ -153,6 +156,30 @@ fn the_skills_together_are_bounded_and_a_refusal_leaves_nothing() {
     .unwrap()
     .unwrap();
     assert!(bytes <= SKILLS_BYTES_MAX && bytes > SKILLS_BYTES_MAX - 200_000, "{bytes}");
+}
+
+#[test]
+fn the_skills_together_may_have_every_byte_of_their_room() {
+    let mut catalog = Catalog::new();
+    let mut left = usize::try_from(SKILLS_BYTES_MAX).unwrap();
+    let empty = SkillTerms { system: "x".to_owned(), ..SkillTerms::default() };
+    let around = serde_json::to_string(&empty).unwrap().len() - 1;
+    let mut n = 0;
+    let mut store = |bytes: usize, reason: &str| {
+        n += 1;
+        catalog.put_skill(&format!("s{n}"), &"x".repeat(bytes), because(reason))
+    };
+    while left >= 2 * (around + SYSTEM_BYTES_MAX) {
+        store(SYSTEM_BYTES_MAX, "large").unwrap();
+        left -= around + SYSTEM_BYTES_MAX;
+    }
+    // What two and one of a single byte fill.
+    let rest = left - around - 1;
+    store(rest / 2 - around, "one half").unwrap();
+    store(rest - rest / 2 - around, "the other").unwrap();
+    let over = store(2, "two bytes");
+    assert!(matches!(over, Err(Refusal::InvalidSetting { .. })), "{over:?}");
+    assert!(store(1, "one byte").is_ok());
 }
 
 #[test]

@@ -32,6 +32,23 @@ fn known_points() {
 }
 
 #[test]
+fn points_of_any_shape_are_those_of_a_library() {
+    // By mpmath 1.3, `betainc(a, b, 0, x, regularized=True)` with forty digits.
+    for (x, a, b, known) in [
+        (0.2, 1.5, 2.25, 0.223_993_849_816_731_87),
+        (0.7, 3.75, 1.25, 0.340_626_769_426_945_6),
+        (0.001, 2.0, 5.0, 1.496_004_497_600_5e-5),
+        (0.95, 30.5, 2.0, 0.528_240_072_370_392),
+        (0.31, 300.5, 700.25, 0.750_531_573_971_383_4),
+        (0.02, 1.0, 40.5, 0.558_779_110_784_178_6),
+        (0.999, 4.5, 1.0, 0.995_507_868_439_960_7),
+    ] {
+        let found = below(x, a, b);
+        assert!((found / known - 1.0).abs() < 1e-11, "{found} for {known}: {x} {a} {b}");
+    }
+}
+
+#[test]
 fn large_shapes_stay_exact_and_finite() {
     // A million outcomes at a rate of 0.3: the normal distribution is as good as the truth there.
     let (a, b) = (300_001.0, 700_001.0);

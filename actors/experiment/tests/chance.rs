@@ -20,6 +20,37 @@ fn the_bits_are_those_of_the_published_generator() {
     );
 }
 
+#[test]
+fn the_draws_are_those_of_the_published_methods() {
+    // By an implementation of the three methods in Python, from their papers: the first of two hundred draws, and the
+    // sum of all. At the smallest shapes one try in twenty is rejected.
+    for (seed, a, b, first, sum) in [
+        (1, 1.0, 1.0, 0.878_246_391_647_808, 102.098_096_563_474_95),
+        (2, 1.0, 1.0, 0.587_065_843_996_612_9, 96.503_688_792_170_92),
+        (3, 1.0, 40.0, 0.006_234_896_262_212_446_5, 4.845_921_707_642_28),
+        (4, 2.5, 1.5, 0.905_929_637_169_677, 124.897_559_467_265_38),
+        (5, 120.0, 80.25, 0.578_242_169_533_731, 120.022_640_472_912_17),
+        (6, 3_000.0, 1e6, 0.002_956_921_973_313_683_5, 0.599_708_440_964_773_7),
+    ] {
+        let mut chance = Chance::new(seed);
+        let draws: Vec<f64> = (0..200).map(|_| chance.beta(a, b)).collect();
+        let drawn: f64 = draws.iter().sum();
+        assert!((draws[0] / first - 1.0).abs() < 1e-11, "{} for {first}", draws[0]);
+        assert!((drawn / sum - 1.0).abs() < 1e-11, "{drawn} for {sum}");
+    }
+}
+
+#[test]
+fn also_the_outermost_draws_are_between_zero_and_one() {
+    // The generator walked backwards: seeds whose first 64 bits are all zeros and all ones.
+    let (lowest, highest) = (Chance::new(0x61C8_8646_80B5_83EB), Chance::new(0x3162_8AF6_7B21_31AB));
+    assert_eq!((lowest.clone().bits(), highest.clone().bits()), (0, u64::MAX));
+    for mut chance in [lowest, highest] {
+        let draw = chance.uniform();
+        assert!(0.0 < draw && draw < 1.0, "{draw:e}");
+    }
+}
+
 /// Mean and variance of `count` draws.
 fn moments(count: u32, mut draw: impl FnMut() -> f64) -> (f64, f64) {
     let draws: Vec<f64> = (0..count).map(|_| draw()).collect();

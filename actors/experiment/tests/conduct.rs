@@ -6,6 +6,7 @@ use super::stage::{NOW_MS, SKILL, Stage, arm, definition};
 use crate::experiment::directory::{EXPERIMENTS_MAX, Entry, Listed};
 use crate::experiment::{Arm, By, Call, Command, Definition, State, Turn, handle};
 use crate::shared::{Micro, Refusal};
+use crate::sql::Sql;
 
 #[test]
 fn a_skill_without_an_experiment_has_no_arm_and_stores_nothing() {
@@ -258,6 +259,49 @@ fn a_definition_can_be_repeated_and_arms_come_and_go() {
 }
 
 #[test]
+fn another_control_or_another_time_alone_is_a_change() {
+    let mut stage = Stage::running(&["a", "b"]);
+    stage.now_ms = NOW_MS + 5;
+    let control = Definition { control: "b".to_owned(), ..definition(&["a", "b"]) };
+    let report = stage.define(control.clone()).unwrap();
+    assert_eq!((report.control.as_str(), report.updated_at_ms), ("b", NOW_MS + 5));
+    stage.now_ms = NOW_MS + 6;
+    let report = stage.define(Definition { sticky_ms: 7, ..control }).unwrap();
+    assert_eq!((report.sticky_ms, report.updated_at_ms, report.transitions.len()), (7, NOW_MS + 6, 3));
+}
+
+#[test]
+fn arms_beside_the_pinned_one_may_come_and_go() {
+    let mut stage = Stage::running(&["a", "b"]);
+    stage.steer(Turn::Pin { arm: "b".to_owned() }).unwrap();
+    let report = stage.define(Definition { control: "b".to_owned(), ..definition(&["b", "c"]) }).unwrap();
+    assert_eq!((report.state, report.arm.as_deref()), (State::Pinned, Some("b")));
+}
+
+#[test]
+fn the_version_of_an_arm_is_what_it_means_too() {
+    let mut stage = Stage::empty();
+    let of = |version: Option<i64>| Definition {
+        arms: vec![arm("a"), Arm { skill_version: version, ..arm("b") }],
+        ..definition(&["a", "b"])
+    };
+    let report = stage.define(of(Some(2))).unwrap();
+    let versions: Vec<_> = report.arms.iter().map(|arm| arm.terms.skill_version).collect();
+    assert_eq!(versions, [None, Some(2)]);
+    assert_eq!(stage.assign_wanting("unit", Some("b")).unwrap().arm.skill_version, Some(2));
+    for other in [None, Some(3)] {
+        assert_eq!(stage.define(of(other)), Err(Refusal::ArmChanged { arm: "b".to_owned() }), "{other:?}");
+    }
+    // As arms were stored when a version was any text.
+    stage
+        .sql
+        .execute("UPDATE arms SET terms = replace(terms, ':2', ':\"v2\"') WHERE name = 'b'", &[])
+        .unwrap();
+    assert_eq!(stage.assign_wanting("unit", Some("b")).unwrap().arm.skill_version, None, "it named nothing");
+    stage.define(of(None)).unwrap();
+}
+
+#[test]
 fn the_pinned_arm_cannot_be_taken_away() {
     let mut stage = Stage::running(&["a", "b"]);
     stage.steer(Turn::Pin { arm: "b".to_owned() }).unwrap();
@@ -303,7 +347,8 @@ fn definitions_that_cannot_be_are_refused() {
         (with(Arm { system: long(16_385), ..arm("b") }), "a long prompt"),
         (with(Arm { system: long(0), ..arm("b") }), "an empty prompt"),
         (with(Arm { model: long(129), ..arm("b") }), "a long model"),
-        (with(Arm { skill_version: long(65), ..arm("b") }), "a long version"),
+        (with(Arm { skill_version: Some(-1), ..arm("b") }), "a version below all"),
+        (with(Arm { skill_version: Some(20_001), ..arm("b") }), "a version beyond all"),
     ] {
         let refused = Stage::empty().define(bad);
         assert!(matches!(refused, Err(Refusal::InvalidSetting { .. })), "{why}: {refused:?}");

@@ -1,7 +1,10 @@
 //! What is remembered has an end, and what is forgotten changes no sum.
 
 use super::stage::{NOW_MS, Stage, definition};
-use crate::experiment::{By, Definition, FEEDBACK_WINDOW_MS, REQUESTS_MAX, TRANSITIONS_MAX, Turn, UNITS_MAX};
+use crate::experiment::{
+    ARMS_KEPT_MAX, By, Command, Definition, FEEDBACK_WINDOW_MS, Page, REASON_BYTES_MAX, REQUESTS_MAX, Reply,
+    STICKY_MS_MAX, Steering, TRANSITIONS_MAX, Turn, UNITS_MAX,
+};
 use crate::shared::Refusal;
 use crate::sql::Sql;
 
@@ -67,6 +70,70 @@ fn what_was_done_is_remembered_so_far_back() {
     let report = stage.steer(Turn::Pause).unwrap();
     assert_eq!(stage.number("SELECT COUNT(*) FROM transitions"), TRANSITIONS_MAX);
     assert_eq!(report.transitions.len(), 50);
+    // Page by page all of it is told, each once, the newest first.
+    let mut page = Page { limit: Some(70), cursor: None };
+    let mut told = Vec::new();
+    loop {
+        let Reply::Report(report) = stage.send(Command::ReportPage(page.clone())).unwrap() else { panic!() };
+        assert!((1..=70).contains(&report.transitions.len()));
+        told.extend(report.transitions.iter().map(|done| done.seq));
+        page.cursor = report.next_cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    assert!(told.is_sorted_by(|a, b| a > b) && told.len() == 1_000, "{} {told:?}", told.len());
+    for (limit, expected) in [(0, 1), (1, 1), (100, 100), (10_000, 100)] {
+        let page = Page { limit: Some(limit), cursor: None };
+        let Reply::Report(report) = stage.send(Command::ReportPage(page)).unwrap() else { panic!() };
+        assert_eq!(report.transitions.len(), expected, "{limit}");
+    }
+}
+
+#[test]
+fn a_cursor_is_of_one_list_and_written_one_way() {
+    let mut stage = Stage::running(&["a", "b"]);
+    stage.steer(Turn::Pause).unwrap();
+    let page = |cursor: &str| Command::ReportPage(Page { limit: Some(1), cursor: Some(cursor.to_owned()) });
+    let Reply::Report(report) = stage.send(page("summary-2")).unwrap() else { panic!() };
+    assert_eq!((report.transitions.len(), report.transitions[0].kind.as_str()), (1, "defined"));
+    assert_eq!(report.next_cursor, None);
+    for wrong in [
+        "",
+        "2",
+        "summary",
+        "summary-",
+        "summary-02",
+        "summary-+2",
+        "summary-0",
+        "summary--1",
+        "summary-9007199254740992",
+        "other-2",
+    ] {
+        assert_eq!(stage.send(page(wrong)), Err(Refusal::InvalidCursor), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_just_within_its_limit_is_taken() {
+    let mut stage = Stage::empty();
+    stage.define(Definition { sticky_ms: STICKY_MS_MAX, ..definition(&["arm-0", "arm-1"]) }).unwrap();
+    let month_ms = 2_592_000_000;
+    assert_eq!((STICKY_MS_MAX, FEEDBACK_WINDOW_MS), (month_ms, month_ms));
+    let reason = "r".repeat(REASON_BYTES_MAX);
+    let steering = Steering { turn: Turn::Pause, reason, operator: "first".to_owned() };
+    assert!(stage.send(Command::Steer(steering)).is_ok());
+    // Two that are new each time, until there were as many as there may be.
+    let pair = |first: u32| {
+        let names = [format!("arm-{first}"), format!("arm-{}", first + 1)];
+        definition(&[&names[0], &names[1]])
+    };
+    for first in (0..ARMS_KEPT_MAX).step_by(2) {
+        stage.define(pair(first)).unwrap();
+    }
+    let over = stage.define(pair(ARMS_KEPT_MAX));
+    assert!(matches!(over, Err(Refusal::InvalidSetting { .. })), "{over:?}");
+    assert!(stage.define(pair(0)).is_ok(), "those that were there before are no more than there were");
 }
 
 #[test]

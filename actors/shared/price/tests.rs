@@ -53,6 +53,26 @@ fn every_unit_has_its_price() {
 }
 
 #[test]
+fn units_beside_tokens_are_written_where_there_are_any() {
+    assert_eq!(json!(Units::tokens(1, 0)), json!({"tokens_in": 1, "tokens_out": 0}));
+    let all = json!({
+        "tokens_in": 1, "tokens_cached": 1, "tokens_out": 1, "characters": 1, "milliseconds": 1, "images": 1,
+    });
+    let read: Units = serde_json::from_value(all.clone()).unwrap();
+    assert_eq!(json!(read), all);
+}
+
+#[test]
+fn a_hold_counts_on_no_cache_and_on_the_dearer_of_both_prices() {
+    let cached = Units { tokens_in: 1_000, tokens_cached: 1_000, ..Units::default() };
+    let cheaper = read(json!({"input": 1, "cached_input": 0.25}));
+    assert_eq!((cheaper.hold(&cached), cheaper.charge(&cached)), (Micro(1_000_000), Micro(250_000)));
+    // Not a price that anybody may store; were it there, a hold would cover it.
+    let dearer = ModelPrice { cached_input_per_1k_micro: Some(2_000_000), ..ModelPrice::flat(1_000_000) };
+    assert_eq!((dearer.hold(&cached), dearer.charge(&cached)), (Micro(2_000_000), Micro(2_000_000)));
+}
+
+#[test]
 fn what_is_no_price_is_refused() {
     for wrong in [
         json!("0.5"),
@@ -104,6 +124,33 @@ fn tables_are_bounded_and_whole() {
     assert!(many(PriceTable::MODELS_MAX).is_ok() && many(PriceTable::MODELS_MAX + 1).is_err());
     let long = |bytes: usize| PriceTable::models_from_json(&json!({ "m".repeat(bytes): 1 }));
     assert!(long(PriceTable::MODEL_BYTES_MAX).is_ok() && long(PriceTable::MODEL_BYTES_MAX + 1).is_err());
+}
+
+#[test]
+fn a_table_is_within_bounds_when_all_of_it_is() {
+    let price = ModelPrice::flat(7);
+    let named = |name: String, price: ModelPrice| PriceTable {
+        default: ModelPrice::flat(1),
+        models: [(name, price)].into(),
+    };
+    let many = |count: usize| PriceTable {
+        default: price,
+        models: (0..count).map(|n| (format!("m{n}"), price)).collect(),
+    };
+    for right in [many(0), many(PriceTable::MODELS_MAX), named("m".to_owned(), price)] {
+        assert!(right.is_within_bounds());
+    }
+    let dear = ModelPrice::flat(ModelPrice::PER_UNIT_MICRO_MAX + 1);
+    for (wrong, why) in [
+        (many(PriceTable::MODELS_MAX + 1), "one model more"),
+        (PriceTable { default: dear, ..many(1) }, "a default that is too dear"),
+        (PriceTable { default: dear, ..many(0) }, "the same without models"),
+        (named("m".to_owned(), dear), "a model that is too dear"),
+        (named("a b".to_owned(), price), "a name with a space"),
+        (named(String::new(), price), "no name"),
+    ] {
+        assert!(!wrong.is_within_bounds(), "{why}");
+    }
 }
 
 fn prices() -> impl Strategy<Value = ModelPrice> {
@@ -179,7 +226,10 @@ proptest! {
     ) {
         let (limit, prompt) = (Micro(limit), Units::tokens(prompt, 0));
         let hold = |tokens_out: u64| price.hold(&Units { tokens_out, ..prompt });
-        match price.affordable_tokens_out(limit, &prompt) {
+        let affordable = price.affordable_tokens_out(limit, &prompt);
+        let asked = price.affordable_tokens_out(limit, &Units { tokens_out: 1_000, ..prompt });
+        prop_assert_eq!(asked, affordable, "whatever answer was asked for");
+        match affordable {
             None => prop_assert!(hold(0) > limit),
             Some(u64::MAX) => prop_assert!(hold(u64::MAX) <= limit),
             Some(tokens) => prop_assert!(hold(tokens) <= limit && hold(tokens + 1) > limit),

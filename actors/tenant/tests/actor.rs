@@ -114,6 +114,7 @@ fn a_broken_account_is_quarantined_and_still_answers() {
         settle("h", 1),
         progress("h", 1, 1, Usage::default()),
         Command::Release { hold: "h".to_owned() },
+        Command::Count,
         set(5),
         Command::SetLimits { settings: Box::default(), fresh_secret: String::new() },
         Command::RecordUsage {

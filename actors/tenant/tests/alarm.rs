@@ -3,6 +3,7 @@
 use super::*;
 use crate::credits::{EXPIRED_HISTORY_MS, GrantTerms, HOLD_HISTORY_MS};
 use crate::notices::{HISTORY_MS, LEASE_MS, NoticeKind};
+use crate::sql::{SqlError, SqlValue};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -139,4 +140,42 @@ fn what_waits_for_a_delivery_waits_no_longer_when_there_are_none() {
     assert_eq!(shell.ring(NOW_MS + 1).next_at_ms, Some(minute_after(NOW_MS + HISTORY_MS)));
     let left = shell.notices().remove(0);
     assert_eq!((left.state.as_str(), left.next_at_ms), ("recorded", None));
+}
+
+/// A database that remembers what it was asked.
+struct Watched<'a> {
+    sql: &'a mut Sqlite,
+    asked: Vec<String>,
+}
+
+impl Sql for Watched<'_> {
+    fn execute(&mut self, sql: &str, args: &[SqlValue]) -> Result<(), SqlError> {
+        self.asked.push(sql.to_owned());
+        self.sql.execute(sql, args)
+    }
+
+    fn text(&mut self, sql: &str, args: &[SqlValue]) -> Result<Option<String>, SqlError> {
+        self.asked.push(sql.to_owned());
+        self.sql.text(sql, args)
+    }
+}
+
+/// What is asked crosses to the platform, and alarms ring early as often as holds end in time.
+#[test]
+fn an_alarm_with_nothing_to_do_asks_once_what_is_due_and_nothing_else() {
+    let mut shell = Shell::with_settings(1_000, Settings { webhook: hook("s"), ..Settings::default() });
+    shell.run(adjust(Adjustment::Delta(Micro(1)), key("a")), NOW_MS).unwrap();
+    shell.admit(request("ended", 100), NOW_MS).unwrap();
+    shell.settle("ended", 60, NOW_MS + 1);
+    shell.admit(request("open", 100), NOW_MS + 1).unwrap();
+    crate::notices::record(&mut shell.sql, NoticeKind::CapSoft, &serde_json::json!({}), true, NOW_MS + 9)
+        .unwrap();
+    let mut watched = Watched { sql: &mut shell.sql, asked: Vec::new() };
+    let rung = alarm(&mut watched, &shell.actor, &shell.policy, NOW_MS + 8).unwrap();
+    assert_eq!(rung, Rung { next_at_ms: Some(NOW_MS + 9), effects: Vec::new() });
+    let asked = watched.asked;
+    assert!(asked.iter().all(|asked| asked.starts_with("SELECT ")), "{asked:#?}");
+    let of_keys = asked.iter().filter(|asked| asked.contains("FROM idempotency")).count();
+    let of_notices = asked.iter().filter(|asked| asked.contains("FROM notices")).count();
+    assert_eq!((of_keys, of_notices), (1, 2), "what is due, and whether a notice is old: {asked:#?}");
 }

@@ -248,6 +248,42 @@ fn a_reported_event_is_recorded_once_for_its_key() {
 }
 
 #[test]
+fn what_was_answered_is_recalled_and_nothing_is_counted() {
+    let mut shell = Shell::with_balance(1_000);
+    let recall = |body: &str| Command::Recall { idempotency: key(body).unwrap() };
+    let unknown = Idempotency { key: "unknown".to_owned(), ..key("a").unwrap() };
+    let answer = |shell: &mut Shell, command| shell.run(command, NOW_MS + 1).map(|outcome| outcome.reply);
+    assert!(matches!(answer(&mut shell, recall("a")), Ok(Reply::NotAnswered)));
+    shell.run(admit("h", 100, key("a")), NOW_MS).unwrap();
+    let left = shell.limits(NOW_MS + 1).budgets[0].remaining;
+    assert!(matches!(answer(&mut shell, recall("a")), Err(Refusal::IdempotencyInProgress)));
+    shell.settle("h", 40, NOW_MS);
+    let Ok(Reply::Replay(stored)) = answer(&mut shell, recall("a")) else { panic!("it was answered") };
+    assert_eq!(stored.charged, Micro(40));
+    assert!(matches!(answer(&mut shell, recall("b")), Err(Refusal::IdempotencyConflict)));
+    let unknown = Command::Recall { idempotency: unknown };
+    assert!(matches!(answer(&mut shell, unknown), Ok(Reply::NotAnswered)));
+    assert_eq!(shell.limits(NOW_MS + 1).budgets[0].remaining, left);
+}
+
+#[test]
+fn what_costs_nothing_is_counted_in_the_budget_of_requests_alone() {
+    let limits = Limits { in_flight: Some(1), requests_burst: Some(3), ..Limits::default() };
+    let mut shell = Shell::with_settings(1_000, Settings { limits, ..Settings::default() });
+    shell.admit(request("h", 1), NOW_MS).unwrap();
+    for _ in 0..2 {
+        let counted = shell.run(Command::Count, NOW_MS).unwrap();
+        assert!(matches!(counted.reply, Reply::Counted) && counted.effects.is_empty(), "{counted:?}");
+    }
+    let refused = shell.run(Command::Count, NOW_MS);
+    assert!(
+        matches!(&refused, Err(Refusal::RateLimited { policy, .. }) if policy == "requests"),
+        "{refused:?}"
+    );
+    assert_eq!(shell.available(), 999, "nothing but the hold");
+}
+
+#[test]
 fn reports_are_slowed_down_by_the_budget_of_requests_but_not_by_holds() {
     let limits = Limits { in_flight: Some(1), requests_burst: Some(8), ..Limits::default() };
     let mut shell = Shell::with_settings(1_000, Settings { limits, ..Settings::default() });

@@ -47,7 +47,7 @@ fn only_metered_answers_that_do_not_say_so_want_it() {
 
 #[test]
 fn what_budgets_count_is_what_is_metered() {
-    assert!(admit("h", 1, None).is_metered());
+    assert!(admit("h", 1, None).is_metered() && Command::Count.is_metered());
     for command in [Command::Balance, set(1), settle("h", 1), Command::Release { hold: "h".to_owned() }] {
         assert!(!command.is_metered(), "{}", command.name());
     }

@@ -5,6 +5,7 @@
 //
 //   GET  /token/NAME   a token for the tenant NAME
 //   POST /ask          {input} with that token
+//   POST /v1/chat/completions   the same of a body in OpenAI's format, whose answer goes back as it came
 //   GET  /books/NAME   {rows, usage, spent, held}, for the check afterwards
 //   GET  /hello        the least a request can cost here
 import { DurableObject } from 'cloudflare:workers';
@@ -102,25 +103,27 @@ async function verify(authorization) {
   return good ? sub : undefined;
 }
 
-async function ask(request, env) {
+// `chat` makes of a request's body what the provider is asked; `reply` makes of its answer what goes back.
+async function metered(request, env, { chat, reply }) {
   const tenant = await verify(request.headers.get('authorization'));
   if (!tenant) return Response.json({ error: 'token_invalid' }, { status: 401 });
-  const { input } = await request.json();
+  const body = chat(await request.json());
   const account = env.ACCOUNT.getByName(tenant);
   const id = crypto.randomUUID();
   if (!await account.reserve(id)) return Response.json({ error: 'insufficient_credits' }, { status: 402 });
   const answer = await fetch(`${env.UPSTREAM}/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: 'Bearer sk-benchmark' },
-    body: JSON.stringify({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: input }], max_tokens: 512 }),
+    body: JSON.stringify(body),
   });
-  const { choices, usage, model } = await answer.json();
+  const whole = await answer.json();
+  const { usage, model } = whole;
   const tokensIn = usage.prompt_tokens;
   const tokensOut = usage.completion_tokens;
   const charge = Math.round((tokensIn + tokensOut) * MICRO_PER_TOKEN / CHARGE_STEP_MICRO) * CHARGE_STEP_MICRO;
   const meta = JSON.stringify({ provider: 'openai', model });
   const available = await account.settle(id, { tokensIn, tokensOut, charge, meta });
-  return Response.json({ result: { content: choices[0].message.content } }, {
+  return Response.json(reply(whole), {
     headers: {
       'x-model': model, 'x-tokens-in': `${tokensIn}`, 'x-tokens-out': `${tokensOut}`,
       'x-credits-used': (charge / 1e6).toFixed(3), 'x-credits-balance': (available / 1e6).toFixed(3),
@@ -128,11 +131,18 @@ async function ask(request, env) {
   });
 }
 
+const ASK = {
+  chat: ({ input }) => ({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: input }], max_tokens: 512 }),
+  reply: ({ choices }) => ({ result: { content: choices[0].message.content } }),
+};
+const CHAT = { chat: (body) => body, reply: (whole) => whole };
+
 export default {
   async fetch(request, env) {
     const [, operation, name] = new URL(request.url).pathname.split('/');
     switch (operation) {
-      case 'ask': return ask(request, env);
+      case 'ask': return metered(request, env, ASK);
+      case 'v1': return metered(request, env, CHAT);
       case 'token': return new Response(await sign(name));
       case 'books': return Response.json(await env.ACCOUNT.getByName(name).books());
       case 'hello': return new Response('hello');

@@ -3,7 +3,7 @@
 //
 //   serve.mjs --persist DIR --upstream URL
 //
-// Prints one line when it serves: {"ready":true,"workerd_pid":N,"urls":{"hello":…,"refusal":…,"auth":…,"ledger":…,"governed":…}}
+// Prints one line when it serves: {"ready":true,"workerd_pid":N,"urls":{"hello":…,"ledger":…}}, with each Worker's address.
 // Ends on SIGTERM, SIGINT, SIGHUP and at the end of stdin; workerd never outlives it.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -52,6 +52,20 @@ const worker = (name, more) => ({
   ...more,
 });
 const onDisk = (className) => ({ className, useSQLite: true });
+// The tables of the product's own Tenant actor, without their comments, as it makes them on first touch.
+const SCHEMAS = ['tenant', 'credits', 'notices', 'keys', 'tickets'];
+const schema = SCHEMAS.map((name) => readFileSync(join(root, 'actors', name, 'schema.sql'), 'utf8')).join('')
+  .replaceAll(/^\s*--.*\n/gm, '');
+
+const workers = [
+  worker('hello'),
+  worker('refusal'),
+  worker('auth'),
+  worker('ledger', { durableObjects: { LEDGER: onDisk('Ledger'), ONE_TABLE: onDisk('OneTable') } }),
+  worker('around', { durableObjects: { TENANT: onDisk('Tenant') }, bindings: { SCHEMA: schema } }),
+  worker('gateway', { bindings: { UPSTREAM: args.upstream } }),
+  worker('governed', { durableObjects: { ACCOUNT: onDisk('Account') }, bindings: { UPSTREAM: args.upstream } }),
+];
 
 try {
   const require = createRequire(import.meta.url);
@@ -67,18 +81,12 @@ try {
     },
     resourcePersistencePath: persist,
     resourceTmpPath: runDir,
-    workers: [
-      worker('hello'),
-      worker('refusal'),
-      worker('auth'),
-      worker('ledger', { durableObjects: { LEDGER: onDisk('Ledger'), ONE_TABLE: onDisk('OneTable') } }),
-      worker('governed', { durableObjects: { ACCOUNT: onDisk('Account') }, bindings: { UPSTREAM: args.upstream } }),
-    ],
+    workers,
   }));
   endOnSignals();
   await miniflare.ready;
   const urls = {};
-  for (const name of ['hello', 'refusal', 'auth', 'ledger', 'governed']) urls[name] = (await miniflare.unsafeGetDirectURL(name)).origin;
+  for (const { name } of workers) urls[name] = (await miniflare.unsafeGetDirectURL(name)).origin;
   const line = { ready: true, workerd_pid: Number(readFileSync(pidFile, 'utf8')), urls };
   process.stdout.write(`${JSON.stringify(line)}\n`);
 } catch (error) {

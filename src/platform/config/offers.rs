@@ -1,4 +1,5 @@
-//! Who serves what is no chat, in which order and with which models: `EMBEDDING_PROVIDERS`.
+//! Who serves what is no chat, in which order and with which models: `EMBEDDING_PROVIDERS`, `TTS_PROVIDERS` and
+//! `STT_PROVIDERS`.
 
 use super::Provider;
 use super::providers::Servers;
@@ -11,15 +12,35 @@ const ENTRIES_MAX: usize = 32;
 #[derive(Default)]
 pub struct Offers {
     pub embeddings: Vec<Provider>,
+    /// Those that speak.
+    pub speech: Vec<Provider>,
+    /// Those that write down what they hear.
+    pub transcription: Vec<Provider>,
+}
+
+impl Offers {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Provider> {
+        self.embeddings.iter().chain(&self.speech).chain(&self.transcription)
+    }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, servers: &Servers<'_>) -> Offers {
-    Offers { embeddings: list(reader, servers, "EMBEDDING_PROVIDERS") }
+    Offers {
+        embeddings: list(reader, servers, "EMBEDDING_PROVIDERS", "openai=text-embedding-3-small"),
+        speech: list(reader, servers, "TTS_PROVIDERS", "openai=gpt-4o-mini-tts"),
+        transcription: list(reader, servers, "STT_PROVIDERS", "openai=whisper-1"),
+    }
 }
 
 /// Reads `name=model,…`. A provider may stand in it with several models. One that cannot be called is left out, as it is
 /// of the usual order.
-fn list(reader: &mut Reader<'_>, servers: &Servers<'_>, variable: &'static str) -> Vec<Provider> {
+fn list(
+    reader: &mut Reader<'_>,
+    servers: &Servers<'_>,
+    variable: &'static str,
+    example: &str,
+) -> Vec<Provider> {
     let text = reader.text(variable, "");
     let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     let mut found = Vec::new();
@@ -34,8 +55,7 @@ fn list(reader: &mut Reader<'_>, servers: &Servers<'_>, variable: &'static str) 
                     found.push(Provider { model, models, place: found.len(), ..provider });
                 }
             }
-            _ => reader
-                .problem(variable, "list providers with a model each, as in `openai=text-embedding-3-small`"),
+            _ => reader.problem(variable, format!("list providers with a model each, as in `{example}`")),
         }
     }
     if words.len() > ENTRIES_MAX {

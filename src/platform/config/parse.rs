@@ -13,6 +13,8 @@ use super::{
     response_cache, signing, tiers,
 };
 
+/// The largest request that the platform lets through on any of its plans: 500 MB.
+const UPLOAD_BYTES_MAX: i64 = 500_000_000;
 /// The shortest admin key that is accepted, in characters.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
 
@@ -62,6 +64,10 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         offers,
         prices: Rc::new(prices),
         catalog_ttl_ms: reader.number("CATALOG_TTL_MS", 10_000, 10, 3_600_000),
+        // Two hours; a day is the most.
+        audio_seconds_max: small(reader.number("AUDIO_SECONDS_MAX", 7_200, 1, 86_400)),
+        upload_bytes_max: usize::try_from(reader.number("MAX_UPLOAD_BYTES", 10_485_760, 1, UPLOAD_BYTES_MAX))
+            .unwrap_or(usize::MAX),
         default_max_tokens,
         max_output_tokens,
         deadlines,

@@ -1,4 +1,4 @@
-//! `PREFERRED_PROVIDER`: who is asked first, who next, and who shares a place with whom.
+//! `PREFERRED_PROVIDER`, and the providers of a tier: who is asked first, who next, and who shares a place with whom.
 
 use super::reader::Reader;
 
@@ -14,10 +14,25 @@ pub(super) struct Choice {
     pub weight: u32,
 }
 
-/// Reads the order: commas go on to the next place, `|` stands between those that share one, and `:` before a weight.
-/// Who is named twice stands where it was named first.
 pub(super) fn read(reader: &mut Reader<'_>, is_known: impl Fn(&str) -> bool) -> Vec<Choice> {
-    let text = reader.text("PREFERRED_PROVIDER", "groq,cfai,openai").to_ascii_lowercase();
+    let text = reader.text("PREFERRED_PROVIDER", "groq,cfai,openai");
+    let choices = order(reader, "PREFERRED_PROVIDER", &text);
+    let (known, unknown): (Vec<Choice>, Vec<Choice>) =
+        choices.into_iter().partition(|choice| is_known(&choice.name));
+    if !unknown.is_empty() {
+        reader.problem(
+            "PREFERRED_PROVIDER",
+            "list some of groq, cfai, openai, local and the names in PROVIDERS, separated by commas; \
+             `groq:3|openai:1` share a place by weight",
+        );
+    }
+    known
+}
+
+/// Reads an order: commas go on to the next place, `|` stands between those that share one, and `:` before a weight.
+/// Who is named twice stands where it was named first.
+pub(super) fn order(reader: &mut Reader<'_>, variable: &'static str, text: &str) -> Vec<Choice> {
+    let text = text.to_ascii_lowercase();
     let mut choices = Vec::<Choice>::new();
     for (place, group) in text.split(',').enumerate() {
         for word in group.split('|').map(str::trim).filter(|word| !word.is_empty()) {
@@ -29,16 +44,9 @@ pub(super) fn read(reader: &mut Reader<'_>, is_known: impl Fn(&str) -> bool) -> 
                 continue;
             }
             match weight.filter(|weight| (1..=WEIGHT_MAX).contains(weight)) {
-                Some(weight) if is_known(name) => {
-                    choices.push(Choice { name: name.to_owned(), place, weight })
-                }
-                Some(_) => reader.problem(
-                    "PREFERRED_PROVIDER",
-                    "list some of groq, cfai, openai, local and the names in PROVIDERS, separated by commas; \
-                     `groq:3|openai:1` share a place by weight",
-                ),
+                Some(weight) => choices.push(Choice { name: name.to_owned(), place, weight }),
                 None => reader.problem(
-                    "PREFERRED_PROVIDER",
+                    variable,
                     format!("give weights as whole numbers from 1 to {WEIGHT_MAX}, as in `groq:3|openai:1`"),
                 ),
             }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::providers::{base_url, is_built_in};
 use super::reader::Reader;
-use super::{AttemptDeadlines, Deadlines, Environment};
+use super::{AttemptDeadlines, Deadlines, Environment, Images};
 
 /// Entries at one time. A request asks no more than some of them anyway.
 const ENTRIES_MAX: usize = 32;
@@ -35,6 +35,7 @@ struct WireEntry {
     key: Option<String>,
     #[serde(default)]
     models: Vec<String>,
+    images: Option<Images>,
     connect_ms: Option<i64>,
     first_token_ms: Option<i64>,
     idle_ms: Option<i64>,
@@ -49,6 +50,8 @@ pub(super) struct Entry {
     /// The secret that holds its key.
     pub key_name: Option<String>,
     pub models: Vec<String>,
+    /// Which models can be shown a picture, where it is said.
+    pub images: Option<Images>,
     connect_ms: Option<i64>,
     first_token_ms: Option<i64>,
     idle_ms: Option<i64>,
@@ -82,7 +85,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Entries
     let Ok(table) = serde_json::from_str::<BTreeMap<String, WireEntry>>(&text) else {
         reader.problem(
             "PROVIDERS",
-            "give a JSON object: a provider's name to {\"base\", \"model\", \"key\", \"models\", \"connect_ms\", \
+            "give a JSON object: a provider's name to {\"base\", \"model\", \"key\", \"models\", \"images\", \"connect_ms\", \
              \"first_token_ms\", \"idle_ms\", \"total_ms\"}",
         );
         return Entries::new();
@@ -113,7 +116,7 @@ fn entry(name: &str, wire: WireEntry, environment: Environment) -> Result<Entry,
     if is_built_in(name) {
         if wire.base.is_some() || wire.model.is_some() || wire.key.is_some() {
             return Err(format!(
-                "{name} has its address, model and key in variables of its own; give `models` and deadlines only"
+                "{name} has its address, model and key in variables of its own; give `models`, `images` and deadlines only"
             ));
         }
     } else {
@@ -138,6 +141,13 @@ fn entry(name: &str, wire: WireEntry, environment: Environment) -> Result<Entry,
             "{name}: give models as visible ASCII of at most {MODEL_BYTES_MAX} characters, {MODELS_MAX} at most"
         ));
     }
+    if let Some(Images::Of(models)) = &wire.images
+        && (models.len() > MODELS_MAX || !models.iter().all(|model| is_model(model)))
+    {
+        return Err(format!(
+            "{name}: give as `images` true, false, or {MODELS_MAX} models at most that can be shown a picture"
+        ));
+    }
     let deadlines = [wire.connect_ms, wire.first_token_ms, wire.idle_ms, wire.total_ms];
     if !deadlines.iter().flatten().all(|ms| (DEADLINE_MS_MIN..=DEADLINE_MS_MAX).contains(ms)) {
         return Err(format!(
@@ -149,6 +159,7 @@ fn entry(name: &str, wire: WireEntry, environment: Environment) -> Result<Entry,
         model: wire.model.unwrap_or_default(),
         key_name: wire.key,
         models: wire.models,
+        images: wire.images,
         connect_ms: wire.connect_ms,
         first_token_ms: wire.first_token_ms,
         idle_ms: wire.idle_ms,

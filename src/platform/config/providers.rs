@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::offers::{self, Offers};
 use super::provider_table::{self, Entry};
 use super::reader::Reader;
-use super::{AttemptDeadlines, Deadlines, Environment, preference};
+use super::{AttemptDeadlines, Deadlines, Environment, Images, preference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderKind {
@@ -31,6 +31,8 @@ pub struct Provider {
     pub model: String,
     /// Every model it serves, `model` first.
     pub models: Rc<[String]>,
+    /// Which models it can be asked for with a picture.
+    pub images: Rc<Images>,
     pub deadlines: AttemptDeadlines,
     /// Its place in the order. Providers of one place stand beside each other and share it by their weights.
     pub place: usize,
@@ -43,6 +45,11 @@ impl Provider {
         let others = self.models.iter().filter(|other| *other != model).cloned();
         let models = std::iter::once(model.to_owned()).chain(others).collect();
         Self { model: model.to_owned(), models, ..self.clone() }
+    }
+
+    /// Whether the model that it is asked for can be shown a picture.
+    pub fn reads_images(&self) -> bool {
+        self.images.read_by(&self.model)
     }
 }
 
@@ -167,8 +174,12 @@ impl Server {
             }
         }
         let deadlines = entry.map_or(AttemptDeadlines::of(deadlines), |entry| entry.deadlines(deadlines));
-        let models = models.into();
-        Provider { name: name.into(), kind, base, key, model, models, deadlines, place: 0, weight: 1 }
+        // A server of OpenAI's format says so itself when its model cannot, and the next one is asked; most models
+        // behind the binding are for text, and some of them answer as if there were no picture.
+        let usual = Images::All(kind == ProviderKind::OpenAiCompatible);
+        let images = entry.and_then(|entry| entry.images.clone()).unwrap_or(usual);
+        let (models, images) = (models.into(), Rc::new(images));
+        Provider { name: name.into(), kind, base, key, model, models, images, deadlines, place: 0, weight: 1 }
     }
 }
 

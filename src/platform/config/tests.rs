@@ -49,6 +49,8 @@ fn mistakes_are_problems_and_not_defaults() {
         ("MODEL_PRICES", r#"{"a b":1}"#),
         ("MODEL_PRICES", "0.5"),
         ("CATALOG_TTL_MS", "9"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", "10 MB"),
         ("REQUESTS_PER_MINUTE", "-1"),
         ("JWT_TTL_SEC", "59"),
         ("GUEST_GRANT_CREDITS", "-1"),
@@ -146,9 +148,15 @@ fn what_is_no_chat_has_lists_of_its_own() {
     assert_eq!(listed, expected, "groq has no key");
     let places: Vec<usize> = config.offers.embeddings.iter().map(|provider| provider.place).collect();
     assert_eq!(places, [0, 1, 2], "nobody shares a place by chance");
-    for wrong_list in ["openai", "nobody=x", "openai="] {
-        assert_eq!(wrong(&[("EMBEDDING_PROVIDERS", wrong_list)]), ["EMBEDDING_PROVIDERS"], "{wrong_list}");
+    for variable in ["EMBEDDING_PROVIDERS", "TTS_PROVIDERS", "STT_PROVIDERS"] {
+        for wrong_list in ["openai", "nobody=x", "openai="] {
+            assert_eq!(wrong(&[(variable, wrong_list)]), [variable], "{wrong_list}");
+        }
     }
+    let (tts, stt) = (("TTS_PROVIDERS", "cfai=aura, openai=tts"), ("STT_PROVIDERS", "cfai=whisper"));
+    let config = parsed(&[tts, stt, some, ("OPENAI_API_KEY", "k"), ("PREFERRED_PROVIDER", "cfai")]);
+    let models: Vec<&str> = config.offers.all().map(|provider| provider.model.as_str()).collect();
+    assert_eq!(models, ["small", "@cf/baai/bge-base-en-v1.5", "large", "aura", "tts", "whisper"]);
 }
 
 #[test]
@@ -235,6 +243,35 @@ fn plans_build_on_the_usual_limits() {
 }
 
 #[test]
+fn providers_of_a_tier_share_places_by_weight_as_in_the_usual_order() {
+    let of = |tiers: &str| {
+        let config = parsed(&[
+            ("GROQ_API_KEY", "k"),
+            ("OPENAI_API_KEY", "k"),
+            ("LOCAL_BASE", "https://llm.example/v1"),
+            ("LOCAL_MODEL", "m"),
+            ("PREFERRED_PROVIDER", "groq:9|openai,local"),
+            ("TIERS", tiers),
+        ]);
+        let terms = config.tiers.iter().flat_map(|tier| &tier.providers);
+        let terms: Vec<_> = terms.map(|p| format!("{}@{}x{}", p.name, p.place, p.weight)).collect();
+        (terms.join(" "), config.problems.iter().map(|problem| problem.variable).collect::<Vec<_>>())
+    };
+    for (tiers, expected) in [
+        (r#"{"t":{}}"#, "groq@0x9 openai@0x1 local@1x1"),
+        (r#"{"t":{"providers":["local","groq"]}}"#, "local@0x1 groq@1x1"),
+        (r#"{"t":{"providers":["local:3 | groq", "openai"]}}"#, "local@0x3 groq@0x1 openai@1x1"),
+        (r#"{"t":{"providers":["nobody|groq:2","local"]}}"#, "groq@0x2 local@1x1"),
+        (r#"{"t":{"providers":[]}}"#, ""),
+    ] {
+        assert_eq!(of(tiers), (expected.to_owned(), vec![]), "{tiers}");
+    }
+    for wrong in [r#"{"t":{"providers":["groq:0"]}}"#, r#"{"t":{"providers":["groq:1001|local"]}}"#] {
+        assert_eq!(of(wrong).1, ["TIERS"], "{wrong}");
+    }
+}
+
+#[test]
 fn limits_read_what_they_write() {
     let json = serde_json::json!({"tokens_per_minute": 9, "credits_burst": 0.25, "tiers": ["a"]});
     let limits = limits_from_json(&json).unwrap();
@@ -305,6 +342,27 @@ fn further_servers_come_by_configuration() {
 }
 
 #[test]
+fn who_is_shown_a_picture_is_said_or_usual() {
+    let table = r#"{
+        "groq": {"images": ["llama-4-scout"]},
+        "mine": {"base": "https://llm.example/v1", "model": "m", "images": false},
+        "free": {"base": "https://free.example/v1", "model": "f"}
+    }"#;
+    let order = [("PREFERRED_PROVIDER", "groq,mine,free,cfai"), ("GROQ_API_KEY", "k")];
+    let reads = |table: &str| -> Vec<bool> {
+        let config = parsed(&[order[0], order[1], ("PROVIDERS", table)]);
+        assert_eq!(config.problems, []);
+        config.providers.iter().map(Provider::reads_images).collect()
+    };
+    assert_eq!(reads(table), [false, false, true, false]);
+    assert_eq!(reads(&table.replace("llama-4-scout", "llama-3.1-8b-instant")), [true, false, true, false]);
+    let bound = table.replace(r#""groq": {"images": ["llama-4-scout"]}"#, r#""cfai": {"images": true}"#);
+    assert_eq!(reads(&bound), [true, false, true, true], "the usual, and the binding when it is said");
+    let groq = parsed(&[order[0], order[1], ("PROVIDERS", table)]).providers[0].with_model("llama-4-scout");
+    assert!(groq.reads_images(), "of another model it may be true");
+}
+
+#[test]
 fn a_wrong_entry_is_a_problem_that_shows_nothing_of_it() {
     let good = r#""base":"https://llm.example/v1","model":"m""#;
     for entry in [
@@ -325,6 +383,8 @@ fn a_wrong_entry_is_a_problem_that_shows_nothing_of_it() {
         format!(r#"{{"mine":{{{good},"key":"_API_KEY"}}}}"#),
         format!(r#"{{"mine":{{{good},"models":["a b"]}}}}"#),
         format!(r#"{{"mine":{{{good},"models":["x\r\ny"]}}}}"#),
+        format!(r#"{{"mine":{{{good},"images":"m"}}}}"#),
+        format!(r#"{{"mine":{{{good},"images":["a b"]}}}}"#),
         format!(r#"{{"mine":{{{good},"idle_ms":9}}}}"#),
         format!(r#"{{"mine":{{{good},"token":"canary"}}}}"#),
         r#"{"groq":{"base":"https://llm.example/v1"}}"#.to_owned(),

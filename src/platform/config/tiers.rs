@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Provider;
+use super::preference::{self, Choice};
 use super::reader::Reader;
 
 /// The heaviest a request may be.
@@ -28,7 +29,8 @@ struct WireTier {
     /// Provider to model, for those that have another one in this tier.
     #[serde(default)]
     models: BTreeMap<String, String>,
-    /// Which providers, in order; all in the usual order when absent.
+    /// Which providers, in order; all in the usual order when absent. One text may name several that share a place by
+    /// their weights, as in `PREFERRED_PROVIDER`.
     providers: Option<Vec<String>>,
 }
 
@@ -60,11 +62,12 @@ pub(super) fn read(reader: &mut Reader<'_>, providers: &[Provider]) -> Vec<Tier>
         };
         let chosen: Vec<Provider> = match &wire.providers {
             None => providers.iter().map(with_model).collect(),
-            Some(names) => {
-                let known = |name: &String| providers.iter().find(|provider| *provider.name == **name);
-                let chosen = names.iter().filter_map(known).map(with_model);
-                // A tier's own order is strict: nobody shares a place.
-                chosen.enumerate().map(|(place, provider)| Provider { place, ..provider }).collect()
+            Some(places) => {
+                let placed = |Choice { name, place, weight }: Choice| {
+                    let found = providers.iter().find(|provider| *provider.name == *name)?;
+                    Some(Provider { place, weight, ..with_model(found) })
+                };
+                preference::order(reader, "TIERS", &places.join(",")).into_iter().filter_map(placed).collect()
             }
         };
         tiers.push(Tier { name, weight: wire.weight, providers: chosen });

@@ -87,6 +87,12 @@ impl EventStream {
         }
     }
 
+    /// The next bytes as they came, for who does not read what is in them; `None` at the end, orderly or not.
+    pub async fn next_bytes(&mut self) -> Option<Bytes> {
+        let piece = tokio::time::timeout(ITEM_TIMEOUT, self.body.next()).await;
+        piece.unwrap_or_else(|_| panic!("the stream stood still for {ITEM_TIMEOUT:?}"))?.ok()
+    }
+
     /// The data of the next unnamed event; comments in between are passed over.
     pub async fn next_text(&mut self) -> Option<String> {
         while let Ok(Some(item)) = self.next().await {

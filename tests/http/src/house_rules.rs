@@ -94,7 +94,8 @@ fn flat_error(path: &str, lower: &str, reply: &Reply) {
     }
     let body = reply.json();
     let code = body.get("error").and_then(Value::as_str).unwrap_or_default();
-    let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let of_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_code = !code.is_empty() && code.bytes().all(of_code);
     assert!(is_code, "{path}: no machine code in {reply:?}");
     assert_eq!(
         body.get("request_id").and_then(Value::as_str),

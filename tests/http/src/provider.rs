@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 pub const PLAIN_TEXT: &str = "A plain answer.";
 pub const PLAIN_USAGE: Usage = Usage::new(52, 192);
 
-/// Requests are small; the giant bodies go the other way.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest are recordings; the giant bodies go the other way.
+const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 #[derive(Clone, Default)]
 struct Shared {
@@ -98,13 +98,18 @@ async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Respons
     let Ok(body) = axum::body::to_bytes(body, REQUEST_BYTES_MAX).await else {
         return refusal(StatusCode::PAYLOAD_TOO_LARGE);
     };
-    let body = String::from_utf8_lossy(&body).into_owned();
     let path = head.uri.path().to_owned();
     let progress = shared.book.enter(path.clone(), head.headers, body.clone());
+    let body = String::from_utf8_lossy(&body).into_owned();
     if path.ends_with("/embeddings") {
         let asked = Asked::from_body(&Value::Null);
         let behaviour = shared.scripted(&body).unwrap_or_else(|| Behaviour::vectors(&body));
         return perform(behaviour, &asked, &progress).await;
+    }
+    if path.contains("/audio/") {
+        let asked = Asked::from_body(&Value::Null);
+        let plain = || if path.ends_with("/speech") { Behaviour::speech() } else { Behaviour::transcript() };
+        return perform(shared.scripted(&body).unwrap_or_else(plain), &asked, &progress).await;
     }
     if !path.ends_with("/chat/completions") {
         return refusal(StatusCode::NOT_FOUND);

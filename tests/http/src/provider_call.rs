@@ -1,6 +1,7 @@
 //! The record of one request a scripted provider received, growing while the provider answers it.
 
 use axum::http::HeaderMap;
+use bytes::Bytes;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ pub struct ProviderCall {
     pub path: String,
     pub headers: HeaderMap,
     pub body: String,
+    /// The body as it came, for what is no text.
+    pub bytes: Bytes,
     pub progress: Arc<Progress>,
 }
 
@@ -92,12 +95,13 @@ pub struct CallBook {
 }
 
 impl CallBook {
-    pub fn enter(&self, path: String, headers: HeaderMap, body: String) -> Arc<Progress> {
+    pub fn enter(&self, path: String, headers: HeaderMap, bytes: Bytes) -> Arc<Progress> {
         let progress = Arc::new(Progress::default());
         self.calls.lock().expect("the call book").push(ProviderCall {
             path,
             headers,
-            body,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
             progress: progress.clone(),
         });
         progress

@@ -1,7 +1,7 @@
 //! Turns a behaviour into an HTTP answer in the OpenAI chat-completion form.
 
 use crate::provider_call::{InFlight, Progress};
-use crate::provider_script::{Behaviour, Completion, Ending};
+use crate::provider_script::{Behaviour, Completion, Ending, Usage};
 use axum::body::Body;
 use axum::http::{Response, header};
 use bytes::Bytes;
@@ -46,6 +46,10 @@ pub async fn perform(mut behaviour: Behaviour, asked: &Asked, progress: &Arc<Pro
         Behaviour::Complete(completion) => whole(&completion, asked, in_flight).await,
         Behaviour::Page { status, content_type, body } => page(status, content_type, body, in_flight),
         Behaviour::RawEvents { pieces, gap } => raw_events(pieces, gap, in_flight),
+        Behaviour::Sound { content_type, pieces, gap, ending } => {
+            sound(content_type, pieces, gap, ending, in_flight)
+        }
+        Behaviour::Repeated { event, times, usage } => repeated(event, times, usage, asked, in_flight),
         Behaviour::Redirect { status, to } => redirect(status, &to, in_flight),
         Behaviour::Busy { status, retry_after } => busy(status, &retry_after, in_flight),
         Behaviour::Giant { body_bytes } => giant(body_bytes, in_flight),
@@ -170,6 +174,29 @@ fn dripping(gap: Duration, asked: &Asked, in_flight: InFlight) -> Response<Body>
 fn raw_events(pieces: Vec<&'static str>, gap: Duration, in_flight: InFlight) -> Response<Body> {
     let pieces = stream::iter(pieces).map(|piece| Bytes::from_static(piece.as_bytes()));
     respond(200, "text/event-stream", counted(paced(pieces, gap), in_flight))
+}
+
+fn sound(
+    content_type: &'static str,
+    pieces: Vec<Bytes>,
+    gap: Duration,
+    ending: Ending,
+    in_flight: InFlight,
+) -> Response<Body> {
+    let tail: stream::BoxStream<'static, Piece> = match ending {
+        Ending::Proper => stream::empty().boxed(),
+        Ending::Broken => breaking().boxed(),
+        Ending::Stalled | Ending::HeldOpen => stream::pending().boxed(),
+        Ending::Endless => paced(stream::iter(pieces.clone().into_iter().cycle()), gap).boxed(),
+    };
+    let body = paced(stream::iter(pieces), gap).chain(tail);
+    respond(200, content_type, counted(body, in_flight))
+}
+
+fn repeated(event: Bytes, times: usize, usage: Usage, asked: &Asked, in_flight: InFlight) -> Response<Body> {
+    let end = closing(&Completion::of(&[]).usage(usage), &asked.model, asked.include_usage);
+    let body = stream::repeat(event).take(times).map(Ok).chain(stream::iter(end));
+    respond(200, "text/event-stream", counted(body, in_flight))
 }
 
 fn respond<S>(status: u16, content_type: &'static str, body: S) -> Response<Body>

@@ -21,6 +21,8 @@ impl Usage {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens.saturating_add(self.completion_tokens),
+            // It thinks, unseen, all that its scripted answer is too short for.
+            "completion_tokens_details": {"reasoning_tokens": self.completion_tokens},
         })
     }
 }
@@ -69,6 +71,19 @@ pub enum Behaviour {
     RawEvents {
         pieces: Vec<&'static str>,
         gap: Duration,
+    },
+    /// Bytes of any type, one write each.
+    Sound {
+        content_type: &'static str,
+        pieces: Vec<Bytes>,
+        gap: Duration,
+        ending: Ending,
+    },
+    /// A stream of one event again and again, ended properly and with usage.
+    Repeated {
+        event: Bytes,
+        times: usize,
+        usage: Usage,
     },
     Redirect {
         status: u16,
@@ -169,6 +184,22 @@ impl Behaviour {
         let data: Vec<Value> = (0..inputs).map(vector).collect();
         let usage = json!({"prompt_tokens": 7, "total_tokens": 7});
         let answer = json!({"object": "list", "data": data, "model": body.get("model"), "usage": usage});
+        Self::page(200, "application/json", answer.to_string())
+    }
+
+    /// Speech that is told from all other: its bytes count up.
+    pub fn speech() -> Self {
+        Self::sound("audio/mpeg", vec![Bytes::from_iter((0..=255_u8).cycle().take(20_000))])
+    }
+
+    pub fn sound(content_type: &'static str, pieces: Vec<Bytes>) -> Self {
+        Self::Sound { content_type, pieces, gap: Duration::ZERO, ending: Ending::Proper }
+    }
+
+    /// What was heard in no recording in particular.
+    pub fn transcript() -> Self {
+        let usage = json!({"type": "duration", "seconds": 2});
+        let answer = json!({"text": "What was heard.", "duration": 1.5, "language": "en", "usage": usage});
         Self::page(200, "application/json", answer.to_string())
     }
 

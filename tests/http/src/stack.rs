@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ const OBEYED_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const LOG_TAIL_LINES: usize = 40;
+/// The bucket of uploads, by its binding.
+const UPLOADS: &str = "R2_UPLOADS";
 /// How the starter says that it brought up another workerd after a crash.
 const RESTARTED: &str = "restarted ";
 
@@ -42,6 +44,8 @@ pub struct Stack {
 /// The starter and the workerd it started.
 struct Process {
     starter: Child,
+    /// What it is told to do; closed, it ends.
+    orders: Mutex<Option<ChildStdin>>,
     workerd: Pid,
     url: String,
     /// The second Worker's, when there is one.
@@ -130,13 +134,31 @@ impl Stack {
         self.obeyed(&json!({"queue": queue, "message": message}), &json!({"queued": queue}));
     }
 
+    /// Looks into the bucket of uploads, or changes it, as an operator does; the objects it is about. `asked` is
+    /// `{"list": prefix}`, `{"read": key}`, `{"delete": key}` or `{"put": key, "base64", "content_type", "metadata"}`.
+    pub fn in_bucket(&self, mut asked: Value) -> Vec<Value> {
+        asked["bucket"] = json!(UPLOADS);
+        let mut answer = self.told(&asked);
+        assert_eq!(answer["bucket"], UPLOADS, "{answer}");
+        answer["objects"].as_array_mut().map(std::mem::take).expect("objects")
+    }
+
     /// Tells the starter to do something, and waits until it says that it did.
     fn obeyed(&mut self, line: &Value, expected: &Value) {
-        let stdin = self.process.starter.stdin.as_mut().expect("the starter listens");
-        writeln!(stdin, "{line}").expect("the starter listens");
+        assert_eq!(&self.told(line), expected);
+    }
+
+    fn told(&self, line: &Value) -> Value {
+        // Held until the answer is there: whoever else tells it something waits.
         let said = self.process.said.lock().expect("the starter's lines");
-        let answer = said.recv_timeout(OBEYED_TIMEOUT).expect("the starter does what it is told");
-        assert_eq!(&answer, expected);
+        let mut orders = self.process.orders.lock().expect("the starter's orders");
+        writeln!(orders.as_mut().expect("the starter listens"), "{line}").expect("the starter listens");
+        said.recv_timeout(OBEYED_TIMEOUT).expect("the starter does what it is told")
+    }
+
+    /// The process id of the workerd that serves now.
+    pub const fn workerd(&self) -> Pid {
+        self.process.workerd
     }
 
     pub fn log(&self) -> &ProcessLog {
@@ -212,7 +234,7 @@ impl Stack {
 
 impl Process {
     fn stop(&mut self) {
-        drop(self.starter.stdin.take());
+        drop(self.orders.lock().map(|mut orders| orders.take()));
         let started = Instant::now();
         while matches!(self.starter.try_wait(), Ok(None)) {
             if started.elapsed() > STOP_TIMEOUT {
@@ -276,6 +298,7 @@ impl Launch<'_> {
             url: url("url").unwrap_or_else(|| panic!("no url in {line}")),
             beside_url: url("beside_url"),
             cron_url: url("cron_url").unwrap_or_else(|| panic!("no cron_url in {line}")),
+            orders: Mutex::new(starter.stdin.take()),
             starter,
             said: Mutex::new(said),
         }

@@ -20,6 +20,10 @@ pub const CF_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
 /// Who turns texts into vectors.
 pub const EMBEDDING_MODEL: &str = "text-embedding-3-small";
 pub const CF_AI_EMBEDDING_MODEL: &str = "@cf/baai/bge-base-en-v1.5";
+/// Who speaks, and who listens: two servers and the binding each.
+pub const TTS_MODELS: [&str; 3] = ["tts-1", "playai-tts", "@cf/deepgram/aura-1"];
+pub const STT_MODELS: [&str; 4] =
+    ["whisper-1", "whisper-large-v3", "@cf/openai/whisper-large-v3-turbo", "@cf/deepgram/nova-3"];
 /// What OpenAI is asked for in the tier `high`, and what one request of it counts as.
 pub const HIGH_TIER_MODEL: &str = "gpt-4o";
 pub const HIGH_TIER_WEIGHT: i64 = 4;
@@ -73,6 +77,11 @@ fn jobs() -> Value {
     })
 }
 
+fn offered<const N: usize>(providers: [&str; N], models: [&str; N]) -> String {
+    let pairs = providers.iter().zip(models).map(|(provider, model)| format!("{provider}={model}"));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
 /// Where a stack finds its providers.
 pub struct ProviderBases {
     pub groq: String,
@@ -97,6 +106,8 @@ impl Vars {
             "LOCAL_MODEL": LOCAL_MODEL,
             "CF_AI_MODEL": CF_AI_MODEL,
             "EMBEDDING_PROVIDERS": format!("openai={EMBEDDING_MODEL},cfai={CF_AI_EMBEDDING_MODEL}"),
+            "TTS_PROVIDERS": offered(["openai", "groq", "cfai"], TTS_MODELS),
+            "STT_PROVIDERS": offered(["openai", "groq", "cfai", "cfai"], STT_MODELS),
             "CREDIT_PER_1K": CREDIT_PER_1K.to_string(),
             "MODEL_PRICES": "{}",
             "GUEST_GRANT_CREDITS": GUEST_GRANT_CREDITS.to_string(),

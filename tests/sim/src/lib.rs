@@ -15,6 +15,7 @@ extern crate mimalloc as _;
 
 pub mod check;
 pub mod command;
+pub mod exhaust;
 pub mod fault;
 pub mod job_command;
 pub mod model;

@@ -4,50 +4,14 @@
 mod states;
 
 use actors::shared::Refusal;
-use actors::sqlite::Sqlite;
 use sim::check::dump::dump;
-use sim::fault::{Faulty, INJECTED, StatementFault};
+use sim::exhaust::{Run, exhaust};
+use sim::fault::Faulty;
 use states::{Op, State, all_operations, states};
-
-type Run<'a> = &'a dyn Fn(&mut Faulty<'_, Sqlite>) -> Result<String, Refusal>;
-
-/// What an undisturbed run gives: its answer, its statements, and the database after it. All undone.
-fn undisturbed(database: &mut Sqlite, run: Run<'_>) -> (Result<String, Refusal>, u32, String) {
-    let (mut answer, mut statements, mut after) = (Err(Refusal::UnknownEntry), 0, String::new());
-    let _undone = database.transaction(|sql| {
-        let mut counted = Faulty::new(sql, None);
-        answer = run(&mut counted);
-        statements = counted.statements;
-        after = dump(sql);
-        Err::<(), Refusal>(Refusal::UnknownEntry)
-    });
-    (answer, statements, after)
-}
 
 /// Every fault of one operation in one state; how many there were.
 fn inject(state: &State, name: &str, run: Run<'_>) -> u32 {
-    let mut database = state.build();
-    let before = dump(&mut database);
-    let (answer, statements, after) = undisturbed(&mut database, run);
-    assert_eq!(dump(&mut database), before);
-    for nth in 1..=statements {
-        for landed in [false, true] {
-            let at =
-                format!("{name} in state {}: statement {nth} of {statements}, landed: {landed}", state.name);
-            let done = database.transaction(|sql| {
-                let mut faulty = Faulty::new(sql, Some(StatementFault { nth, landed }));
-                let done = run(&mut faulty);
-                assert!(faulty.hit, "{at}: not met");
-                done
-            });
-            assert_eq!(done, Err(Refusal::Storage { detail: INJECTED.to_owned() }), "{at}");
-            assert_eq!(dump(&mut database), before, "{at}: something is left");
-            let (again, _, again_after) = undisturbed(&mut database, run);
-            assert_eq!(again, answer, "{at}: answered otherwise afterwards");
-            assert_eq!(again_after, after, "{at}: done otherwise afterwards");
-        }
-    }
-    2 * statements
+    exhaust(&format!("{name} in state {}", state.name), state.build(), dump, run)
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! compared with a ledger to the last row.
 
 use crate::Fallible;
+use crate::event_stream::{Arrived, EventStream};
 use crate::pace::Pace;
 use crate::plan::{Order, Plan};
 use crate::response;
@@ -18,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const RECONNECT_DELAY: Duration = Duration::from_millis(20);
 /// A server that breaks more connections than this is not measured.
 const LOSSES_MAX: u64 = 100;
-/// Larger than any answer that is asked for.
+/// Larger than any answer that is asked for whole.
 const BUFFER_BYTES: usize = 16_384;
 
 struct Run {
@@ -60,9 +61,9 @@ async fn connection(run: Rc<Run>) {
         let Some(bytes) = run.next_request() else { return };
         let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&run, &mut socket, bytes, &mut buffer));
         let lost = match exchanged.await {
-            Ok(Ok(answer)) => {
+            Ok(Ok((answer, arrived))) => {
                 let body = buffer.get(answer.body_at..answer.length).unwrap_or_default();
-                run.score.borrow_mut().answered(answer.status, body, began);
+                run.score.borrow_mut().answered(answer.status, body, began, arrived);
                 buffer.drain(..answer.length.min(buffer.len()));
                 if answer.closes {
                     socket = None;
@@ -83,7 +84,7 @@ async fn exchange(
     socket: &mut Option<TcpStream>,
     request: &[u8],
     buffer: &mut Vec<u8>,
-) -> Result<response::Answer, String> {
+) -> Result<(response::Answer, Option<Arrived>), String> {
     let stream = match socket {
         Some(stream) => stream,
         None => {
@@ -95,13 +96,38 @@ async fn exchange(
     };
     stream.write_all(request).await.map_err(|error| error.to_string())?;
     loop {
+        if run.plan.streamed {
+            let head = response::head(buffer)?;
+            if let Some(head) = head.filter(|head| head.chunked && (200..300).contains(&head.status)) {
+                return streamed(stream, &head, buffer).await;
+            }
+        }
         if let Some(answer) = response::parse(buffer)? {
-            return Ok(answer);
+            return Ok((answer, None));
         }
-        let read = stream.read_buf(buffer).await.map_err(|error| error.to_string())?;
-        if read == 0 {
-            return Err("the connection ended before the answer".to_owned());
-        }
+        read_more(stream, buffer).await?;
+    }
+}
+
+/// The rest of a streamed answer, of which nothing stays in `buffer`.
+async fn streamed(
+    stream: &mut TcpStream,
+    head: &response::Head,
+    buffer: &mut Vec<u8>,
+) -> Result<(response::Answer, Option<Arrived>), String> {
+    buffer.drain(..head.body_at.min(buffer.len()));
+    let mut events = EventStream::default();
+    while !events.take(buffer)? {
+        read_more(stream, buffer).await?;
+    }
+    let answer = response::Answer { status: head.status, length: 0, body_at: 0, closes: head.closes };
+    Ok((answer, Some(events.arrived)))
+}
+
+async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), String> {
+    match stream.read_buf(buffer).await.map_err(|error| error.to_string())? {
+        0 => Err("the connection ended before the answer".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -12,6 +12,10 @@ impl Latencies {
         self.micros.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
+    pub const fn count(&self) -> usize {
+        self.micros.len()
+    }
+
     pub fn sort(&mut self) {
         self.micros.sort_unstable();
     }

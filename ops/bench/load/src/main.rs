@@ -1,12 +1,14 @@
 //! The load of the benchmarks: one process, one thread, so that it stays on its own processor core.
 //!
 //!   bench-load http                      sends the plan on stdin, prints what came of it as one line of JSON
-//!   bench-load mock                      an OpenAI-compatible provider that answers at once; ends with its stdin
+//!   bench-load mock                      an OpenAI-compatible provider that answers at once, or in a stream; ends with its stdin
 //!   bench-load sqlite DIR SECONDS        debits on SQLite, one synchronous commit each; one line of JSON
 
+mod event_stream;
 mod http;
 mod latency;
 mod mock;
+mod mock_stream;
 mod pace;
 mod plan;
 mod process_time;

@@ -1,6 +1,7 @@
 //! A provider in OpenAI's chat format that answers at once, always the same: a gateway's cost is then all its own.
 
 use crate::Fallible;
+use crate::mock_stream::{self, Asked};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -40,8 +41,12 @@ async fn converse(mut socket: TcpStream) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
         while let Some(length) = request_length(&buffer) {
+            let streamed = Asked::of(buffer.get(..length).unwrap_or_default());
             buffer.drain(..length.min(buffer.len()));
-            socket.write_all(answer.as_bytes()).await?;
+            match streamed {
+                Some(asked) => mock_stream::send(&mut socket, &asked).await?,
+                None => socket.write_all(answer.as_bytes()).await?,
+            }
         }
         if socket.read_buf(&mut buffer).await? == 0 {
             return Ok(());

@@ -31,6 +31,9 @@ struct WrittenPlan {
     /// Requests begin at this rate whatever the answers do; without it each connection sends when it has its answer.
     rate_per_second: Option<f64>,
     order: Order,
+    /// Good answers are streams, whose chunks are looked at as they come.
+    #[serde(default)]
+    streamed: bool,
     /// The process whose processor time is reported.
     watch_pid: Option<u32>,
     requests: Vec<WrittenRequest>,
@@ -52,6 +55,7 @@ pub struct Plan {
     pub warmup_requests: u64,
     pub interval: Option<Duration>,
     pub order: Order,
+    pub streamed: bool,
     pub watch_pid: Option<u32>,
     /// Each as the bytes that go over the socket. Never empty.
     pub requests: Vec<Vec<u8>>,
@@ -79,6 +83,7 @@ impl Plan {
             warmup_requests: plan.warmup_requests,
             interval,
             order: plan.order,
+            streamed: plan.streamed,
             watch_pid: plan.watch_pid,
             requests: plan.requests.iter().map(|request| request.to_bytes(&host)).collect(),
         })

@@ -12,28 +12,49 @@ pub struct Answer {
     pub closes: bool,
 }
 
-/// The answer at the start of `buffer`; `None` while it is not all there.
-pub fn parse(buffer: &[u8]) -> Result<Option<Answer>, String> {
+/// The head of an answer.
+pub struct Head {
+    pub status: u16,
+    /// Where the body begins.
+    pub body_at: usize,
+    /// The body comes in transfer chunks; else its length is told.
+    pub chunked: bool,
+    pub closes: bool,
+    body_length: usize,
+}
+
+/// The head at the start of `buffer`; `None` while it is not all there.
+pub fn head(buffer: &[u8]) -> Result<Option<Head>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Response::new(&mut headers);
     let body_at = match head.parse(buffer).map_err(|error| format!("unreadable answer: {error}"))? {
         httparse::Status::Partial => return Ok(None),
         httparse::Status::Complete(length) => length,
     };
-    let status = head.code.unwrap_or_default();
     let value = |name: &str| {
         let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
     };
-    let closes = value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    Ok(Some(Head {
+        status: head.code.unwrap_or_default(),
+        body_at,
+        chunked: value("transfer-encoding").is_some(),
+        closes: value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
+        body_length: value("content-length").and_then(|value| value.parse().ok()).unwrap_or(0),
+    }))
+}
+
+/// The answer at the start of `buffer`; `None` while it is not all there.
+pub fn parse(buffer: &[u8]) -> Result<Option<Answer>, String> {
+    let Some(Head { status, body_at, chunked, closes, body_length }) = head(buffer)? else { return Ok(None) };
     let body = buffer.get(body_at..).unwrap_or_default();
-    let body_length = if value("transfer-encoding").is_some() {
+    let body_length = if chunked {
         match chunked_length(body)? {
             Some(length) => length,
             None => return Ok(None),
         }
     } else {
-        value("content-length").and_then(|value| value.parse().ok()).unwrap_or(0)
+        body_length
     };
     if body.len() < body_length {
         return Ok(None);

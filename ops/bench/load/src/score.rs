@@ -1,5 +1,6 @@
 //! What a run has seen so far, and its sum at the end.
 
+use crate::event_stream::Arrived;
 use crate::latency::Latencies;
 use crate::process_time;
 use serde::Serialize;
@@ -22,10 +23,32 @@ struct Window {
     length: Duration,
     answers: u64,
     latencies: Latencies,
+    streams: Streams,
     last_answer: Instant,
     server: Option<Duration>,
     load: Option<Duration>,
     closed: Option<(Option<Duration>, Option<Duration>)>,
+}
+
+/// Of answers that were streams.
+#[derive(Default)]
+struct Streams {
+    answers: u64,
+    first_bytes: Latencies,
+    /// How long each chunk was on the way.
+    chunks: Latencies,
+}
+
+/// The same, summed up.
+#[derive(Default, Serialize)]
+pub struct StreamSummary {
+    /// From when a request's time counts to the first byte of its answer's body.
+    pub first_byte_p50_ms: f64,
+    pub first_byte_p99_ms: f64,
+    /// From the provider to here.
+    pub chunk_p50_ms: f64,
+    pub chunk_p99_ms: f64,
+    pub chunks_each: f64,
 }
 
 #[derive(Serialize)]
@@ -43,6 +66,8 @@ pub struct Summary {
     pub server_cpu_us: Option<f64>,
     /// The part of one processor core that this process used: near 1, it measures itself.
     pub load_core_share: Option<f64>,
+    #[serde(flatten)]
+    pub streams: Option<StreamSummary>,
 }
 
 impl Score {
@@ -53,6 +78,7 @@ impl Score {
             length,
             answers: 0,
             latencies: Latencies::default(),
+            streams: Streams::default(),
             last_answer: now,
             server: watch_pid.and_then(|pid| process_time::of(&pid.to_string())),
             load: process_time::of("self"),
@@ -77,7 +103,7 @@ impl Score {
         }
     }
 
-    pub fn answered(&mut self, status: u16, body: &[u8], began: Instant) {
+    pub fn answered(&mut self, status: u16, body: &[u8], began: Instant, arrived: Option<Arrived>) {
         let count = self.statuses.entry(status).or_default();
         *count = count.saturating_add(1);
         if !(200..300).contains(&status) && self.first_failure.is_none() {
@@ -88,6 +114,9 @@ impl Score {
             window.answers = window.answers.saturating_add(1);
             window.last_answer = Instant::now();
             window.latencies.record(began.elapsed());
+            if let Some(arrived) = arrived {
+                window.streams.add(&arrived, began);
+            }
         }
     }
 
@@ -118,7 +147,37 @@ impl Score {
             first_failure,
             server_cpu_us: measured.server_cpu_us,
             load_core_share: measured.load_core_share,
+            streams: measured.streams.sum(),
         }
+    }
+}
+
+impl Streams {
+    fn add(&mut self, arrived: &Arrived, began: Instant) {
+        self.answers = self.answers.saturating_add(1);
+        if let Some(at) = arrived.first_byte {
+            self.first_bytes.record(at.saturating_duration_since(began));
+        }
+        for delay in &arrived.delays {
+            self.chunks.record(*delay);
+        }
+    }
+
+    fn sum(mut self) -> Option<StreamSummary> {
+        if self.answers == 0 {
+            return None;
+        }
+        self.first_bytes.sort();
+        self.chunks.sort();
+        #[allow(clippy::cast_precision_loss)]
+        let chunks_each = self.chunks.count() as f64 / self.answers as f64;
+        Some(StreamSummary {
+            first_byte_p50_ms: self.first_bytes.percentile_ms(50),
+            first_byte_p99_ms: self.first_bytes.percentile_ms(99),
+            chunk_p50_ms: self.chunks.percentile_ms(50),
+            chunk_p99_ms: self.chunks.percentile_ms(99),
+            chunks_each,
+        })
     }
 }
 
@@ -128,6 +187,7 @@ struct Measured {
     answers: u64,
     seconds: f64,
     latencies: Latencies,
+    streams: Streams,
     server_cpu_us: Option<f64>,
     load_core_share: Option<f64>,
 }
@@ -157,6 +217,7 @@ impl Window {
             server_cpu_us: spent(self.server, server_end).map(|spent| spent * 1e6 / answers.max(1.0)),
             load_core_share: spent(self.load, load_end).map(|spent| spent / seconds),
             latencies: self.latencies,
+            streams: self.streams,
         }
     }
 }

@@ -14,6 +14,7 @@ mod sockets;
 mod stage;
 mod stages_of_their_own;
 mod table;
+mod uploads;
 
 use http_tests::world::World;
 use serde_json::json;
@@ -43,6 +44,7 @@ async fn every_case_in_both_modes_and_on_all_aliases() {
         money::run(&stage, &seen).await;
         jobs::run(&stage, &seen).await;
         sockets::run(&stage, &seen).await;
+        uploads::run(&stage, &seen).await;
         many::secrets(&stage, &seen);
         drop(stage);
         drop(world);

@@ -26,6 +26,14 @@ fn bodies() -> Routes {
     paths.map(|path| (Method::POST, path)).collect()
 }
 
+fn spoken() -> Routes {
+    vec![(Method::POST, "/v1/audio/speech")]
+}
+
+fn heard() -> Routes {
+    vec![(Method::POST, "/v1/audio/transcriptions")]
+}
+
 fn spenders() -> Routes {
     bodies()
 }
@@ -110,6 +118,12 @@ pub const CASES: &[Case] = &[
     case!(21, "JSON of depth 200", bodies, |s, call| s.mine(call).raw_json(format!(r#"{{"input":{}{}}}"#, "[".repeat(200), "]".repeat(200))), NO_JSON),
     case!(21, "a wrong content type", bodies, |s, call| s.mine(call).typed_body("text/plain", r#"{"input":"hi"}"#), Refused(400, "unsupported_content_type")),
     case!(21, "JSON cut short", bodies, |s, call| s.mine(call).raw_json(r#"{"input":"hi"#), NO_JSON),
+    case!(21, "a body over its limit", spoken, |s, call| s.mine(call).raw_json("x".repeat(1_048_577)), Refused(413, "payload_too_large")),
+    case!(21, "JSON cut short", spoken, |s, call| s.mine(call).raw_json(r#"{"input":"hi"#), NO_JSON),
+    case!(21, "a text of 4,097 characters", spoken, |s, call| s.mine(call).json(&json!({"model": "auto", "voice": "alloy", "input": "x".repeat(4_097)})), Refused(400, "invalid_field")),
+    case!(21, "a recording over its limit", heard, |s, call| s.mine(call).typed_body("multipart/form-data; boundary=x", vec![0; 26_345_473]), Refused(413, "payload_too_large")),
+    case!(21, "JSON where a form is expected", heard, |s, call| s.mine(call).json(&json!({"model": "auto"})), Refused(400, "invalid_form")),
+    case!(21, "a form cut short", heard, |s, call| s.mine(call).typed_body("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF"), Refused(400, "invalid_form")),
     case!(22, "`limit=-1`", lists, |s, call| s.mine(call).query("limit", "-1"), Served),
     case!(22, "`limit=1e9`", lists, |s, call| s.mine(call).query("limit", "1e9"), Served),
     case!(22, "`limit=abc`", lists, |s, call| s.mine(call).query("limit", "abc"), Served),
@@ -140,9 +154,8 @@ const fn later(number: u8, what: &'static str, method: Method, path: &'static st
 
 #[rustfmt::skip]
 pub const LATER: &[Later] = &[
-    later(23, "n/a: uploads are a later feature. Lengths that lie", Method::POST, "/api/upload/direct"),
-    later(24, "n/a: uploads are a later feature. The rule of names is there, `actors/shared/file_name.rs`, with its fuzz target", Method::POST, "/v1/files/upload"),
-    later(25, "n/a: files are a later feature. Uploaded HTML fetched back", Method::GET, "/api/files/abc"),
+    later(24, "n/a: uploads of forms are a later feature. Those of files are above", Method::POST, "/v1/files/upload"),
+    later(25, "n/a: downloads are a later feature. Uploaded HTML fetched back", Method::GET, "/api/files/abc"),
     later(28, "n/a: voice is a later feature. Tickets of a session; those of live events are below", Method::GET, "/api/voice/sessions/abc/ws"),
     later(29, "n/a: voice is a later feature. A second socket", Method::GET, "/api/voice/sessions/abc/ws"),
     later(30, "n/a: voice is a later feature. Frames that are too large, too many or wrong", Method::GET, "/v1/realtime"),

@@ -3,6 +3,7 @@
 mod embeddings;
 mod errors;
 mod kept_responses;
+mod long_streams;
 mod models;
 mod routing;
 mod stage;

@@ -2,7 +2,7 @@
 
 use http_tests::vars::{
     CF_AI_EMBEDDING_MODEL, CF_AI_MODEL, EMBEDDING_MODEL, GROQ_MODEL, HIGH_TIER_MODEL, LOCAL_MODEL,
-    OPENAI_MODEL,
+    OPENAI_MODEL, STT_MODELS, TTS_MODELS,
 };
 use http_tests::world::{World, text};
 use serde_json::Value;
@@ -14,7 +14,7 @@ async fn models_are_listed_and_shown() {
     let list = tenant.get("/v1/models").send().await.expect(200).json();
     let data = list["data"].as_array().cloned().unwrap_or_default();
     let names: Vec<&str> = data.iter().map(|model| text(model, "id")).collect();
-    let expected = [
+    let mut expected = vec![
         "auto",
         GROQ_MODEL,
         CF_AI_MODEL,
@@ -24,6 +24,7 @@ async fn models_are_listed_and_shown() {
         EMBEDDING_MODEL,
         CF_AI_EMBEDDING_MODEL,
     ];
+    expected.extend(TTS_MODELS.into_iter().chain(STT_MODELS));
     assert_eq!(names, expected);
     for (name, path) in [(GROQ_MODEL, GROQ_MODEL.to_owned()), (CF_AI_MODEL, CF_AI_MODEL.replace('/', "%2F"))]
     {

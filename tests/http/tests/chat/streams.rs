@@ -50,7 +50,7 @@ async fn events_go_on_as_they_come() {
 async fn usage_comes_when_it_is_asked_for_and_is_what_is_charged() {
     let world = World::verified().await;
     for (reported, expected) in [
-        (json!({"prompt_tokens": 52, "completion_tokens": 192}), Some((52.0, 192.0))),
+        (Usage::new(52, 192).to_json(), Some((52.0, 192.0))),
         (json!({"prompt_tokens": 52, "completion_tokens": 99_999_999}), None),
     ] {
         let tenant = world.tenant("chat-usage", 1.0).await;

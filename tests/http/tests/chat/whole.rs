@@ -1,11 +1,11 @@
 //! Answers that come whole.
 
-use crate::stage::{CHAT, at, body, chat, post};
+use crate::stage::{CHAT, at, body, chat, post, streamed};
 use http_tests::client::unique_marker;
 use http_tests::provider_script::{Behaviour, Completion, Usage};
 use http_tests::vars::{CF_AI_MODEL, GROQ_MODEL};
 use http_tests::world::{World, assert_credits, number, text};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn what_decides_no_price_goes_to_the_provider_and_back_as_it_came() {
@@ -147,4 +147,41 @@ async fn workers_ai_answers_in_openai_s_format_too() {
     assert_eq!(at(&told, "/choices/0/finish_reason"), "stop");
     assert_eq!(number(at(&told, "/usage"), "prompt_tokens"), 20.0);
     assert_eq!(world.calls_anywhere(&marker), 1, "nobody else serves that model");
+}
+
+/// What a picture, sound or a file is for a model can only be estimated, so a row that has one says so where its
+/// provider said nothing; text is counted, and what a provider says is reported, whatever is in the prompt.
+#[tokio::test]
+async fn a_row_says_whether_its_tokens_were_reported_counted_or_estimated() {
+    let world = World::verified().await;
+    let tenant = world.tenant("bases", 50.0).await;
+    let words = |marker: &str| json!({"type": "text", "text": marker});
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let sound = json!({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}});
+    let file = json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}});
+    for (parts, said, basis) in [
+        (vec![], None, "counted"),
+        (vec![], Some(Usage::new(30, 2)), "reported"),
+        (vec![picture.clone()], None, "estimated"),
+        (vec![sound], None, "estimated"),
+        (vec![file], None, "estimated"),
+        (vec![picture], Some(Usage::new(300, 2)), "reported"),
+    ] {
+        for streams in [false, true] {
+            let marker = unique_marker();
+            let completion = Completion::of(&["Hi."]);
+            let completion = if let Some(usage) = said { completion.usage(usage) } else { completion };
+            world.groq.script(&marker, [Behaviour::Complete(completion)]);
+            let content: Vec<Value> = std::iter::once(words(&marker)).chain(parts.iter().cloned()).collect();
+            let messages = json!([{"role": "user", "content": content}]);
+            let body = json!({"model": "auto", "messages": messages, "stream": streams, "max_tokens": 50});
+            if streams {
+                streamed(&tenant, &body).await;
+            } else {
+                post(&tenant, &body).send().await.expect(200);
+            }
+            let item = tenant.usage().await.remove(0);
+            assert_eq!(item["meta"]["basis"], basis, "{parts:?}: {item}");
+        }
+    }
 }

@@ -29,10 +29,13 @@ pub const OWN_READS: [&str; 4] =
 /// Read by a tenant, and set by an operator.
 pub const LIMITS: &str = "/api/credits/limits";
 
+/// Takes a file of whoever may ask.
+pub const UPLOAD: &str = "/api/upload/direct";
+
 /// Every method and path that acts for a tenant.
 pub fn for_a_tenant() -> Vec<(Method, &'static str)> {
     let reads = BALANCE.into_iter().chain(USAGE).chain(OWN_READS).chain([LIMITS]);
-    let writes = ASK.into_iter().chain(USAGE);
+    let writes = ASK.into_iter().chain(USAGE).chain([UPLOAD]);
     reads.map(|path| (Method::GET, path)).chain(writes.map(|path| (Method::POST, path))).collect()
 }
 

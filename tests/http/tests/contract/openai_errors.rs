@@ -24,8 +24,8 @@ async fn unknown_paths_wrong_methods_and_what_is_not_built_are_told_so() {
         (Method::POST, "/v1/chat/completions", 400, "missing_email", "invalid_request_error"),
         (Method::GET, "/v1/models", 400, "missing_email", "invalid_request_error"),
         (Method::POST, "/v1/embeddings", 400, "missing_email", "invalid_request_error"),
-        (Method::POST, "/v1/audio/speech", 501, "not_implemented", "server_error"),
-        (Method::POST, "/v1/audio/transcriptions", 501, "not_implemented", "server_error"),
+        (Method::POST, "/v1/audio/speech", 400, "missing_email", "invalid_request_error"),
+        (Method::POST, "/v1/audio/transcriptions", 400, "missing_email", "invalid_request_error"),
         (Method::GET, "/v1/realtime", 501, "not_implemented", "server_error"),
     ];
     for (method, path, status, code, kind) in rows {

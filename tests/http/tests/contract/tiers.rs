@@ -122,3 +122,33 @@ async fn a_heavy_request_counts_as_several() {
     let reply = small.ask(&json!({"input": "hi"})).header(TIER, "high").send().await;
     reply.expect_error(400, "exceeds_budget");
 }
+
+/// Who shares a place of a tier answers by its weight, and falls back for the other before the next place is asked.
+#[tokio::test]
+async fn providers_of_a_tier_share_a_place_by_their_weights() {
+    const ASKS: usize = 200;
+    let tiers = json!({"mixed": {"providers": ["openai:3|groq:1", "local"]}, "strict": {"providers": ["local", "groq"]}});
+    let world = World::private(json!({"TIERS": tiers.to_string(), "PLANS": null})).await;
+    let tenant = world.tenant("mixed-tier", 50.0).await;
+    let ask = async |tier: &str, marker: &str| {
+        let reply = tenant.ask(&json!({"input": marker})).header(TIER, tier).send().await.expect(200);
+        reply.must_header("x-provider").to_owned()
+    };
+    let mut first = 0;
+    for _ in 0..ASKS {
+        let provider = ask("mixed", "share").await;
+        assert!(["openai", "groq"].contains(&provider.as_str()), "{provider}");
+        first += usize::from(provider == "openai");
+    }
+    // Three of four; outside this range chance is less than one in a million.
+    assert!((118..=179).contains(&first), "{first} of {ASKS}");
+    let marker = unique_marker();
+    for provider in [&world.openai, &world.groq] {
+        provider.script(&marker, [Behaviour::status(400)]);
+    }
+    assert_eq!(ask("mixed", &marker).await, "local");
+    assert_eq!(world.calls_anywhere(&marker), 3);
+    for _ in 0..8 {
+        assert_eq!(ask("strict", "share").await, "local");
+    }
+}

@@ -32,6 +32,7 @@ fn fields(event: &str) -> &'static [&'static str] {
             "admin_key",
             "error",
         ],
+        "usage_flagged" => &["event", "request_id", "provider", "model", "flag"],
         "breaker_opened" => &["event", "provider", "model", "open_ms"],
         "provider_attempt" => &["event", "request_id", "provider", "outcome", "duration_ms"],
         "command" => &["event", "request_id", "actor", "command", "refused"],

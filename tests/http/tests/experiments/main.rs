@@ -6,3 +6,4 @@ mod learning;
 mod operator;
 mod restart;
 mod stage;
+mod versions;

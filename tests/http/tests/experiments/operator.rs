@@ -119,6 +119,34 @@ async fn a_definition_is_checked_and_the_name_of_an_arm_means_one_thing() {
 }
 
 #[tokio::test]
+async fn the_list_of_what_was_decided_is_told_in_pages() {
+    let world = World::verified().await;
+    let experiment = Experiment::running(world, "paged", &["a", "b"], 0).await;
+    for what in ["pause", "resume", "pause", "resume"] {
+        experiment.steer(what, &json!({"reason": "a list of some length", "arm": "a"})).await.expect(200);
+    }
+    let path = experiment.path();
+    let (mut told, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let mut call = experiment.client.get(&path).admin().query("limit", "2");
+        if let Some(cursor) = &cursor {
+            call = call.query("cursor", cursor);
+        }
+        let report = call.send().await.expect(200).json();
+        told.extend(kinds(&report).into_iter().map(str::to_owned));
+        cursor = report["next_cursor"].as_str().map(str::to_owned);
+        pages += 1;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!((told.join(" ").as_str(), pages), ("resumed paused resumed paused defined", 3));
+    assert_eq!(experiment.report().await["next_cursor"], Value::Null, "all of it fits");
+    let wrong = experiment.client.get(&path).admin().query("cursor", "other-2").send().await;
+    wrong.expect_error(400, "invalid_cursor");
+}
+
+#[tokio::test]
 async fn an_experiment_that_is_none_is_not_found() {
     let world = World::verified().await;
     let client = world.client();

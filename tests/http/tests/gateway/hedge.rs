@@ -131,6 +131,61 @@ async fn a_client_that_leaves_ends_both(world: &World) {
     assert!(world.local.calls(&marker).is_empty(), "nobody else is asked for it");
 }
 
+/// Workers AI is told that nobody wants its answer any more as every other provider is, by the binding's own signal:
+/// when another one was first, and when its time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binding_s_call_is_ended_too() {
+    let world = World::private(json!({
+        "HEDGE_AFTER_MS": HEDGE_MS.to_string(),
+        "ANSWER_TIMEOUT_MS": "5000",
+        "PROVIDERS": json!({"cfai": {"total_ms": 900}}).to_string(),
+        "PREFERRED_PROVIDER": "cfai,openai",
+    }))
+    .await;
+    let tenant = world.tenant("binding", 1.0).await;
+    // What wins takes its time, so that the end of the request ends nothing.
+    let marker = unique_marker();
+    world.workers_ai.script(&marker, [Behaviour::silent()]);
+    let answer = Completion::numbered(40, Duration::from_millis(75)).usage(Usage::new(52, 192));
+    world.openai.script(&marker, [Behaviour::Complete(answer)]);
+    let stream = tenant.ask(&json!({"input": marker})).open().await.expect_stream().await;
+    let began = Instant::now();
+    assert_eq!(stream.header("x-provider"), Some("openai"));
+    is_hung_up_on(&world.workers_ai, &marker).await;
+    assert!(began.elapsed() < Duration::from_millis(1_500), "only when the request ended");
+    stream.drain().await;
+    assert!(began.elapsed() > Duration::from_millis(2_500), "the test shows nothing");
+
+    let marker = unique_marker();
+    world.workers_ai.script(&marker, [Behaviour::silent()]);
+    world.openai.script(&marker, [after(3_000, "late")]);
+    let began = Instant::now();
+    let ended = async {
+        eventually(SETTLE_BOUND, "it is asked", || async {
+            if world.workers_ai.calls(&marker).is_empty() { Err(()) } else { Ok(()) }
+        })
+        .await;
+        is_hung_up_on(&world.workers_ai, &marker).await;
+        began.elapsed()
+    };
+    let (reply, ended) = tokio::join!(tenant.ask(&json!({"input": marker})).send(), ended);
+    assert_eq!(reply.expect(200).must_header("x-provider"), "openai");
+    assert!(ended < Duration::from_millis(2_500), "only when the request ended: {ended:?}");
+
+    // What answers is read to its end, and ended by nobody.
+    let marker = unique_marker();
+    for streams in [false, true] {
+        let ask = tenant.ask(&json!({"input": marker}));
+        if streams {
+            ask.open().await.expect_stream().await.drain().await;
+        } else {
+            ask.send().await.expect(200);
+        }
+    }
+    let calls = world.workers_ai.calls(&marker);
+    assert!(calls.len() == 2 && calls.iter().all(|call| !call.abandoned()), "{calls:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hedging() {
     let world = World::private(json!({

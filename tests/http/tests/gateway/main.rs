@@ -11,3 +11,4 @@ mod further;
 mod hedge;
 mod raw_provider;
 mod retries;
+mod usage_flags;

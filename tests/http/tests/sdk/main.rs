@@ -3,9 +3,11 @@
 //!
 //! Ignored, because it needs their packages: `make test-sdk`. SDK_REPORT names a file for what was seen.
 
+use bytes::Bytes;
 use http_tests::artifacts;
 use http_tests::poll::eventually;
-use http_tests::provider_script::{Behaviour, Completion, Usage};
+use http_tests::provider_script::{Behaviour, Completion, Ending, Usage};
+use http_tests::recording::wav;
 use http_tests::world::{SETTLE_BOUND, Tenant, World, number, text};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -13,8 +15,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Charged steps of a script, each a usage row: plain, streamed, aborted, two calls of a tool, a picture, the retried
-/// one, the one with a key that is sent twice, and embeddings.
-const CHARGED: usize = 9;
+/// one, the one with a key that is sent twice, embeddings, speech twice, and three transcripts.
+const CHARGED: usize = 14;
 
 struct Client {
     name: &'static str,
@@ -54,6 +56,18 @@ fn script(world: &World) {
         "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
     ];
     world.groq.script("sdk-tools-stream", [Behaviour::RawEvents { pieces, gap: Duration::ZERO }]);
+    let sound: Vec<Bytes> = (0..10_u8).map(|n| Bytes::from(vec![n; 1_000])).collect();
+    let gap = Duration::from_millis(10);
+    let speech = Behaviour::Sound { content_type: "audio/mpeg", pieces: sound, gap, ending: Ending::Proper };
+    world.openai.script("sdk-speech", [speech]);
+    let heard = json!({
+        "task": "transcribe", "language": "english", "duration": 1.5, "text": "What was said.",
+        "segments": [{"id": 0, "start": 0.0, "end": 1.5, "text": " What was said."}],
+        "usage": {"type": "duration", "seconds": 2},
+    });
+    world.openai.script("sdk-json", [Behaviour::page(200, "application/json", heard.to_string())]);
+    world.openai.script("sdk-verbose", [Behaviour::page(200, "application/json", heard.to_string())]);
+    world.openai.script("sdk-text", [Behaviour::page(200, "text/plain", "What was said.\n")]);
     world.groq.script("sdk-picture", [Behaviour::answer("{\"seen\":\"a cat\"}", Usage::new(300, 8))]);
 }
 
@@ -125,12 +139,16 @@ fn table(rows: &[Value]) -> String {
 
 fn run(world: &World, client: &Client, [key, poor, slow]: [String; 3]) -> String {
     let script = artifacts::repository_root().join("tests/http/tests/sdk").join(client.script);
+    let folder = tempfile::tempdir().expect("a folder");
+    let recording = folder.path().join("talk.wav");
+    std::fs::write(&recording, wav(1_500)).expect("the recording is written");
     let done = Command::new(&client.program)
         .arg(script)
         .env("BASE_URL", format!("{}/v1", world.client().url()))
         .env("API_KEY", key)
         .env("POOR_KEY", poor)
         .env("SLOW_KEY", slow)
+        .env("RECORDING", &recording)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .output()

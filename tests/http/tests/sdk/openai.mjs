@@ -1,8 +1,9 @@
 // OpenAI's official client for Node against this service: one line for each step that went as it does with OpenAI.
 import assert from 'node:assert/strict';
+import { createReadStream } from 'node:fs';
 import OpenAI from 'openai';
 
-const { BASE_URL: baseURL, API_KEY, POOR_KEY, SLOW_KEY } = process.env;
+const { BASE_URL: baseURL, API_KEY, POOR_KEY, SLOW_KEY, RECORDING } = process.env;
 const client = new OpenAI({ baseURL, apiKey: API_KEY });
 const user = (content) => [{ role: 'user', content }];
 const tools = [{ type: 'function', function: { name: 'weather', parameters: { type: 'object' } } }];
@@ -76,10 +77,35 @@ const embedded = await client.embeddings.create({ model: '@cf/baai/bge-base-en-v
 assert.deepEqual([...embedded.data[1].embedding], [0.5, -1, 1]);
 done('embeddings', `${embedded.data.length} of ${embedded.data[0].embedding.length} numbers`);
 
+const spoken = { model: 'auto', voice: 'alloy', input: 'sdk-speech', response_format: 'mp3' };
+const expected = Buffer.concat([...Array(10).keys()].map((n) => Buffer.alloc(1000, n)));
+const sound = await client.audio.speech.create(spoken);
+assert.deepEqual(Buffer.from(await sound.arrayBuffer()), expected);
+assert.equal(sound.headers.get('content-type'), 'audio/mpeg');
+done('speech', `${expected.length} bytes, charged ${sound.headers.get('x-credits-used')}`);
+
+let [heard, chunks] = [Buffer.alloc(0), 0];
+for await (const chunk of (await client.audio.speech.create(spoken)).body) {
+  heard = Buffer.concat([heard, chunk]);
+  chunks += 1;
+}
+assert.deepEqual(heard, expected);
+assert.ok(chunks > 1);
+done('speech, streamed', `${heard.length} bytes in more than one piece`);
+
+const hear = (prompt, response_format, more = {}) => client.audio.transcriptions
+  .create({ model: 'auto', file: createReadStream(RECORDING), prompt, response_format, ...more });
+assert.equal((await hear('sdk-json', 'json')).text, 'What was said.');
+const verbose = await hear('sdk-verbose', 'verbose_json', { timestamp_granularities: ['segment'] });
+assert.deepEqual([verbose.duration, verbose.segments[0].end], [1.5, 1.5]);
+assert.equal(await hear('sdk-text', 'text'), 'What was said.\n');
+done('transcripts', 'json, verbose_json and text');
+
 const ask = (client, more = {}) => () => client.chat.completions.create({ model: 'auto', messages: user('sdk-none'), ...more });
 const once = (apiKey) => new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 await fails('unknown model', OpenAI.NotFoundError, 404, 'model_not_found', ask(client, { model: 'gpt-99' }));
 await fails('wrong parameter', OpenAI.BadRequestError, 400, 'invalid_field', ask(client, { n: 99 }));
+await fails('wrong voice', OpenAI.BadRequestError, 400, 'invalid_field', () => client.audio.speech.create({ ...spoken, voice: '' }));
 await fails('wrong key', OpenAI.AuthenticationError, 401, 'token_invalid', ask(once('sk-nonsense')));
 await fails('no credit', OpenAI.APIError, 402, 'insufficient_credits', ask(once(POOR_KEY)));
 const slow = once(SLOW_KEY);

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import pathlib
+import tempfile
 
 import openai
 
@@ -104,6 +106,34 @@ assert embedded.data[1].embedding == [0.5, -1.0, 1.0]
 done("embeddings", f"{len(embedded.data)} of {len(embedded.data[0].embedding)} numbers")
 
 
+SPOKEN = {"model": "auto", "voice": "alloy", "input": "sdk-speech", "response_format": "mp3"}
+EXPECTED = b"".join(bytes([n]) * 1000 for n in range(10))
+sound = client.audio.speech.create(**SPOKEN)
+assert sound.content == EXPECTED
+done("speech", f"{len(sound.content)} bytes, charged {sound.response.headers['x-credits-used']}")
+
+with client.audio.speech.with_streaming_response.create(**SPOKEN) as response, tempfile.TemporaryDirectory() as folder:
+    assert response.headers["content-type"] == "audio/mpeg"
+    file = pathlib.Path(folder) / "speech.mp3"
+    response.stream_to_file(file)
+    assert file.read_bytes() == EXPECTED
+done("speech, streamed to a file", f"{len(EXPECTED)} bytes")
+
+
+def hear(prompt, response_format, **more):
+    with open(os.environ["RECORDING"], "rb") as file:
+        return client.audio.transcriptions.create(
+            model="auto", file=file, prompt=prompt, response_format=response_format, **more
+        )
+
+
+assert hear("sdk-json", "json").text == "What was said."
+verbose = hear("sdk-verbose", "verbose_json", timestamp_granularities=["segment"])
+assert (verbose.duration, verbose.segments[0].end) == (1.5, 1.5)
+assert hear("sdk-text", "text") == "What was said.\n"
+done("transcripts", "json, verbose_json and text")
+
+
 def ask(client, **more):
     return lambda: client.chat.completions.create(**{"model": "auto", "messages": user("sdk-none"), **more})
 
@@ -114,6 +144,7 @@ def once(key):
 
 fails("unknown model", openai.NotFoundError, 404, "model_not_found", ask(client, model="gpt-99"))
 fails("wrong parameter", openai.BadRequestError, 400, "invalid_field", ask(client, n=99))
+fails("wrong voice", openai.BadRequestError, 400, "invalid_field", lambda: client.audio.speech.create(**{**SPOKEN, "voice": ""}))
 fails("wrong key", openai.AuthenticationError, 401, "token_invalid", ask(once("sk-nonsense")))
 fails("no credit", openai.APIStatusError, 402, "insufficient_credits", ask(once(os.environ["POOR_KEY"])))
 slow = once(os.environ["SLOW_KEY"])

@@ -63,6 +63,19 @@ pub fn dump(database: &mut Sqlite) -> String {
     })
 }
 
+/// The same for a database of any actor: every table that it has.
+pub fn dump_all(database: &mut Sqlite) -> String {
+    let names =
+        "SELECT group_concat(name) FROM (SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name)";
+    let names = database.text(names, &[]).expect("a schema").unwrap_or_default();
+    let mut all = Vec::new();
+    for table in names.split(',').filter(|name| !name.is_empty()) {
+        let query = rows_query(database, table).unwrap_or_else(|| panic!("{table} has no columns"));
+        all.push(format!("{table}\n{}", database.text(&query, &[]).expect("rows").unwrap_or_default()));
+    }
+    all.join("\n--\n")
+}
+
 #[cfg(test)]
 mod tests {
     use actors::shared::Refusal;
