@@ -1,6 +1,6 @@
 //! Cognomega: one Rust Worker that gives any product a metered AI backend.
 //!
-//! The handlers that `shell.js` calls for the runtime, and nothing else. `edge` is the front door, `durable` the shells of the
+//! The handlers that `shell.js` calls for the runtime, and nothing else. `edge` is the front door, `jobs` the workers behind the queue, `durable` the shells of the
 //! actors, `providers` the models behind, `platform` what the runtime offers; the rules themselves are the
 //! package `actors`.
 #![cfg_attr(
@@ -16,9 +16,9 @@
 
 mod durable;
 mod edge;
+mod jobs;
 mod platform;
 mod providers;
-mod queue;
 mod schedule;
 mod shown;
 
@@ -28,7 +28,7 @@ pub use durable::{AddressActor, CatalogActor, ExperimentActor, TenantActor};
 pub use edge::parsers;
 
 use wasm_bindgen::prelude::*;
-use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
+use worker::Env;
 
 /// Begins to serve a request, as task number `task`: its response when it is there at once, else `undefined`.
 #[wasm_bindgen]
@@ -43,13 +43,21 @@ pub fn lost(request: web_sys::Request, env: &Env, head: &str, started_ms: f64) -
     edge::lost(request, env, head, platform::whole_ms(started_ms))
 }
 
-#[event(queue)]
-async fn consume(batch: MessageBatch<String>, _env: Env, _context: Context) -> worker::Result<()> {
-    queue::consume(&batch);
-    Ok(())
+/// Takes messages off the queue, as task number `task`: `true` when all are done with, else `undefined`, and `true` by
+/// `finish`.
+#[wasm_bindgen]
+pub fn consume(task: u32, batch: JsValue, env: Env, event: JsValue) -> JsValue {
+    platform::task::begin(task, async move {
+        jobs::consume(&batch.unchecked_into(), env, event).await;
+        JsValue::TRUE
+    })
 }
 
-#[event(scheduled)]
-async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    schedule::run(&env);
+/// What the cron trigger does that is for `at_ms`, as task number `task`, with the value of [`consume`].
+#[wasm_bindgen]
+pub fn sweep(task: u32, at_ms: f64, env: Env) -> JsValue {
+    platform::task::begin(task, async move {
+        schedule::run(&env, platform::whole_ms(at_ms)).await;
+        JsValue::TRUE
+    })
 }

@@ -27,6 +27,9 @@ const GROUP_COMMANDS_MAX = 128;
 // Commands that may wait for their turn. Beyond it the actor says that it is busy instead of growing.
 const WAITING_COMMANDS_MAX = 4_096;
 
+// What the names of actors that have jobs are listed under.
+const WITH_JOBS = 'with-jobs:';
+
 // How a command comes that opens a socket: a request that is upgraded has no body.
 const CALL = 'x-call';
 // Messages of clients longer than this, in UTF-16 units, are not carried over; the actor is told how long they are.
@@ -171,6 +174,16 @@ globalThis.cognomega = {
   remember: (key, text, ttlS) => caches.default.put(
     `https://cache.invalid/${key}`, new Response(text, { headers: { 'cache-control': `max-age=${ttlS}` } }),
   ),
+  // Messages for the queue, each a text: JSON, as the consumer reads it.
+  enqueue: (env, bodies) => env.JOBS.sendBatch(
+    JSON.parse(bodies).map((body) => ({ body: JSON.stringify(body), contentType: 'text' })),
+  ),
+  // Actors that have jobs, by their names.
+  note_jobs: (env, name, ttlS) => env.KV_BILLING.put(`${WITH_JOBS}${name}`, '', { expirationTtl: ttlS }),
+  with_jobs: async (env, prefix, limit) => {
+    const { keys } = await env.KV_BILLING.list({ prefix: `${WITH_JOBS}${prefix}`, limit });
+    return keys.map(({ name }) => name.slice(WITH_JOBS.length)).join('\n');
+  },
   // A form's names with their texts as JSON (null for a file, false for a text that is too long), and its files, which
   // stay where they are. Null where there is more than may be.
   async form(request, bytesMax, textLengthMax) {
@@ -237,8 +250,17 @@ export default {
       return lost(request, env, head, startedMs);
     }
   },
-  queue(batch, env, context) { enter(); return rust.queue(batch, env, context); },
-  scheduled(event, env, context) { enter(); return rust.scheduled(event, env, context); },
+  // What is not acknowledged when this ends, or fails, comes again.
+  queue(batch, env, context) {
+    enter();
+    const task = nextTask();
+    return rust.consume(task, batch, env, context) ?? waiting(task);
+  },
+  scheduled(event, env) {
+    enter();
+    const task = nextTask();
+    return rust.sweep(task, event.scheduledTime, env) ?? waiting(task);
+  },
 };
 
 // An actor, of whatever kind: what it decides is in Rust, made by the class's own `made`.

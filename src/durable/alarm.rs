@@ -1,5 +1,8 @@
 //! What an actor's instance knows of its alarm. Only the runtime knows for sure, so knowing nothing is always safe.
 
+/// How late an alarm may be before it is looked at anew.
+const OVERDUE_MS: i64 = 60_000;
+
 /// When the alarm is set for, and when it ought to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Alarm {
@@ -28,6 +31,11 @@ impl Alarm {
         *self = Self { armed_at_ms: None, owed_at_ms: Some(owed_at_ms) };
     }
 
+    /// Whether it should have rung long ago. The runtime gives up an alarm that failed some times, and tells nobody.
+    pub fn is_overdue(self, now_ms: i64) -> bool {
+        self.armed_at_ms.is_some_and(|armed_ms| armed_ms.saturating_add(OVERDUE_MS) < now_ms)
+    }
+
     /// When it should have been set for.
     pub const fn owed(self) -> Option<i64> {
         self.owed_at_ms
@@ -44,6 +52,14 @@ mod tests {
         assert_eq!(alarm.wants(10), Some(10));
         alarm.armed(10);
         assert_eq!((alarm.wants(10), alarm.wants(11), alarm.wants(9)), (None, None, Some(9)));
+    }
+
+    #[test]
+    fn one_that_did_not_ring_is_overdue_after_a_while() {
+        let mut alarm = Alarm::default();
+        assert!(!alarm.is_overdue(i64::MAX), "nothing is known of it");
+        alarm.armed(50);
+        assert!(!alarm.is_overdue(50 + OVERDUE_MS) && alarm.is_overdue(51 + OVERDUE_MS));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod catalog_actor;
 mod event_frames;
 mod experiment_actor;
 mod listening;
+mod schedules;
 mod tenant;
 mod tenant_actor;
 

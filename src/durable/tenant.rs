@@ -5,22 +5,26 @@ use std::rc::Rc;
 
 use actors::notices::Delivery;
 use actors::shared::{Refusal, TenantId};
-use actors::tenant::{self, Actor, Call, Effect, Outcome, Reply, Standing};
+use actors::tenant::{self, Actor, Call, Command, Effect, Outcome, Reply, Standing};
 use futures::future::join_all;
+use worker::Env;
 
 use super::alarm::Alarm;
 use crate::platform::config::Config;
 use crate::platform::sockets::ObjectState;
 use crate::platform::tenant_stub::{Answer, Answered, name_of};
-use crate::platform::{log, now_ms, sql::Storage, webhook};
+use crate::platform::{log, now_ms, queue, sql::Storage, webhook, with_jobs};
 
 pub struct Tenant {
     pub(super) state: ObjectState,
     pub(super) storage: RefCell<Storage>,
+    env: Env,
     config: Rc<Config>,
     /// Who this is, once known; read from the database after every wake.
     pub(super) actor: RefCell<Option<Rc<Actor>>>,
     alarm: Cell<Alarm>,
+    /// When its name was written last among those that have jobs; zero when this instance did not.
+    noted_at_ms: Cell<i64>,
 }
 
 /// What waking an actor gave.
@@ -31,9 +35,9 @@ enum Woken {
 }
 
 impl Tenant {
-    pub fn new(state: ObjectState, config: Rc<Config>) -> Self {
+    pub fn new(state: ObjectState, env: Env, config: Rc<Config>) -> Self {
         let (storage, actor) = (RefCell::new(Storage::new(state.storage())), RefCell::new(None));
-        Self { state, storage, config, actor, alarm: Cell::default() }
+        Self { state, storage, env, config, actor, alarm: Cell::default(), noted_at_ms: Cell::new(0) }
     }
 
     /// One command, one transaction; and where the tenant stands, when a metered one does not say so itself. Nothing is
@@ -71,8 +75,13 @@ impl Tenant {
         tenant::standing(&mut *storage, &actor, policy, api_key, now_ms)
     }
 
-    fn run(&self, call: Call) -> Answer {
+    pub(super) fn run(&self, call: Call) -> Answer {
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
+        if self.alarm.get().is_overdue(now_ms()) {
+            self.actor.replace(None);
+            self.alarm.set(Alarm::default());
+        }
+        let makes_jobs = matches!(&call.command, Command::Jobs(asked) if asked.changes());
         let woken = self.wake(&mut storage, &call);
         let woken = woken.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Broken { .. } | Refusal::Storage { .. }) {
@@ -92,16 +101,20 @@ impl Tenant {
         });
         match outcome {
             Ok(Outcome { reply, effects }) => {
+                let mut nudges = Vec::new();
                 for effect in effects {
                     match effect {
                         Effect::WakeBy { at_ms } => self.arm_or_owe(&storage, at_ms),
                         Effect::Quarantine { detail } => self.quarantine(&mut storage, &detail),
                         Effect::EndSocketsOf { api_key } => self.end_sockets_of(&api_key),
-                        // Only the alarm hands out deliveries.
-                        Effect::Deliver(_) => self.arm_or_owe(&storage, now_ms),
-                        // Until somebody sends them the alarm asks again: no route makes a job or a schedule yet.
-                        Effect::Nudge(_) | Effect::RunSchedule(_) => {}
+                        // Only the alarm hands out deliveries, and runs of schedules.
+                        Effect::Deliver(_) | Effect::RunSchedule(_) => self.arm_or_owe(&storage, now_ms),
+                        Effect::Nudge(nudge) => nudges.push(nudge),
                     }
+                }
+                queue::send(&self.env, &self.state, &actor.tenant, nudges);
+                if makes_jobs {
+                    self.note_jobs(&actor, now_ms);
                 }
                 Ok(reply)
             }
@@ -109,6 +122,14 @@ impl Tenant {
                 self.note(&mut storage, &refusal);
                 Err(refusal)
             }
+        }
+    }
+
+    /// Has the sweep know that there are jobs here.
+    fn note_jobs(&self, actor: &Actor, now_ms: i64) {
+        if now_ms.saturating_sub(self.noted_at_ms.get()) >= with_jobs::BETWEEN_MS {
+            self.noted_at_ms.set(now_ms);
+            with_jobs::note(&self.env, &self.state, &name_of(&actor.tenant));
         }
     }
 
@@ -198,22 +219,36 @@ impl Tenant {
         let (now_ms, policy) = (now_ms(), &self.config.policy);
         self.end_those_over(now_ms);
         let rung = storage.transaction(|sql| match tenant::reopen(sql)? {
-            Some(actor) if !actor.quarantined => tenant::alarm(sql, &actor, policy, now_ms).map(Some),
+            Some(actor) if !actor.quarantined => {
+                let rung = tenant::alarm(sql, &actor, policy, now_ms)?;
+                Ok(Some((actor, rung)))
+            }
             _ => Ok(None),
         });
         let rung = rung.inspect_err(|refusal| self.note(&mut storage, refusal))?;
-        let next_at_ms = rung.as_ref().and_then(|rung| rung.next_at_ms);
+        let next_at_ms = rung.as_ref().and_then(|(_, rung)| rung.next_at_ms);
         if let Some(at_ms) = next_at_ms.into_iter().chain(self.sockets_due_at_ms()).min() {
             self.arm(&storage, at_ms)?;
         }
-        let Some(rung) = rung else {
+        let Some((actor, rung)) = rung else {
             return Ok(Vec::new());
         };
-        let deliveries = rung.effects.into_iter().filter_map(|effect| match effect {
-            Effect::Deliver(delivery) => Some(delivery),
-            _ => None,
-        });
-        Ok(deliveries.collect())
+        let (mut deliveries, mut nudges, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+        for effect in rung.effects {
+            match effect {
+                Effect::Deliver(delivery) => deliveries.push(delivery),
+                Effect::Nudge(nudge) => nudges.push(nudge),
+                Effect::RunSchedule(due) => runs.push(due),
+                _ => {}
+            }
+        }
+        if !nudges.is_empty() || !runs.is_empty() {
+            self.note_jobs(&actor, now_ms);
+        }
+        queue::send(&self.env, &self.state, &actor.tenant, nudges);
+        drop(storage);
+        self.run_schedules(&actor.tenant, runs);
+        Ok(deliveries)
     }
 
     /// Calls the owner's webhook for each, all at once, and notes how each went. Between the transaction that
@@ -223,7 +258,7 @@ impl Tenant {
     }
 
     async fn deliver(&self, delivery: &Delivery) {
-        let sent = webhook::send(delivery, self.config.environment, now_ms()).await;
+        let sent = webhook::send(webhook::Call::of(delivery), self.config.environment, now_ms()).await;
         let (delivered, outcome) = match sent {
             Ok(status) => (true, status.to_string()),
             Err(failure) => (false, failure.outcome()),

@@ -19,7 +19,7 @@ const ALARM_RETRY_MS: i64 = 30_000;
 impl TenantActor {
     #[wasm_bindgen(constructor)]
     pub fn new(state: JsValue, env: &Env) -> Self {
-        Self { tenant: std::rc::Rc::new(Tenant::new(state.unchecked_into(), config::get(env))) }
+        Self { tenant: std::rc::Rc::new(Tenant::new(state.unchecked_into(), env.clone(), config::get(env))) }
     }
 
     /// A command as text in, its answer as text out: nothing is awaited, so nothing can come between.

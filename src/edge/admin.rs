@@ -56,6 +56,12 @@ const VARS: &[&str] = &[
     "HOLD_TTL_MS",
     "MAX_UPLOAD_BYTES",
     "EXPERIMENTS_TTL_MS",
+    "JOB_LEASE_MS",
+    "JOB_ATTEMPTS",
+    "JOB_WAIT_FIRST_MS",
+    "JOB_WAIT_MAX_MS",
+    "JOB_TTL_MS",
+    "JOB_RESULT_TTL_MS",
     "LOG_LEVEL",
 ];
 const SECRETS: &[&str] = &[

@@ -35,7 +35,10 @@ pub struct Asked {
 /// # Errors
 /// What the offer or the actor refuses; `AskFailed` when no provider answers.
 pub async fn answer(context: &Rc<Context>, known: &Known, mut asked: Asked) -> Result<Reply, ApiError> {
-    let offer = offer::make(context, known, &mut asked.question, asked.streams)?;
+    let config = &context.config;
+    let tier = offer::tier(context, config)?;
+    let pricing = known.pricing(asked.question.answered_by.as_deref());
+    let offer = offer::make(config, tier, pricing, &mut asked.question, asked.streams)?;
     let digest = of_tier(&asked.digest, offer.tier.as_deref());
     asked.digest.clone_from(&digest);
     let mut idempotency = asked.idempotency.take();

@@ -13,6 +13,7 @@ use actors::shared::{PriceTable, Refusal};
 
 use super::context::Context;
 use super::error::ApiError;
+use super::operation::Operation;
 use super::pricing::Pricing;
 use crate::platform::config::Config;
 use crate::platform::{catalog_stub, log, now_ms, task, timer};
@@ -175,42 +176,41 @@ pub fn configured(config: &Config) -> Rc<ConfiguredPrices> {
 
 /// The catalog as this isolate knows it. There is always one: when nothing can be read, what was read before; and
 /// before anything was, what the configuration says.
-pub async fn current(context: &Rc<Context>) -> Rc<Known> {
-    let next = COPY.with_borrow_mut(|copy| copy.next(context.config.catalog_ttl_ms, now_ms()));
+pub async fn current(operation: &Operation) -> Rc<Known> {
+    let next = COPY.with_borrow_mut(|copy| copy.next(operation.config.catalog_ttl_ms, now_ms()));
     match next {
         Next::Use(known) => return known,
         Next::Refresh(known) => {
-            let context = Rc::clone(context);
-            let event = context.event.clone();
-            task::keep_alive(&event, async move {
-                read(&context).await;
+            let refreshing = operation.clone();
+            task::keep_alive(&operation.event, async move {
+                read(&refreshing).await;
                 COPY.with_borrow_mut(|copy| copy.refreshing_since_ms = None);
             });
             return known;
         }
-        Next::Wait => read(context).await,
+        Next::Wait => read(operation).await,
         Next::DoWithout => {}
     }
     COPY.with_borrow(|copy| copy.known.clone())
-        .unwrap_or_else(|| Rc::new(Known::configured(&configured(&context.config))))
+        .unwrap_or_else(|| Rc::new(Known::configured(&configured(&operation.config))))
 }
 
 /// Reads the catalog, if there is something newer than what is known. A failure is logged, and what is known stays.
-async fn read(context: &Context) {
-    let configured = configured(&context.config);
+async fn read(operation: &Operation) {
+    let configured = configured(&operation.config);
     let (read, known_revision, kept) = COPY.with_borrow_mut(|copy| {
         (copy.begin_read(), copy.known.as_ref().and(copy.revision), copy.configured_kept)
     });
     let brought = (!kept).then(|| configured.prices.clone());
     let was_brought = brought.is_some();
     let command = Command::Read { known_revision, configured: brought };
-    let answer = timer::within(READ_MS_MAX, catalog_stub::send(context.origin(), &command)).await;
+    let answer = timer::within(READ_MS_MAX, catalog_stub::send(operation.origin(), &command)).await;
     match answer {
         Ok(Ok(Reply::Read { snapshot, configured_kept })) => {
             if was_brought && !configured_kept {
                 let detail =
                     "no more tables of configurations are kept; charges by this one cannot be recomputed";
-                log::fault_of(&context.request_id, "configured_prices_not_kept", detail);
+                log::fault_of(&operation.request_id, "configured_prices_not_kept", detail);
             }
             let found = snapshot.map(|snapshot| (snapshot.revision, Known::new(snapshot, &configured)));
             COPY.with_borrow_mut(|copy| {
@@ -222,7 +222,7 @@ async fn read(context: &Context) {
             // What did not answer at all was logged where it was asked.
             if !matches!(failed, Ok(Err(_))) {
                 let detail = "no answer in time, or another than was asked for";
-                log::fault_of(&context.request_id, "catalog_unreachable", detail);
+                log::fault_of(&operation.request_id, "catalog_unreachable", detail);
             }
             COPY.with_borrow_mut(|copy| copy.failed_at_ms = Some(now_ms()));
         }

@@ -1,14 +1,12 @@
 //! One request under way: what it brought, the configuration, and the questions handlers ask of both.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::ops::Deref;
 
 use actors::shared::TenantId;
 use actors::tenant::{Command, Idempotency, Reply as ActorReply, Standing};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use wasm_bindgen::JsValue;
-use worker::Env;
 
 use super::address_limits::Address;
 use super::admin_key::{self, AdminKey, Slot};
@@ -19,19 +17,14 @@ use super::identity::{self, Caller, Evidence, Proof};
 use super::inbound::Inbound;
 use super::jwt::Claims;
 use super::known_keys::Holder;
+use super::operation::Operation;
 use super::{api_key, cors, idempotency_key, jwt, known_keys, tokens};
-use crate::platform::config::Config;
 use crate::platform::{log, tenant_stub};
 
+/// A request. What is the same for any work, its [`Operation`] has; it is read as if it were here.
 pub struct Context {
-    pub env: Env,
-    pub config: Rc<Config>,
+    operation: Operation,
     pub inbound: Inbound,
-    pub request_id: String,
-    /// The pattern of the route that was matched.
-    pub route: &'static str,
-    /// The runtime's handle on this event, for work that outlives the reply.
-    pub event: JsValue,
     admin: OnceCell<AdminKey>,
     presented: OnceCell<Presented>,
     asserted: Cell<bool>,
@@ -83,22 +76,19 @@ impl Presented {
     }
 }
 
+impl Deref for Context {
+    type Target = Operation;
+
+    fn deref(&self) -> &Operation {
+        &self.operation
+    }
+}
+
 impl Context {
-    pub fn new(
-        env: Env,
-        config: Rc<Config>,
-        inbound: Inbound,
-        request_id: String,
-        route: &'static str,
-        event: JsValue,
-    ) -> Self {
+    pub fn new(operation: Operation, inbound: Inbound) -> Self {
         Self {
-            env,
-            config,
+            operation,
             inbound,
-            request_id,
-            route,
-            event,
             admin: OnceCell::new(),
             presented: OnceCell::new(),
             asserted: Cell::new(false),
@@ -106,11 +96,6 @@ impl Context {
             acts_for: OnceCell::new(),
             standing: RefCell::default(),
         }
-    }
-
-    /// This request, for the actors it asks.
-    pub fn origin(&self) -> tenant_stub::Origin<'_> {
-        tenant_stub::Origin { env: &self.env, request_id: &self.request_id }
     }
 
     /// Where the request comes from.

@@ -55,7 +55,21 @@ const fn reads(action: Action) -> Reads {
         | Action::LimitsShow
         | Action::Upload
         | Action::UsageList
-        | Action::UsageRecord => Reads::All(Liveness::InCommands),
+        | Action::UsageRecord
+        | Action::JobCreate
+        | Action::JobList
+        | Action::JobStats
+        | Action::JobDead
+        | Action::JobRedrive
+        | Action::JobShow
+        | Action::JobPatch
+        | Action::JobDownload
+        | Action::JobCancel
+        | Action::JobRetry
+        | Action::ScheduleList
+        | Action::ScheduleShow
+        | Action::ScheduleSet
+        | Action::ScheduleDelete => Reads::All(Liveness::InCommands),
         _ => Reads::All(Liveness::Now),
     }
 }

@@ -9,12 +9,13 @@ use worker::Env;
 use super::context::{Acting, Context};
 use super::error::{ApiError, ErrorForm};
 use super::inbound::Inbound;
+use super::operation::Operation;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, audio, auth, chat, cookie, cors, credentials, credits, embeddings, events,
-    exchange, experiments, feedback, health, keys, ledger, models, openapi, prices, provider_health, skills,
-    tenant_limits, tickets, upload, usage,
+    exchange, experiments, feedback, health, jobs, keys, ledger, models, openapi, prices, provider_health,
+    skills, tenant_limits, tickets, upload, usage,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -118,8 +119,8 @@ async fn route(
     if !config.problems.is_empty() && !spends_nothing {
         return Served::unknown(failed(&ApiError::Misconfigured), name);
     }
-    let context = Context::new(env, config, inbound, request_id.to_owned(), name, event);
-    let context = Rc::new(context);
+    let operation = Operation { env, config, request_id: request_id.to_owned(), route: name, event };
+    let context = Rc::new(Context::new(operation, inbound));
     let reply = match act(action, &context).await {
         Ok(reply) => reply,
         Err(error) => failed(&error),
@@ -177,6 +178,21 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::ExperimentShow => experiments::show(context).await,
         Action::ExperimentDefine => experiments::define(context).await,
         Action::ExperimentSteer(wish) => experiments::steer(context, wish).await,
+        Action::JobCreate => jobs::create(context).await,
+        Action::JobList => jobs::list(context).await,
+        Action::JobRun => jobs::run(context).await,
+        Action::JobStats => jobs::stats(context).await,
+        Action::JobDead => jobs::dead(context).await,
+        Action::JobRedrive => jobs::redrive(context).await,
+        Action::JobShow => jobs::show(context).await,
+        Action::JobPatch => jobs::patch(context).await,
+        Action::JobDownload => jobs::download(context).await,
+        Action::JobCancel => jobs::cancel(context).await,
+        Action::JobRetry => jobs::retry(context).await,
+        Action::ScheduleList => jobs::list_schedules(context).await,
+        Action::ScheduleShow => jobs::show_schedule(context).await,
+        Action::ScheduleSet => jobs::set_schedule(context).await,
+        Action::ScheduleDelete => jobs::delete_schedule(context).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

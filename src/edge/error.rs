@@ -12,6 +12,8 @@ use super::reply::seconds_up;
 const TOO_MANY_KEYS_WAIT_S: i64 = 60;
 /// The same after too many sockets: nobody knows when one of them is closed.
 const TOO_MANY_SOCKETS_WAIT_S: i64 = 10;
+/// The same after too many jobs: nobody knows when one of them is over.
+const TOO_MANY_JOBS_WAIT_S: i64 = 10;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ApiError {
@@ -167,6 +169,26 @@ pub enum ApiError {
     TooManyExperiments {
         limit: u32,
     },
+    // Jobs
+    UnsupportedType {
+        kind: String,
+    },
+    InvalidTransition {
+        from: String,
+        to: String,
+    },
+    ProtectedField {
+        field: String,
+    },
+    NotFinished {
+        status: String,
+    },
+    TooManyJobs {
+        limit: i64,
+    },
+    TooManySchedules {
+        limit: u32,
+    },
     // Providers
     /// Every provider that was asked calls the request itself wrong.
     RequestRefused,
@@ -258,6 +280,12 @@ impl ApiError {
             Self::ExperimentEnded => "experiment_ended",
             Self::ArmChanged { .. } => "arm_changed",
             Self::TooManyExperiments { .. } => "too_many_experiments",
+            Self::UnsupportedType { .. } => "unsupported_type",
+            Self::InvalidTransition { .. } => "invalid_transition",
+            Self::ProtectedField { .. } => "protected_field",
+            Self::NotFinished { .. } => "not_finished",
+            Self::TooManyJobs { .. } => "too_many_jobs",
+            Self::TooManySchedules { .. } => "too_many_schedules",
             Self::AskFailed { .. } => "si_ask_failed",
             Self::AiRunFailed { .. } => "ai_run_failed",
             Self::AiNotBound => "ai_not_bound",
@@ -285,6 +313,8 @@ impl ApiError {
             | Self::ExceedsBudget { .. }
             | Self::UnknownTier
             | Self::RequestRefused
+            | Self::UnsupportedType { .. }
+            | Self::ProtectedField { .. }
             | Self::InvalidSetting { .. }
             | Self::InvalidAmount => 400,
             Self::TokenInvalid | Self::TicketInvalid | Self::IdentityUnproven | Self::Unauthorized => 401,
@@ -311,6 +341,9 @@ impl ApiError {
             | Self::ExperimentEnded
             | Self::ArmChanged { .. }
             | Self::TooManyExperiments { .. }
+            | Self::InvalidTransition { .. }
+            | Self::NotFinished { .. }
+            | Self::TooManySchedules { .. }
             | Self::TooManyGrants { .. } => 409,
             Self::LengthRequired => 411,
             Self::PayloadTooLarge { .. } | Self::InputTooLong { .. } | Self::AttachmentTooLarge { .. } => 413,
@@ -322,6 +355,7 @@ impl ApiError {
             | Self::TooManyHolds { .. }
             | Self::TooManyTickets { .. }
             | Self::TooManySockets { .. }
+            | Self::TooManyJobs { .. }
             | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound | Self::R2NotBound => 500,
             Self::NotImplemented => 501,
@@ -337,6 +371,7 @@ impl ApiError {
             | Self::CapReached { retry_after_ms, .. }
             | Self::TooManyTickets { retry_after_ms, .. } => Some(seconds_up(*retry_after_ms)),
             Self::TooManySockets { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
+            Self::TooManyJobs { .. } => Some(TOO_MANY_JOBS_WAIT_S),
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
             Self::TooManyKeys { .. } => Some(TOO_MANY_KEYS_WAIT_S),
             _ => None,
@@ -376,6 +411,19 @@ impl ApiError {
             }
             Self::ArmChanged { arm } => {
                 body.insert("arm".to_owned(), json!(arm));
+            }
+            Self::UnsupportedType { kind } => {
+                body.insert("type".to_owned(), json!(kind));
+            }
+            Self::ProtectedField { field } => {
+                body.insert("field".to_owned(), json!(field));
+            }
+            Self::InvalidTransition { from, to } => {
+                body.insert("from".to_owned(), json!(from));
+                body.insert("to".to_owned(), json!(to));
+            }
+            Self::NotFinished { status } => {
+                body.insert("status".to_owned(), json!(status));
             }
             Self::TierNotAllowed { tier } => {
                 body.insert("tier".to_owned(), json!(tier));
@@ -470,16 +518,13 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidAmount => Self::InvalidAmount,
             Refusal::InvalidCursor => Self::InvalidCursor,
             Refusal::Quarantined | Refusal::Broken { .. } => Self::ActorQuarantined,
-            Refusal::ProtectedField { field } => {
-                Self::InvalidSetting { field, expected: "nothing: it is not to be changed".to_owned() }
-            }
-            // No route asks for what is refused so yet.
-            Refusal::InvalidTransition { .. }
-            | Refusal::StaleLease { .. }
-            | Refusal::TooManyJobs { .. }
-            | Refusal::TooManySchedules { .. } => Self::Unavailable,
+            Refusal::ProtectedField { field } => Self::ProtectedField { field },
+            Refusal::InvalidTransition { from, to } => Self::InvalidTransition { from, to },
+            Refusal::TooManyJobs { limit } => Self::TooManyJobs { limit },
+            Refusal::TooManySchedules { limit } => Self::TooManySchedules { limit },
             // Faults of ours, logged where they were found.
             Refusal::DuplicateOperation
+            | Refusal::StaleLease { .. }
             | Refusal::UnknownHold
             | Refusal::TenantMismatch
             | Refusal::Storage { .. } => Self::Unavailable,

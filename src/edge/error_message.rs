@@ -156,6 +156,14 @@ impl ApiError {
             Self::TooManyExperiments { limit } => {
                 format!("{limit} skills have an experiment, which is the limit; withdraw one")
             }
+            Self::UnsupportedType { kind } => format!("there are no jobs of the type `{kind}`"),
+            Self::InvalidTransition { from, to } => format!("a job that is {from} cannot become {to}"),
+            Self::ProtectedField { field } => format!("`{field}` is not to be changed so"),
+            Self::NotFinished { status } => format!("the job is {status}; its result is yet to come"),
+            Self::TooManyJobs { limit } => format!("{limit} jobs are there, which is the limit"),
+            Self::TooManySchedules { limit } => {
+                format!("{limit} schedules are there, which is the limit; delete one")
+            }
             Self::ChargedWithoutReply { charged, .. } => format!(
                 "the request with this Idempotency-Key was charged {charged} credits and no answer of it was kept; \
                  ask again with another key"

@@ -88,6 +88,8 @@ pub const LIST_ROWS_MAX: u32 = 100;
 /// Names a preflight may ask for, and their bytes together.
 pub const PREFLIGHT_NAMES_MAX: usize = 32;
 pub const PREFLIGHT_BYTES_MAX: usize = 1_024;
+/// A schedule's name, in bytes.
+pub const SCHEDULE_ID_BYTES_MAX: usize = 64;
 /// A skill's name, in bytes.
 pub const SKILL_BYTES_MAX: usize = 64;
 /// Tokens a client may report for one usage event.

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::identity::Caller;
 use super::known_keys;
 use super::offer::{self, Offer};
+use super::operation::Operation;
 use super::pricing::Pricing;
 use super::question::Question;
 use super::refusals;
@@ -199,7 +200,8 @@ pub async fn admit(
     }
 }
 
-fn owner(context: &Context, caller: &Caller, offer: &Offer) -> Owner {
+/// Who asks, which models may answer, and what it weighs.
+pub fn owner(operation: &Operation, caller: &Caller, offer: &Offer) -> Owner {
     let mut models: Vec<String> = Vec::with_capacity(offer.providers.len());
     for provider in &offer.providers {
         if !models.contains(&provider.model) {
@@ -207,8 +209,8 @@ fn owner(context: &Context, caller: &Caller, offer: &Offer) -> Owner {
         }
     }
     Owner {
-        route: context.route.to_owned(),
-        request_id: Some(context.request_id.clone()),
+        route: operation.route.to_owned(),
+        request_id: Some(operation.request_id.clone()),
         models,
         weight: offer.weight,
         api_key: caller.api_key.clone(),
@@ -250,7 +252,8 @@ pub async fn top_up(
     work: &Work<'_>,
 ) -> Result<(), Micro> {
     // No more than is set aside is charged before the end.
-    let (charge_total, usage) = charged(context, ticket, work, Some(work.held));
+    let charge_max = least(Some(work.held), ticket.cost_max);
+    let (charge_total, usage) = charged(context, &ticket.pricing, work, charge_max);
     let command = Command::Progress {
         hold: ticket.hold.clone(),
         charge_total,
@@ -266,7 +269,7 @@ pub async fn top_up(
 }
 
 /// A refusal for money tells whose balance it is.
-fn of_caller(refusal: Refusal, caller: &Caller) -> ApiError {
+pub fn of_caller(refusal: Refusal, caller: &Caller) -> ApiError {
     if let Some(error) = known_keys::refused(&refusal, caller) {
         return error;
     }
@@ -290,7 +293,7 @@ pub async fn settle(
 ) -> Option<EndedHold> {
     // What was cut so that it costs no more.
     let cut = (work.end == WorkEnd::HoldUsedUp).then_some(work.held);
-    let (charge, usage) = charged(context, ticket, work, cut);
+    let (charge, usage) = charged(context, &ticket.pricing, work, least(cut, ticket.cost_max));
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
     if let Some(said) = work.used.disbelieved {
@@ -308,20 +311,30 @@ pub async fn release(context: &Context, caller: &Caller, ticket: &Ticket) {
     let _the_deadline_ends_it_otherwise = end(context, caller, command, RELEASE_PATIENCE_MS).await;
 }
 
-/// What the work costs, and the usage row that says all that this is computed from.
-fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<Micro>) -> (Micro, Usage) {
-    let charge_max = [at_most, ticket.cost_max].into_iter().flatten().min();
+/// The lower of two limits that may be.
+fn least(one: Option<Micro>, other: Option<Micro>) -> Option<Micro> {
+    [one, other].into_iter().flatten().min()
+}
+
+/// What the work costs by `pricing`, no more than `charge_max`, and the usage row that says all that this is computed
+/// from.
+pub fn charged(
+    operation: &Operation,
+    pricing: &Pricing,
+    work: &Work<'_>,
+    charge_max: Option<Micro>,
+) -> (Micro, Usage) {
     // Pictures have been sent whatever came of them, and no provider counts them.
     let images = work.question.map_or(0, |question| question.chat.images());
     let used = (work.priced_model, Units { images, ..work.used.units });
-    let (charged, due) = ticket.pricing.charged(used, work.price_percent, charge_max);
+    let (charged, due) = pricing.charged(used, work.price_percent, charge_max);
     let mut meta = Map::new();
     for (name, value) in [
         ("provider", json!(work.provider)),
         ("model", json!(work.model)),
         ("basis", json!(work.used.basis.name())),
         ("outcome", json!(work.end.name())),
-        ("request_id", json!(context.request_id)),
+        ("request_id", json!(operation.request_id)),
     ] {
         meta.insert(name.to_owned(), value);
     }
@@ -337,7 +350,7 @@ fn charged(context: &Context, ticket: &Ticket, work: &Work<'_>, at_most: Option<
     if work.attempts.len() > 1 {
         meta.insert("attempts".to_owned(), attempts(work.attempts));
     }
-    (due, usage(context, work, meta))
+    (due, usage(operation, work, meta))
 }
 
 /// By which skill, and which arm of its experiment, a question was answered.
@@ -354,9 +367,9 @@ fn write_question(question: &Question, meta: &mut Map<String, Value>) {
     }
 }
 
-fn usage(context: &Context, work: &Work<'_>, meta: Map<String, Value>) -> Usage {
+fn usage(operation: &Operation, work: &Work<'_>, meta: Map<String, Value>) -> Usage {
     Usage {
-        route: Some(context.route.to_owned()),
+        route: Some(operation.route.to_owned()),
         tokens_in: i64::try_from(work.used.units.tokens_in).ok(),
         tokens_out: i64::try_from(work.used.units.tokens_out).ok(),
         model: Some(work.priced_model.to_owned()),
@@ -396,7 +409,7 @@ async fn end(context: &Context, caller: &Caller, command: Command, patience_ms: 
 }
 
 /// The waits between tries that take no more than `patience_ms` together.
-fn waits_within(patience_ms: i64) -> impl Iterator<Item = u32> {
+pub fn waits_within(patience_ms: i64) -> impl Iterator<Item = u32> {
     let longer = |wait_ms: &u32| Some(wait_ms.saturating_mul(2).min(END_WAIT_MAX_MS));
     std::iter::successors(Some(END_WAIT_FIRST_MS), longer).scan(patience_ms, |left_ms, wait_ms| {
         *left_ms = left_ms.saturating_sub(i64::from(wait_ms));

@@ -4,7 +4,6 @@ use actors::catalog::SkillTerms;
 use actors::rate::Weight;
 use actors::shared::{Micro, ModelPrice, Units};
 
-use super::catalog::Known;
 use super::context::Context;
 use super::error::ApiError;
 use super::models;
@@ -34,21 +33,20 @@ pub struct Offer {
     pub weight: Weight,
 }
 
-/// Reads the tier, and works out what the question may cost at the dearest provider that may answer it. With a
+/// Works out what the question may cost at the dearest provider that may answer it, by `pricing`. With a
 /// limit of credits and no topping up, the question's `max_tokens` becomes what they can pay. Only a stream is
 /// topped up: an answer that comes whole is paid for by its hold alone.
 ///
 /// # Errors
-/// `UnknownTier`; `UnknownModel`; `AskFailed` without a provider; `ImagesUnsupported`; `InvalidField` for credits that do not even pay the
+/// `UnknownModel`; `AskFailed` without a provider; `ImagesUnsupported`; `InvalidField` for credits that do not even pay the
 /// prompt.
 pub fn make(
-    context: &Context,
-    known: &Known,
+    config: &Config,
+    tier: Option<&Tier>,
+    pricing: Pricing,
     question: &mut Question,
     streams: bool,
 ) -> Result<Offer, ApiError> {
-    let config = &context.config;
-    let tier = tier(context, config)?;
     let usual = if question.chat.vectors().is_some() { &config.offers.embeddings } else { &config.providers };
     let providers = match tier {
         Some(tier) if question.chat.vectors().is_none() => tier.providers.clone(),
@@ -67,7 +65,6 @@ pub fn make(
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
     }
     let providers = readers_of_images(providers, &question.chat)?;
-    let pricing = known.pricing(question.answered_by.as_deref());
     let rates = Rates(providers.iter().map(|provider| pricing.price_of(&provider.model)).collect());
     let images = question.chat.images();
     let prompt = Units { images, ..Units::tokens(question.chat.prompt_tokens_held(), 0) };

@@ -29,6 +29,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/operator.json"),
     include_str!("openapi/sockets.json"),
     include_str!("openapi/experiments.json"),
+    include_str!("openapi/jobs.json"),
     include_str!("openapi/files.json"),
 ];
 /// The page of errors. A test holds it against the enum.

@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 use super::attached_room::Room;
 use super::attachments::{self, Named};
 use super::catalog::{Known, Skill};
-use super::context::Context;
 use super::error::ApiError;
 use super::json_body;
 use super::limits::SKILL_BYTES_MAX;
+use super::operation::Operation;
 use super::variant::Variant;
 use crate::providers::{ChatRequest, Prompt};
 
@@ -120,7 +120,7 @@ impl Question {
 ///
 /// # Errors
 /// One code for each mistake; nothing was changed then.
-pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<(Question, Vec<Named>), ApiError> {
+pub fn parse(operation: &Operation, known: &Known, bytes: &[u8]) -> Result<(Question, Vec<Named>), ApiError> {
     let body: AskBody<'_> = json_body::parse(bytes)?;
     let skill = match body.skill {
         None | Some(Value::Null) => GENERAL.to_owned(),
@@ -147,14 +147,14 @@ pub fn parse(context: &Context, known: &Known, bytes: &[u8]) -> Result<(Question
         Some(_) => return Err(ApiError::InvalidField { field: "system", expected: "a text" }),
     };
     let attachments = attachments::parse(body.attachments.as_ref())?;
-    let max_tokens = max_tokens(context, body.max_tokens.as_ref())?;
+    let max_tokens = max_tokens(operation, body.max_tokens.as_ref())?;
     let answered_by = known.skill(&skill);
     // Of all its versions: whoever switches a skill off has an experiment's arms switched off too.
     if !answered_by.terms.enabled {
         return Err(ApiError::SkillDisabled { skill });
     }
     let prompt = Prompt::Plain { system: None, user, images: Vec::new() };
-    let chat = ChatRequest { prompt, max_tokens, request_id: context.request_id.clone() };
+    let chat = ChatRequest { prompt, max_tokens, request_id: operation.request_id.clone() };
     let question = Question {
         skill: Some(skill),
         answered_by: Some(answered_by),
@@ -214,8 +214,8 @@ pub fn is_skill(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-fn max_tokens(context: &Context, asked: Option<&Value>) -> Result<u32, ApiError> {
-    let config = &context.config;
+fn max_tokens(operation: &Operation, asked: Option<&Value>) -> Result<u32, ApiError> {
+    let config = &operation.config;
     match asked {
         None | Some(Value::Null) => Ok(config.default_max_tokens),
         Some(value) => {

@@ -47,6 +47,21 @@ pub enum Action {
     ExperimentShow,
     ExperimentDefine,
     ExperimentSteer(Wish),
+    JobCreate,
+    JobList,
+    JobRun,
+    JobStats,
+    JobDead,
+    JobRedrive,
+    JobShow,
+    JobPatch,
+    JobDownload,
+    JobCancel,
+    JobRetry,
+    ScheduleList,
+    ScheduleShow,
+    ScheduleSet,
+    ScheduleDelete,
     AiBinding,
     AiTest,
     AdminPing,
@@ -74,10 +89,12 @@ const DELETE: &str = "DELETE";
 use Action::{
     Adjust, AdminPing, AiBinding, AiTest, Ask, Balance, Chat, CookieKeep, Embeddings, EnvSnapshot,
     EventsOpen, Exchange, ExperimentDefine, ExperimentList, ExperimentShow, ExperimentSteer, Feedback,
-    GuestToken, Health, Holds, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow, Logout,
-    ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth, Ready,
-    SkillDelete, SkillList, SkillRollBack, SkillSet, SkillShow, SkillsForAll, Speech, TicketMint,
-    Transcription, Upload, UsageList, UsageRecord, UserToken, Verify,
+    GuestToken, Health, Holds, JobCancel, JobCreate, JobDead, JobDownload, JobList, JobPatch, JobRedrive,
+    JobRetry, JobRun, JobShow, JobStats, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow,
+    Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth,
+    Ready, ScheduleDelete, ScheduleList, ScheduleSet, ScheduleShow, SkillDelete, SkillList, SkillRollBack,
+    SkillSet, SkillShow, SkillsForAll, Speech, TicketMint, Transcription, Upload, UsageList, UsageRecord,
+    UserToken, Verify,
 };
 
 impl Route {
@@ -118,6 +135,17 @@ const BUILT: &[Route] = &[
         ],
         &[(GET, UsageList), (POST, UsageRecord)],
     ),
+    route(&["/api/jobs"], &[(GET, JobList), (POST, JobCreate)]),
+    route(&["/api/jobs/run"], &[(POST, JobRun)]),
+    route(&["/api/jobs/stats"], &[(GET, JobStats)]),
+    route(&["/api/jobs/dead"], &[(GET, JobDead)]),
+    route(&["/api/jobs/dead/redrive"], &[(POST, JobRedrive)]),
+    route(&["/api/jobs/schedules"], &[(GET, ScheduleList)]),
+    route(&["/api/jobs/schedules/:id"], &[(GET, ScheduleShow), (PUT, ScheduleSet), (DELETE, ScheduleDelete)]),
+    route(&["/api/jobs/:id"], &[(GET, JobShow), (PATCH, JobPatch)]),
+    route(&["/api/jobs/:id/download"], &[(GET, JobDownload)]),
+    route(&["/api/jobs/:id/cancel"], &[(POST, JobCancel)]),
+    route(&["/api/jobs/:id/retry"], &[(POST, JobRetry)]),
     route(&["/auth/guest", "/api/auth/guest", "/api/v1/auth/guest"], &[(POST, GuestToken)]),
     route(&["/auth/exchange"], &[(POST, Exchange)]),
     route(&["/auth/cookie"], &[(POST, CookieKeep)]),
@@ -165,13 +193,6 @@ const BUILT: &[Route] = &[
 
 /// Routes of the contract that answer 501 until they are built.
 const TO_COME: &[Route] = &[
-    route(&["/api/jobs"], &[(GET, NotImplemented), (POST, NotImplemented)]),
-    route(&["/api/jobs/run"], &[(POST, NotImplemented)]),
-    route(&["/api/jobs/stats"], &[(GET, NotImplemented)]),
-    route(&["/api/jobs/:id"], &[(GET, NotImplemented), (PATCH, NotImplemented)]),
-    route(&["/api/jobs/:id/download"], &[(GET, NotImplemented)]),
-    route(&["/api/jobs/:id/cancel"], &[(POST, NotImplemented)]),
-    route(&["/api/jobs/:id/retry"], &[(POST, NotImplemented)]),
     route(&["/v1/files/upload"], &[(POST, NotImplemented)]),
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
@@ -265,7 +286,7 @@ mod tests {
             find("GET", "/api/jobs/run"),
             Match::WrongMethod { allow: "POST, OPTIONS".to_owned(), route: "/api/jobs/run" }
         );
-        assert_eq!(find("GET", "/api/jobs/abc"), Match::Found(NotImplemented, "/api/jobs/:id"));
+        assert_eq!(find("GET", "/api/jobs/abc"), Match::Found(JobShow, "/api/jobs/:id"));
         for unknown in
             ["", "/", "/api", "/api/jobs//download", "/api//credits", "/api/credits/", "/%61pi/credits"]
         {

@@ -13,6 +13,7 @@ use worker::Env;
 mod fallback;
 mod identity;
 mod images;
+mod jobs;
 mod log_names;
 mod offers;
 mod parse;
@@ -31,6 +32,7 @@ mod tests;
 pub use fallback::{AttemptDeadlines, BreakerRules, Fallback};
 pub use identity::{TrustedIssuer, Turnstile};
 pub use images::Images;
+pub use jobs::JobRules;
 pub use log_names::LogNames;
 pub use offers::Offers;
 pub use plans::{limits_from_json, limits_to_json};
@@ -122,6 +124,7 @@ pub struct Config {
     pub deadlines: Deadlines,
     pub fallback: Fallback,
     pub policy: Policy,
+    pub jobs: JobRules,
     /// How long an isolate goes by its list of the skills that have an experiment; zero: it asks each time.
     pub experiments_ttl_ms: i64,
     /// What `X-Intelligence-Tier` may name.

@@ -88,6 +88,13 @@ struct SelfCheckLine<'a> {
     providers: &'a [&'a str],
 }
 
+#[derive(Serialize)]
+struct SweepLine<'a> {
+    event: &'a str,
+    request_id: &'a str,
+    actors: usize,
+}
+
 /// No request makes a delivery: an alarm does, up to a day after the request that there is something to tell of. So the
 /// line names its notice instead.
 #[derive(Serialize)]
@@ -111,6 +118,11 @@ pub fn delivery(actor: Option<&str>, notice: i64, attempt: u32, outcome: &str) {
 /// What the cron trigger found.
 pub fn self_check(ok: bool, providers: &[&str]) {
     print(&SelfCheckLine { event: "self_check", ok, providers });
+}
+
+/// How many actors the cron trigger asked whether something is due. Its id is in their lines too.
+pub fn sweep(request_id: &str, actors: usize) {
+    print(&SweepLine { event: "sweep", request_id, actors });
 }
 
 /// A provider failed too often.
@@ -150,6 +162,11 @@ pub fn within<T>(request_id: Option<String>, work: impl FnOnce() -> T) -> T {
     let value = work();
     REQUEST_ID.set(outer);
     value
+}
+
+/// The request that the work of [`within`] is part of, when a request caused it.
+pub fn request_id() -> Option<String> {
+    REQUEST_ID.with_borrow(Clone::clone)
 }
 
 /// Something an operator should look at. `detail` is ours: a broken rule or the database's words.

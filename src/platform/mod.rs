@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod address_stub;
 pub mod bucket;
+pub mod calendar;
 pub mod catalog_stub;
 pub mod client_socket;
 pub mod config;
@@ -10,7 +11,9 @@ pub mod detached;
 pub mod experiment_stub;
 mod hop;
 pub mod http;
+pub mod job_id;
 pub mod log;
+pub mod queue;
 pub mod recall;
 pub mod reply_bucket;
 pub mod sockets;
@@ -22,6 +25,7 @@ pub mod timer;
 pub mod uploads;
 pub mod web_crypto;
 pub mod webhook;
+pub mod with_jobs;
 
 use sha2::Digest;
 

@@ -51,14 +51,31 @@ pub fn secret(random: [u8; 32]) -> String {
     format!("{SECRET_PREFIX}{}", STANDARD.encode(random))
 }
 
-/// Sends a delivery once. Any 2xx is a delivery; redirects are not followed.
+/// What is sent, and where to. The id is the same at every attempt, so that a receiver knows it again.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub id: &'a str,
+    pub url: &'a str,
+    pub secret: &'a str,
+    /// JSON.
+    pub body: &'a str,
+}
+
+impl<'a> Call<'a> {
+    pub fn of(delivery: &'a Delivery) -> Self {
+        let Delivery { id, url, secret, body, .. } = delivery;
+        Self { id, url, secret, body }
+    }
+}
+
+/// Makes the call once. Any 2xx is a delivery; redirects are not followed.
 ///
 /// # Errors
 /// [`Undelivered`].
-pub async fn send(delivery: &Delivery, environment: Environment, now_ms: i64) -> Result<u16, Undelivered> {
-    let url = safe_url(&delivery.url, environment).ok_or(Undelivered::Address)?;
+pub async fn send(call: Call<'_>, environment: Environment, now_ms: i64) -> Result<u16, Undelivered> {
+    let url = safe_url(call.url, environment).ok_or(Undelivered::Address)?;
     let guard = AbortGuard::new();
-    let fetch = request(&url, delivery, now_ms.div_euclid(1_000), &guard)?;
+    let fetch = request(&url, call, now_ms.div_euclid(1_000), &guard)?;
     let response = timer::within(DELIVERY_TIMEOUT_MS, settled(&fetch)).await;
     let response = response.map_err(|_| Undelivered::Timeout)?.map_err(|_| Undelivered::Unreachable)?;
     let response: Response = response.unchecked_into();
@@ -69,23 +86,18 @@ pub async fn send(delivery: &Delivery, environment: Environment, now_ms: i64) ->
     }
 }
 
-fn request(
-    url: &Url,
-    delivery: &Delivery,
-    at_s: i64,
-    guard: &AbortGuard,
-) -> Result<js_sys::Promise, Undelivered> {
-    let signature = sign(&delivery.secret, &delivery.id, at_s, &delivery.body).ok_or(Undelivered::Secret)?;
+fn request(url: &Url, call: Call<'_>, at_s: i64, guard: &AbortGuard) -> Result<js_sys::Promise, Undelivered> {
+    let signature = sign(call.secret, call.id, at_s, call.body).ok_or(Undelivered::Secret)?;
     let build = || -> Result<RequestInit, JsValue> {
         let headers = Headers::new()?;
         headers.set("content-type", "application/json")?;
-        headers.set("webhook-id", &delivery.id)?;
+        headers.set("webhook-id", call.id)?;
         headers.set("webhook-timestamp", &at_s.to_string())?;
         headers.set("webhook-signature", &signature)?;
         let init = RequestInit::new();
         init.set_method("POST");
         init.set_headers(&headers);
-        init.set_body(&JsValue::from_str(&delivery.body));
+        init.set_body(&JsValue::from_str(call.body));
         init.set_redirect(RequestRedirect::Manual);
         init.set_signal(guard.signal().as_ref());
         Ok(init)

@@ -142,7 +142,9 @@ impl JobCommand {
         matches!(self, Self::Beat(_) | Self::Complete(_) | Self::Fail(_))
     }
 
-    pub(super) const fn changes(&self) -> bool {
+    /// Whether it may change something.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
         !matches!(
             self,
             Self::Get { .. } | Self::List(_) | Self::DeadLetters { .. } | Self::Stats | Self::ListSchedules

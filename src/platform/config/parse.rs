@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::reader::{LookUp, Reader, number_in};
 use super::{
-    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, plans, providers,
+    Config, Deadlines, Environment, IdentityMode, LogNames, fallback, identity, jobs, plans, providers,
     response_cache, signing, tiers,
 };
 
@@ -73,6 +73,7 @@ pub(super) fn config(look_up: LookUp<'_>, ai_bound: bool) -> Config {
         deadlines,
         fallback: fallback::read(&mut reader),
         experiments_ttl_ms: reader.number("EXPERIMENTS_TTL_MS", 30_000, 0, 600_000),
+        jobs: jobs::read(&mut reader),
         policy: plans::policy(&mut reader, &tiers),
         tiers,
         problems: reader.problems,

@@ -50,6 +50,8 @@ struct Process {
     url: String,
     /// The second Worker's, when there is one.
     beside_url: Option<String>,
+    /// Runs the cron trigger.
+    cron_url: String,
     /// What the starter says after it is ready.
     said: Mutex<Receiver<Value>>,
 }
@@ -118,6 +120,13 @@ impl Stack {
     /// Writes a KV entry as an operator does; `None` deletes it.
     pub fn put_kv(&mut self, namespace: &str, key: &str, value: Option<&str>) {
         self.obeyed(&json!({"kv": namespace, "key": key, "value": value}), &json!({"kv_written": key}));
+    }
+
+    /// Runs the cron trigger as if it were this time.
+    pub async fn run_cron(&self, at_ms: i64) {
+        let url = format!("{}?cron=*/5+*+*+*+*&time={at_ms}", self.process.cron_url);
+        let run = reqwest::get(url).await.expect("the starter answers");
+        assert!(run.status().is_success(), "{run:?}");
     }
 
     /// Sends a message to a queue, by the name of its binding.
@@ -204,7 +213,13 @@ impl Stack {
 
     /// Ends what still runs and starts again on the same storage.
     pub fn restart(&mut self) {
+        self.restart_on(|_| {});
+    }
+
+    /// The same, with something done to the storage while nothing runs; its folder is given.
+    pub fn restart_on(&mut self, change: impl FnOnce(&Path)) {
         self.process.stop();
+        change(&self.storage.path().join("state"));
         let launch = Launch {
             storage: self.storage.path(),
             vars_file: &self.vars_file,
@@ -282,6 +297,7 @@ impl Launch<'_> {
             workerd: workerd_pid(&line),
             url: url("url").unwrap_or_else(|| panic!("no url in {line}")),
             beside_url: url("beside_url"),
+            cron_url: url("cron_url").unwrap_or_else(|| panic!("no cron_url in {line}")),
             orders: Mutex::new(starter.stdin.take()),
             starter,
             said: Mutex::new(said),

@@ -67,6 +67,16 @@ fn tiers() -> Value {
     })
 }
 
+/// Jobs that fail are tried again at once, and given up soon.
+fn jobs() -> Value {
+    json!({
+        "JOB_LEASE_MS": "3000",
+        "JOB_ATTEMPTS": "3",
+        "JOB_WAIT_FIRST_MS": "100",
+        "JOB_WAIT_MAX_MS": "400",
+    })
+}
+
 fn offered<const N: usize>(providers: [&str; N], models: [&str; N]) -> String {
     let pairs = providers.iter().zip(models).map(|(provider, model)| format!("{provider}={model}"));
     pairs.collect::<Vec<_>>().join(",")
@@ -130,7 +140,7 @@ impl Vars {
         let Value::Object(map) = base else {
             unreachable!("the base set is an object");
         };
-        Self { map }
+        Self { map }.with(jobs())
     }
 
     /// Puts `changes` over the set. `null` stays in the file: the stack then removes its own default too.

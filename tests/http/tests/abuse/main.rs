@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "the contract tests use more of it")]
 #[path = "../contract/aliases.rs"]
 mod aliases;
+mod jobs;
 mod many;
 mod money;
 mod single;
@@ -41,6 +42,7 @@ async fn every_case_in_both_modes_and_on_all_aliases() {
         singles(&stage, &seen).await;
         many::run(&stage, &seen).await;
         money::run(&stage, &seen).await;
+        jobs::run(&stage, &seen).await;
         sockets::run(&stage, &seen).await;
         uploads::run(&stage, &seen).await;
         many::secrets(&stage, &seen);

@@ -154,11 +154,6 @@ const fn later(number: u8, what: &'static str, method: Method, path: &'static st
 
 #[rustfmt::skip]
 pub const LATER: &[Later] = &[
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::GET, "/api/jobs/abc"),
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::PATCH, "/api/jobs/abc"),
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::POST, "/api/jobs/abc/cancel"),
-    later(16, "n/a: jobs are a later feature. Another tenant's job", Method::GET, "/api/jobs/abc/download"),
-    later(17, "n/a: jobs are a later feature. PATCH of protected fields", Method::PATCH, "/api/jobs/abc"),
     later(24, "n/a: uploads of forms are a later feature. Those of files are above", Method::POST, "/v1/files/upload"),
     later(25, "n/a: downloads are a later feature. Uploaded HTML fetched back", Method::GET, "/api/files/abc"),
     later(28, "n/a: voice is a later feature. Tickets of a session; those of live events are below", Method::GET, "/api/voice/sessions/abc/ws"),

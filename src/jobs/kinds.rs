@@ -1,0 +1,89 @@
+//! The types of jobs. A new one is a file with a [`Kind`], and its line in [`KINDS`].
+
+use actors::credits::{Owner, Usage};
+use actors::shared::Micro;
+use futures::future::LocalBoxFuture;
+use serde_json::value::RawValue;
+
+use super::attempt::Attempt;
+use super::stored::Quote;
+use super::{batch, si, webhook};
+use crate::edge::catalog::Known;
+use crate::edge::error::ApiError;
+use crate::edge::identity::Caller;
+use crate::edge::operation::Operation;
+use crate::platform::config::{JobRules, Tier};
+
+/// One type.
+pub struct Kind {
+    pub name: &'static str,
+    /// Reads the params before a job is made: what is wrong with them is said then, and not by a job that fails.
+    pub prepare: fn(&Making<'_>, &RawValue) -> Result<Prepared, ApiError>,
+    /// One attempt. It may be given up at any wait, when the lease is lost.
+    pub run: for<'a> fn(&'a Attempt) -> LocalBoxFuture<'a, Result<Done, Failure>>,
+    /// How it is tried.
+    pub rules: fn(JobRules) -> JobRules,
+    /// Codes of errors that another attempt would meet again.
+    pub final_errors: &'static [&'static str],
+}
+
+/// Every type, the usual one first.
+pub const KINDS: [&Kind; 3] = [&si::KIND, &webhook::KIND, &batch::KIND];
+
+/// Errors of any type that are final.
+pub const FINAL_ERRORS: &[&str] = &["result_too_large", "params_unreadable"];
+
+pub fn find(name: &str) -> Option<&'static Kind> {
+    KINDS.into_iter().find(|kind| kind.name == name)
+}
+
+pub fn names() -> Vec<String> {
+    KINDS.iter().map(|kind| kind.name.to_owned()).collect()
+}
+
+/// What params are read with.
+pub struct Making<'a> {
+    pub operation: &'a Operation,
+    pub known: &'a Known,
+    pub caller: &'a Caller,
+    pub tier: Option<&'a Tier>,
+}
+
+/// What a job of these params is made with.
+pub struct Prepared {
+    /// The most that it may cost.
+    pub amount: Micro,
+    /// Who asks, which models may answer, and what it weighs in the budgets.
+    pub owner: Owner,
+    pub quote: Option<Quote>,
+}
+
+/// An attempt that came to something.
+pub struct Done {
+    pub result: Box<RawValue>,
+    pub charge: Micro,
+    pub usage: Usage,
+}
+
+/// One that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For programs.
+    pub code: &'static str,
+    /// For people; nothing internal, and nothing that a provider said.
+    pub message: String,
+    /// How long whoever refused asked to be left alone.
+    pub retry_after_ms: Option<i64>,
+}
+
+impl Failure {
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None }
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::new(error.code(), error.message())
+    }
+}

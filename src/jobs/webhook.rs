@@ -1,0 +1,108 @@
+//! `webhook`: a JSON body, posted to an address of the client's and signed as the Standard Webhooks specification says.
+//! It costs nothing.
+
+use actors::credits::{Owner, Usage};
+use actors::rate::Weight;
+use actors::shared::Micro;
+use futures::future::FutureExt;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::attempt::Attempt;
+use super::kinds::{Done, Failure, Kind, Making, Prepared};
+use super::si::unreadable;
+use crate::edge::error::ApiError;
+use crate::platform::config::{JobRules, safe_url};
+use crate::platform::now_ms;
+use crate::platform::webhook::{self, Call, Undelivered};
+
+pub const KIND: Kind = Kind {
+    name: "webhook",
+    prepare,
+    run: |attempt| run(attempt).boxed_local(),
+    // A receiver may be away for long, and being asked costs it little.
+    rules: |usual| JobRules { attempts_max: usual.attempts_max.saturating_mul(2).min(20), ..usual },
+    final_errors: &["address_refused", "secret_unusable", "webhook_refused"],
+};
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    url: String,
+    /// `whsec_` and 24 to 64 bytes in base64. It is never shown.
+    secret: String,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError> {
+    let expected = "`url`, `secret` and `body`: an address, what signs it, and what is sent";
+    let params: Params<'_> = serde_json::from_str(params.get())
+        .map_err(|_| ApiError::InvalidField { field: "params", expected })?;
+    let operation = making.operation;
+    if safe_url(&params.url, operation.config.environment).is_none() {
+        let expected = "an https URL with a host name, without user, password or fragment";
+        return Err(ApiError::InvalidField { field: "url", expected });
+    }
+    if !webhook::is_secret(&params.secret) {
+        let expected = "`whsec_` and 24 to 64 bytes in base64";
+        return Err(ApiError::InvalidField { field: "secret", expected });
+    }
+    let owner = Owner {
+        route: operation.route.to_owned(),
+        request_id: Some(operation.request_id.clone()),
+        api_key: making.caller.api_key.clone(),
+        weight: Weight { requests: 1, ..Weight::default() },
+        ..Owner::default()
+    };
+    Ok(Prepared { amount: Micro::ZERO, owner, quote: None })
+}
+
+async fn run(attempt: &Attempt) -> Result<Done, Failure> {
+    let stored = attempt.stored.as_ref().ok_or_else(unreadable)?;
+    let params: Params<'_> = serde_json::from_str(stored.params.get()).map_err(|_| unreadable())?;
+    let operation = &attempt.operation;
+    let call =
+        Call { id: &attempt.job.id, url: &params.url, secret: &params.secret, body: params.body.get() };
+    let status = webhook::send(call, operation.config.environment, now_ms()).await.map_err(failure)?;
+    let meta = json!({ "outcome": "complete", "request_id": operation.request_id, "type": KIND.name });
+    let usage = Usage {
+        route: Some(operation.route.to_owned()),
+        tokens_in: None,
+        tokens_out: None,
+        model: None,
+        meta: to_raw_value(&meta).ok(),
+    };
+    let result = to_raw_value(&json!({ "status": status })).map_err(|_| unreadable())?;
+    Ok(Done { result, charge: Micro::ZERO, usage })
+}
+
+/// What the receiver understood and does not want, it will not want again.
+fn failure(undelivered: Undelivered) -> Failure {
+    let code = match undelivered {
+        Undelivered::Address => "address_refused",
+        Undelivered::Secret => "secret_unusable",
+        Undelivered::Status(408 | 425 | 429) => "webhook_failed",
+        Undelivered::Status(300..=499) => "webhook_refused",
+        Undelivered::Unreachable | Undelivered::Timeout | Undelivered::Status(_) => "webhook_failed",
+    };
+    Failure::new(code, format!("the receiver: {}", undelivered.outcome()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_receiver_refuses_is_final_and_what_it_cannot_do_now_is_not() {
+        let is_final = |undelivered| KIND.final_errors.contains(&failure(undelivered).code);
+        for refused in [301, 400, 401, 404, 410, 422] {
+            assert!(is_final(Undelivered::Status(refused)), "{refused}");
+        }
+        for later in [408, 425, 429, 500, 503] {
+            assert!(!is_final(Undelivered::Status(later)), "{later}");
+        }
+        assert!(!is_final(Undelivered::Timeout) && !is_final(Undelivered::Unreachable));
+        assert!(is_final(Undelivered::Address) && is_final(Undelivered::Secret));
+    }
+}
