@@ -4,6 +4,7 @@ use actors::credits::Account;
 use actors::events::{
     Event, IDLE_MS_MAX, Listener, Position, REPLAY_EVENTS_MAX, UNACKNOWLEDGED_EVENTS_MAX, What,
 };
+use actors::jobs::JobEvent;
 use actors::shared::TenantId;
 use actors::tenant::Opened;
 use serde_json::{Map, Value, json};
@@ -49,9 +50,21 @@ pub(super) fn event(tenant: &TenantId, event: &Event) -> String {
         What::Notice(notice) => {
             ("notice", json!({ "seq": notice.seq, "type": notice.kind, "data": notice.body }))
         }
-        What::Job(job) => ("job", json!(job.body)),
+        What::Job(job) => ("job", job_data(job)),
     };
     frame(tenant, event.position, kind, event.at_ms, &data)
+}
+
+/// With its time as clients have times.
+fn job_data(event: &JobEvent) -> Value {
+    let mut data = json!(event.body);
+    if let Some(members) = data.as_object_mut() {
+        members.remove("run_at_ms");
+        if let Some(at_ms) = event.body.run_at_ms {
+            members.insert("run_at".to_owned(), json!(iso_time(at_ms)));
+        }
+    }
+    data
 }
 
 /// What a client is told whose message is none.

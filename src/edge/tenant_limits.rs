@@ -46,12 +46,13 @@ struct Body {
     low_balance: Option<f64>,
     top_up: Option<WireTopUp>,
     webhook: Option<WireWebhook>,
+    jobs: Option<WireJobs>,
 }
 
 /// What a body that is none of these is told.
 const SETTINGS: &str = "`email`, and any of `plan`, `limits`, `keys`, `caps` (`id`, `period` of `day` or `month`, \
-    `limit`, `soft`, `api_key`, `model`), `fingerprint_window_ms`, `low_balance`, `top_up` (`below`, `amount`) and \
-    `webhook` (`url`, `secret`)";
+    `limit`, `soft`, `api_key`, `model`), `fingerprint_window_ms`, `low_balance`, `top_up` (`below`, `amount`), \
+    `webhook` (`url`, `secret`) and `jobs` (`running`, `running_by_type`)";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +77,14 @@ struct WireTopUp {
 struct WireWebhook {
     url: String,
     secret: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireJobs {
+    running: Option<u32>,
+    #[serde(default)]
+    running_by_type: BTreeMap<String, u32>,
 }
 
 /// `PUT` by an operator: replaces what was set for the tenant. A secret that is made here is shown this once.
@@ -119,7 +128,10 @@ fn settings(context: &Context, body: Body) -> Result<Settings, ApiError> {
         low_balance: body.low_balance.map(|amount| credits("low_balance", amount)).transpose()?,
         top_up: body.top_up.map(top_up).transpose()?,
         webhook,
-        jobs: JobLimits::default(),
+        jobs: body.jobs.map_or_else(JobLimits::default, |WireJobs { running, running_by_type }| JobLimits {
+            running,
+            running_by_type,
+        }),
     })
 }
 
@@ -178,6 +190,7 @@ fn report_object(caller: &Caller, report: &LimitsReport) -> Map<String, Value> {
                 "amount": top_up.amount.credits(),
             }))),
         ),
+        ("jobs", json!(settings.jobs)),
         ("webhook", json!(settings.webhook.as_ref().map(|hook| json!({ "url": shown_url(caller, hook) })))),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

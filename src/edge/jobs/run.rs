@@ -41,13 +41,17 @@ async fn work_or_wait(context: &Rc<Context>, made: &Made) -> Result<JobWithBody,
     let operation = Operation { route: worker::ROUTE, ..Operation::clone(context) };
     let until_ms = now_ms().saturating_add(context.config.deadlines.total_ms).saturating_add(PATIENCE_MS);
     let mut waits = WAITS_MS.into_iter();
-    let mut wait_ms = 0;
+    let (mut wait_ms, mut helps) = (0, true);
     loop {
-        let leased = worker::lease(&operation, tenant, Some(id)).await.unwrap_or(None);
+        let leased = match helps {
+            true => worker::lease(&operation, tenant, Some(id)).await.unwrap_or(None),
+            false => None,
+        };
         match leased {
             Some(leased) if leased.job.id == *id => worker::work(&operation, tenant, leased).await,
-            // Another one went first. It is done beside.
+            // Another one went first. It is done beside; more than one is not this request's to do.
             Some(leased) => {
+                helps = false;
                 let (operation, tenant) = (operation.clone(), tenant.clone());
                 let event = operation.event.clone();
                 task::keep_alive(&event, async move { worker::work(&operation, &tenant, leased).await });

@@ -65,6 +65,41 @@ async fn jobs_whose_messages_were_lost_are_called_for_again() {
     settled(&tenant).await;
 }
 
+/// Kills again and again while jobs are made and done: each that was acknowledged ends once, with one charge.
+#[tokio::test]
+async fn acknowledged_jobs_survive_kills_under_load() {
+    const KILLS: usize = 4;
+    const JOBS_EACH: usize = 10;
+    let mut world = short_leases().await;
+    let mut tenant = world.tenant("load", 50.0).await;
+    let mut acknowledged = Vec::new();
+    for kill in 0..KILLS {
+        for job in 0..JOBS_EACH {
+            let marker = format!("{kill} {job} {}", unique_marker());
+            let late = Behaviour::late(Duration::from_millis(100), Behaviour::answer("done", PLAIN_USAGE));
+            world.groq.script(&marker, [late]);
+            acknowledged.push(id(&made(&tenant, &asking(&marker)).await).to_owned());
+        }
+        // Some are done, some run, some wait: at another moment each time.
+        tokio::time::sleep(Duration::from_millis(70 * kill as u64)).await;
+        world.stack.kill_workerd();
+        world.stack.restart();
+        tenant = returned(&world, tenant);
+    }
+    for job in &acknowledged {
+        until(&tenant, job, "succeeded", BOUND).await;
+    }
+    let mut recorded: Vec<String> =
+        tenant.walk("/api/billing/usage").await.iter().map(|row| id(row).to_owned()).collect();
+    recorded.sort_unstable();
+    acknowledged.sort_unstable();
+    assert_eq!(recorded, acknowledged, "one usage row each, and no other");
+    #[allow(clippy::cast_precision_loss)]
+    let left = 50.0 - acknowledged.len() as f64 * CHARGE;
+    assert_credits((tenant.balance().await * 1e3).round(), (left * 1e3).round(), "one charge each");
+    settled(&tenant).await;
+}
+
 /// Takes every alarm out of the runtime's own tables, as if it had given them up.
 const FORGET_ALARMS: &str = "
     const { DatabaseSync } = require('node:sqlite');

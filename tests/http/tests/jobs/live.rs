@@ -73,6 +73,8 @@ async fn retries_and_the_end_are_told_with_their_reason() {
     assert_eq!((text(last, "status"), text(last, "reason")), ("failed", "attempts_exhausted"));
     let failed = seen.iter().filter(|event| event["data"].get("error").is_some()).count();
     assert_eq!(failed, 3, "each attempt's error is told: {seen:?}");
+    let retry = seen.iter().find(|event| event["data"]["event"] == "retry").expect("a retry");
+    assert!(text(&retry["data"], "run_at").ends_with('Z'), "{retry}");
     ended(&tenant, id(&own), "failed").await;
 }
 

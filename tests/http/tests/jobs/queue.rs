@@ -178,3 +178,28 @@ async fn jobs_are_listed_newest_first_by_status_and_type_and_counted() {
     }
     settled(&tenant).await;
 }
+
+#[tokio::test]
+async fn as_many_run_at_one_time_as_the_operator_says() {
+    let world = World::verified().await;
+    let tenant = world.tenant("one-by-one", 9.0).await;
+    tenant.put_limits(json!({"jobs": {"running": 65}})).await.expect_error(400, "invalid_setting");
+    let set = tenant.put_limits(json!({"jobs": {"running": 1}})).await.expect(200).json();
+    assert_eq!(set["jobs"], json!({"running": 1, "running_by_type": {}}));
+    let marker = unique_marker();
+    let slow = Behaviour::late(Duration::from_millis(300), Behaviour::answer_without_usage("x"));
+    world.groq.script(&marker, [slow]);
+    let began = Instant::now();
+    let jobs: Vec<Value> = join_all((0..4).map(|_| async { made(&tenant, &asking(&marker)).await })).await;
+    let mut most = 0;
+    while most < 2 && began.elapsed() < Duration::from_secs(1) {
+        let stats = tenant.get("/api/jobs/stats").send().await.expect(200).json();
+        most = most.max(whole(&stats, "running"));
+    }
+    assert!(most <= 1, "{most} at one time");
+    for job in &jobs {
+        ended(&tenant, id(job), "succeeded").await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1_200), "one after the other: {:?}", began.elapsed());
+    settled(&tenant).await;
+}
