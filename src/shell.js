@@ -102,6 +102,18 @@ async function gathered(request, bytesMax) {
   return new Response(new Blob(chunks), { headers: { 'content-type': request.headers.get('content-type') ?? '' } });
 }
 
+// Work that the runtime asks for and waits for: its end. What traps is thrown, and the runtime asks again.
+function ended(begin) {
+  enter();
+  const task = nextTask();
+  try {
+    return begin(task) ?? waiting(task);
+  } catch (error) {
+    broke(error);
+    throw error;
+  }
+}
+
 function nextTask() {
   lastTask = (lastTask + 1) >>> 0;
   if (lastTask % TASKS_BETWEEN_SWEEPS === 0) sweep(Date.now() - TASK_AGE_MAX_MS);
@@ -251,16 +263,8 @@ export default {
     }
   },
   // What is not acknowledged when this ends, or fails, comes again.
-  queue(batch, env, context) {
-    enter();
-    const task = nextTask();
-    return rust.consume(task, batch, env, context) ?? waiting(task);
-  },
-  scheduled(event, env) {
-    enter();
-    const task = nextTask();
-    return rust.sweep(task, event.scheduledTime, env) ?? waiting(task);
-  },
+  queue: (batch, env, context) => ended((task) => rust.consume(task, batch, env, context)),
+  scheduled: (event, env) => ended((task) => rust.sweep(task, event.scheduledTime, env)),
 };
 
 // An actor, of whatever kind: what it decides is in Rust, made by the class's own `made`.
@@ -348,14 +352,8 @@ class Actor extends DurableObject {
 
   // When it fails, the runtime rings again.
   alarm() {
-    const task = nextTask();
     const actor = this.#rust;
-    try {
-      return actor.alarm(task) ?? waiting(task);
-    } catch (error) {
-      broke(error);
-      throw error;
-    }
+    return ended((task) => actor.alarm(task));
   }
 }
 

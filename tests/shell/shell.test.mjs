@@ -13,6 +13,8 @@ globalThis.standIn = {
   serve: (...args) => rust.serve(...args),
   lost: (...args) => rust.lost(...args),
   resume: (...args) => rust.resume(...args),
+  consume: (...args) => rust.consume(...args),
+  sweep: (...args) => rust.sweep(...args),
   run() {},
   prepare() {},
   forget(task) { rust.forgotten.push(task); },
@@ -180,6 +182,20 @@ test('a request of which nothing was heard for long is forgotten', (context) => 
   rust.serve = () => new Response('');
   for (let n = 0; n < 1_024; n += 1) handlers.fetch(request(), {}, {});
   assert.ok(rust.forgotten.includes(first));
+});
+
+test('a trap gives messages, and the work of the trigger, back to the runtime', async () => {
+  for (const [name, call] of [
+    ['consume', () => handlers.queue({}, {}, {})], ['sweep', () => handlers.scheduled({ scheduledTime: 7 }, {})],
+  ]) {
+    rust[name] = () => true;
+    assert.equal(call(), true, 'done at once');
+    rust[name] = () => undefined;
+    const under = call();
+    rust[name] = trap;
+    assert.throws(call);
+    await assert.rejects(under, 'told at once');
+  }
 });
 
 test('a trap ends an alarm that is under way, so that the runtime rings again', async () => {
