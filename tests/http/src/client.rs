@@ -8,7 +8,7 @@ use crate::secrets::Canaries;
 use crate::tokens;
 use crate::vars;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, redirect};
 use serde_json::Value;
 use std::time::Duration;
@@ -164,6 +164,15 @@ impl Call {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, content_type.parse().expect("a content type"));
         self.builder = self.builder.headers(headers).body(body.into());
+        self
+    }
+
+    /// A body that is said to be so long and never comes: what is refused by its length needs no more, and who sends it
+    /// all the same may find the connection closed before the answer is read.
+    pub fn body_said_to_be(mut self, content_type: &str, bytes: usize) -> Self {
+        let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        let builder = self.builder.header(CONTENT_TYPE, content_type).header(CONTENT_LENGTH, bytes);
+        self.builder = builder.body(reqwest::Body::wrap_stream(never));
         self
     }
 
