@@ -114,9 +114,18 @@ struct Wav {
 
 /// Chunks that are looked through for the sound: a handful stand before it.
 const CHUNKS_MAX: usize = 64;
-/// PCM, floats, the two telephone laws, and the form that says in another place which of them it is: of these the bytes
-/// of a second follow from what a decoder goes by. Of others, only a header's own word says it.
-const LINEAR: [u16; 5] = [1, 3, 6, 7, 0xfffe];
+/// Whole numbers, floats, and the two telephone laws: of these the bytes of a second follow from what a decoder goes by.
+/// Of others, only a header's own word says it.
+const PCM: u16 = 1;
+const FLOAT: u16 = 3;
+const A_LAW: u16 = 6;
+const MU_LAW: u16 = 7;
+/// Says which of all kinds it is in another place, and its bytes there after the kind.
+const EXTENSIBLE: u16 = 0xfffe;
+const EXTENSIBLE_TAIL: [u8; 14] = *b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
+/// Bytes of a format, without and with what the extensible one adds.
+const FORMAT_BYTES_MIN: u64 = 16;
+const EXTENSIBLE_BYTES_MIN: u64 = 40;
 /// The highest rate of samples that there are converters for.
 const SAMPLES_PER_SECOND_MAX: u64 = 768_000;
 
@@ -128,7 +137,9 @@ fn wav(head: &[u8], bytes: u64) -> Option<Wav> {
         let size = u64::from(u32_at(head, at.checked_add(4)?)?);
         let body = at.checked_add(8)?;
         match name {
-            b"fmt " => bytes_per_second = Some(format(head, body)?),
+            // Of two, decoders take the first, or the last: neither is believed.
+            b"fmt " if bytes_per_second.is_some() => return None,
+            b"fmt " => bytes_per_second = Some(format(head, body, size)?),
             b"data" => {
                 let rest_bytes = bytes.saturating_sub(u64::try_from(body).ok()?);
                 // One that is written while it is recorded says nothing, or the most there is.
@@ -148,15 +159,40 @@ fn wav(head: &[u8], bytes: u64) -> Option<Wav> {
     None
 }
 
+/// Whether a decoder takes as many bits of each sample as the header says.
+const fn takes(tag: u16, bits: u16) -> bool {
+    match tag {
+        PCM => matches!(bits, 8..=32 | 64),
+        FLOAT => matches!(bits, 32 | 64),
+        // A byte each, whatever is said of it.
+        A_LAW | MU_LAW => bits == 8,
+        _ => false,
+    }
+}
+
+/// The kind of sound in a format of `size` bytes, where it is one whose bytes are known.
+fn kind(head: &[u8], at: usize, size: u64) -> Option<u16> {
+    let tag = u16_at(head, at)?;
+    if tag != EXTENSIBLE {
+        return Some(tag);
+    }
+    let kind_at = at.checked_add(24)?;
+    let tail = head.get(kind_at.checked_add(2)?..kind_at.checked_add(16)?)?;
+    let told = u16_at(head, at.checked_add(16)?)? >= 22;
+    (size >= EXTENSIBLE_BYTES_MIN && told && tail == EXTENSIBLE_TAIL).then(|| u16_at(head, kind_at))?
+}
+
 /// Bytes of a second of sound.
-fn format(head: &[u8], at: usize) -> Option<u64> {
+fn format(head: &[u8], at: usize, size: u64) -> Option<u64> {
+    if size < FORMAT_BYTES_MIN {
+        return None;
+    }
     let field = |offset: usize| u16_at(head, at.checked_add(offset)?);
-    let (tag, channels, bits) = (field(0)?, field(2)?, field(14)?);
+    let (tag, channels, bits) = (kind(head, at, size)?, field(2)?, field(14)?);
     let samples = u64::from(u32_at(head, at.checked_add(4)?)?);
     let frame = u64::from(channels).checked_mul(u64::from(bits).div_ceil(8))?;
-    let sound = LINEAR.contains(&tag)
+    let sound = takes(tag, bits)
         && (1..=32).contains(&channels)
-        && (8..=64).contains(&bits)
         && (1..=SAMPLES_PER_SECOND_MAX).contains(&samples)
         && u64::from(field(12)?) == frame;
     sound.then(|| samples.saturating_mul(frame))
@@ -235,6 +271,45 @@ mod tests {
                 "{at}"
             );
         }
+    }
+
+    /// A header of the extensible form, of the kind `kind`.
+    fn extensible(samples: u32, bits: u16, kind: u16) -> Vec<u8> {
+        let mut head = header(samples, 1, bits, 48_000);
+        head[16] = 40;
+        head[20..22].copy_from_slice(&EXTENSIBLE.to_le_bytes());
+        let mut more = 22_u16.to_le_bytes().to_vec();
+        more.extend(bits.to_le_bytes());
+        more.extend(4_u32.to_le_bytes());
+        more.extend(kind.to_le_bytes());
+        more.extend(EXTENSIBLE_TAIL);
+        head.splice(36..36, more);
+        head
+    }
+
+    #[test]
+    fn no_header_makes_a_long_recording_short() {
+        let exact = |head: &[u8]| of(head, 48_100).exact_ms;
+        // What decoders take as bytes, though the header says eight of each sample.
+        for law in [A_LAW, MU_LAW] {
+            let mut head = header(8_000, 1, 64, 48_000);
+            head[20..22].copy_from_slice(&law.to_le_bytes());
+            assert_eq!(exact(&head), None, "{law}");
+            assert_eq!(exact(&extensible(8_000, 64, law)), None, "{law}");
+            assert_eq!(exact(&extensible(8_000, 8, law)), Some(6_000), "{law}");
+        }
+        // MP3 behind the extensible form, whose frames alone say how long it is.
+        assert_eq!(exact(&extensible(768_000, 64, 0x55)), None);
+        assert_eq!(exact(&extensible(16_000, 16, PCM)), Some(1_500));
+        // A second format, which no decoder needs to go by.
+        let mut twice = header(8_000, 1, 8, 48_000);
+        let second = header(768_000, 32, 64, 0)[12..36].to_vec();
+        twice.splice(36..36, second);
+        assert_eq!(exact(&twice), None);
+        // A short format, of whose bits decoders think what they like.
+        let mut short = header(8_000, 1, 64, 48_000);
+        short[16] = 14;
+        assert_eq!(exact(&short), None);
     }
 
     #[test]
