@@ -13,6 +13,20 @@ use crate::providers::{ChatRequest, Members, Prompt, WholeRequest};
 /// Members of ours, which no provider knows.
 const OWN: &[&str] = &["max_credits", "on_hold_used"];
 
+/// What some provider would do, and ask its customer to pay for: other models than the one whose price counts, searches,
+/// answers that are foretold.
+const NOT_OFFERED: [(&str, &str); 9] = [
+    ("web_search_options", "nothing: searching the web is not offered"),
+    ("search_settings", "nothing: searching the web is not offered"),
+    ("search_parameters", "nothing: searching the web is not offered"),
+    ("plugins", "nothing: plugins are not offered"),
+    ("models", "nothing: the model is `model`"),
+    ("fallbacks", "nothing: the model is `model`"),
+    ("route", "nothing: the model is `model`"),
+    ("provider", "nothing: the provider is chosen here, or by `model` as `provider/model`"),
+    ("prediction", "nothing: predicted answers are not offered"),
+];
+
 /// A chat that was understood.
 pub struct Chat {
     pub question: Question,
@@ -102,6 +116,17 @@ fn max_tokens(context: &Context, members: &Members) -> Result<u32, ApiError> {
     Ok(limit)
 }
 
+/// Whether a part of a message is a medium whose size nobody here knows, but for a picture: one at another address, or one
+/// that lies with the provider.
+fn names_a_medium_elsewhere(messages: &Value) -> bool {
+    let parts = messages.as_array().into_iter().flatten().filter_map(|message| message["content"].as_array());
+    parts.flatten().any(|part| {
+        let kind = part["type"].as_str().unwrap_or_default();
+        let by_address = kind.ends_with("_url") && kind != "image_url";
+        by_address || !part["file"]["file_id"].is_null() || !part["file_id"].is_null()
+    })
+}
+
 /// What a provider charges its customer for beside the tokens, or keeps for it, is not the client's to ask for.
 fn not_at_the_house_s_cost(members: &Members) -> Result<(), ApiError> {
     let said = |name: &str| members.value(name);
@@ -111,8 +136,21 @@ fn not_at_the_house_s_cost(members: &Members) -> Result<(), ApiError> {
     if !matches!(said("store"), None | Some(Value::Bool(false))) {
         return Err(wrong("store", "false"));
     }
-    if said("web_search_options").is_some() {
-        return Err(wrong("web_search_options", "nothing: searching the web is not offered"));
+    for (name, expected) in NOT_OFFERED {
+        if said(name).is_some() {
+            return Err(wrong(name, expected));
+        }
+    }
+    let ours_to_run = |tool: &Value| matches!(tool["type"].as_str(), Some("function" | "custom"));
+    match said("tools") {
+        None => {}
+        Some(Value::Array(tools)) if tools.iter().all(ours_to_run) => {}
+        Some(_) => return Err(wrong("tools", "a list of tools of the types `function` and `custom`")),
+    }
+    if members.value("messages").as_ref().is_some_and(names_a_medium_elsewhere) {
+        let expected =
+            "pictures by address or embedded; sound and files embedded, and nothing by its id at a provider";
+        return Err(wrong("messages", expected));
     }
     let sound = |kinds: &Value| kinds.as_array().is_none_or(|kinds| kinds.iter().any(|kind| kind != "text"));
     if said("modalities").as_ref().is_some_and(sound) || said("audio").is_some() {

@@ -113,6 +113,7 @@ pub(super) struct Wire {
 
 #[derive(Debug, Deserialize)]
 struct Choice {
+    index: Option<Value>,
     message: Option<Content>,
     delta: Option<Content>,
     finish_reason: Option<Value>,
@@ -214,11 +215,17 @@ impl Wire {
         produced
     }
 
-    pub fn is_finished(&self) -> bool {
-        self.choices
-            .iter()
-            .flatten()
-            .any(|choice| choice.finish_reason.as_ref().is_some_and(|reason| !reason.is_null()))
+    /// The answers that end in it, by their numbers. Who asks for one gets number zero, said or not.
+    pub fn finished(&self) -> impl Iterator<Item = u32> {
+        let ends = |choice: &&Choice| choice.finish_reason.as_ref().is_some_and(|reason| !reason.is_null());
+        self.choices.iter().flatten().filter(ends).map(|choice| {
+            choice
+                .index
+                .as_ref()
+                .and_then(Value::as_u64)
+                .and_then(|number| u32::try_from(number).ok())
+                .unwrap_or(0)
+        })
     }
 
     /// Whether there is an answer in it, or a part of one.

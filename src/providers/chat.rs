@@ -161,9 +161,10 @@ impl ChatRequest {
     /// Tokens of the prompt as a hold has them.
     pub fn prompt_tokens_held(&self) -> u64 {
         match &self.prompt {
-            Prompt::Plain { .. } => {
+            Prompt::Plain { system, user, .. } => {
                 let images = self.images().saturating_mul(IMAGE_TOKENS_HELD);
-                estimate_prompt_tokens(self.text_bytes()).saturating_add(images)
+                let counted = count_prompt(system.as_deref(), user);
+                estimate_prompt_tokens(self.text_bytes(), counted).saturating_add(images)
             }
             Prompt::Whole(whole) => whole.size.tokens_held(),
         }

@@ -49,18 +49,17 @@ pub fn count_tokens(text: &str) -> u64 {
     counter.total()
 }
 
-/// What a prompt of `bytes` costs at most in ordinary text: a token for three bytes, where English and other
-/// alphabets have four or five and East Asian scripts three, and the template. For holds.
-pub fn estimate_prompt_tokens(bytes: usize) -> u64 {
-    u64::try_from(bytes.div_ceil(3)).unwrap_or(u64::MAX).saturating_add(32)
+/// What a prompt of `bytes` costs at most, of which `counted` tokens were counted. For holds. In ordinary text it is a token
+/// for three bytes, where English and other alphabets have four or five and East Asian scripts three, and the template;
+/// what is dense, as marks and code are, has as many as are counted.
+pub fn estimate_prompt_tokens(bytes: usize, counted: u64) -> u64 {
+    u64::try_from(bytes.div_ceil(3)).unwrap_or(u64::MAX).max(counted).saturating_add(32)
 }
 
-/// The tokens of a prompt, counted; never more than the estimate its hold was made with.
+/// The tokens of a prompt, counted.
 pub fn count_prompt(system: Option<&str>, user: &str) -> u64 {
-    let bytes = user.len().saturating_add(system.map_or(0, str::len));
     let system = system.map_or(0, count_tokens);
-    let counted = count_tokens(user).saturating_add(system).saturating_add(TEMPLATE_TOKENS);
-    counted.min(estimate_prompt_tokens(bytes))
+    count_tokens(user).saturating_add(system).saturating_add(TEMPLATE_TOKENS)
 }
 
 #[cfg(test)]
@@ -96,6 +95,12 @@ mod tests {
             counter.push(&a);
             counter.push(&b);
             prop_assert_eq!(counter.total(), count_tokens(&whole));
+        }
+
+        #[test]
+        fn no_prompt_is_counted_as_more_than_is_held_for_it(system in "\\PC{0,80}", user in "\\PC{0,80}") {
+            let counted = count_prompt(Some(&system), &user);
+            prop_assert!(counted <= estimate_prompt_tokens(system.len() + user.len(), counted));
         }
     }
 }

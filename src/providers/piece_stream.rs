@@ -55,8 +55,11 @@ pub struct PieceStream {
     counter: TokenCounter,
     text_bytes: usize,
     text_bytes_max: usize,
-    /// The provider said that the answer is complete.
+    /// The provider said that all answers are complete.
     complete: bool,
+    /// Answers that were asked for, and those of them that have ended, a bit for each number.
+    answers: u32,
+    finished: u32,
     ended: bool,
     /// What went wrong behind the pieces that are still to be given out.
     failed: Option<Failure>,
@@ -88,6 +91,8 @@ impl PieceStream {
             text_bytes: 0,
             text_bytes_max: request.answer_bytes_max(),
             complete: false,
+            answers: request.answers(),
+            finished: 0,
             ended: false,
             failed: None,
             usage: None,
@@ -195,7 +200,10 @@ impl PieceStream {
             return Ok(false);
         }
         let wire = Wire::parse(event)?;
-        self.complete |= wire.is_finished();
+        for number in wire.finished() {
+            self.finished |= 1_u32.checked_shl(number).unwrap_or(0);
+        }
+        self.complete |= self.finished.count_ones() >= self.answers.max(1);
         self.usage = wire.usage().or(self.usage);
         if self.model.is_none() {
             self.model = wire.model();

@@ -21,8 +21,25 @@ const FILE_BYTES_PER_TOKEN_MIN: usize = 5;
 const MESSAGE_TOKENS: u64 = 4;
 /// An address of a picture that is not the picture itself, in bytes. A longer one counts as text.
 const ADDRESS_BYTES_MAX: usize = 2_048;
-/// Members that the model reads.
-const READ_BY_MODEL: &[&str] = &["messages", "tools", "functions", "response_format", "input"];
+/// Members that only say how to answer. Every other one may be read by the model, whoever invented it, and counts: what a
+/// provider takes for a part of the prompt must not be free.
+const NOT_READ: &[&str] = &[
+    "audio",
+    "encoding_format",
+    "function_call",
+    "logit_bias",
+    "metadata",
+    "modalities",
+    "prompt_cache_key",
+    "reasoning",
+    "reasoning_effort",
+    "safety_identifier",
+    "service_tier",
+    "stop",
+    "tool_choice",
+    "user",
+    "verbosity",
+];
 
 /// The members of a JSON object as they came, in their order; no name twice.
 #[derive(Debug, Clone, Default)]
@@ -188,12 +205,15 @@ impl PromptSize {
     fn of(members: &Members) -> Self {
         let mut size = Self::default();
         let mut media_bytes = 0_usize;
-        for name in READ_BY_MODEL {
-            let Some(raw) = members.get(name) else { continue };
-            let Some(value) = members.value(name) else { continue };
+        for (name, raw) in members.0.iter().filter(|(name, _)| !NOT_READ.contains(&name.as_str())) {
+            let Ok(value) = serde_json::from_str::<Value>(raw.get()) else { continue };
+            // A number or a switch is a setting.
+            if !(value.is_string() || value.is_array() || value.is_object()) {
+                continue;
+            }
             size.text_bytes = size.text_bytes.saturating_add(raw.get().len());
             media_bytes = media_bytes.saturating_add(size.measure(&value));
-            if let (Value::Array(messages), &"messages") = (&value, name) {
+            if let (Value::Array(messages), "messages") = (&value, name.as_str()) {
                 size.messages = u64::try_from(messages.len()).unwrap_or(u64::MAX);
             }
         }
@@ -274,7 +294,8 @@ impl PromptSize {
     pub fn tokens_held(self) -> u64 {
         let media = self.media_tokens(IMAGE_TOKENS_HELD, SOUND_BYTES_PER_TOKEN, FILE_BYTES_PER_TOKEN);
         let messages = self.messages.saturating_mul(MESSAGE_TOKENS);
-        estimate_prompt_tokens(self.text_bytes).saturating_add(messages).saturating_add(media)
+        let text = estimate_prompt_tokens(self.text_bytes, self.text_tokens);
+        text.saturating_add(messages).saturating_add(media)
     }
 
     pub fn tokens_counted(self) -> u64 {
@@ -372,6 +393,24 @@ mod tests {
             {"type": "image_url", "image_url": {"url": long}},
         ]}]});
         assert!(request(&no_address).size.tokens_counted() > 5_000);
+    }
+
+    #[test]
+    fn what_nobody_here_has_heard_of_is_read_too_and_settings_are_not() {
+        let plain = json!({"messages": [{"role": "user", "content": "Hi"}]});
+        let with = |name: &str, value: Value| {
+            let mut body = plain.clone();
+            body[name] = value;
+            request(&body).size.tokens_counted()
+        };
+        let (least, long) = (request(&plain).size.tokens_counted(), "word ".repeat(5_000));
+        assert!(with("documents", json!([{"source": {"type": "text", "text": long}}])) > 5_000);
+        assert!(with("anything", json!(long)) > 5_000);
+        for (name, value) in
+            [("temperature", json!(0.5)), ("seed", json!(7)), ("stop", json!(["a"])), ("user", json!("u"))]
+        {
+            assert_eq!(with(name, value), least, "{name}");
+        }
     }
 
     #[test]

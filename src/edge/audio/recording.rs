@@ -152,6 +152,13 @@ impl Wish {
         if text("temperature").is_some_and(|temperature| !warm(temperature)) {
             return Err(wrong("temperature", "a number from 0 to 1"));
         }
+        if !matches!(text("service_tier"), None | Some("auto" | "default")) {
+            return Err(wrong("service_tier", "`auto` or `default`"));
+        }
+        // Further recordings, which nobody would pay for.
+        if texts.iter().any(|(name, _)| name.starts_with("known_speaker")) {
+            return Err(wrong("known_speaker_references", "nothing: speakers are not told apart by samples"));
+        }
         let streams = match text("stream") {
             None | Some("false") => false,
             Some("true") => true,

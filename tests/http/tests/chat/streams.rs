@@ -198,3 +198,42 @@ async fn workers_ai_streams_in_openai_s_format_too() {
     assert_eq!(at(finish, "/choices/0/finish_reason"), "stop");
     assert_eq!(events.last(), Some(&json!("[DONE]")));
 }
+
+#[tokio::test]
+async fn of_several_answers_all_must_end() {
+    let world = World::verified().await;
+    let tenant = world.tenant("chat-n-broken", 1.0).await;
+    let piece = |number: u32, text: &str, reason: Value| {
+        let choice = json!({"index": number, "delta": {"content": text}, "finish_reason": reason});
+        let event = json!({"id": "c", "object": "chat.completion.chunk", "choices": [choice]});
+        &*Box::leak(format!("data: {event}\n\n").into_boxed_str())
+    };
+    let one = piece(0, "whole.", json!("stop"));
+    for (other, outcome) in
+        [(piece(1, "broken", Value::Null), "interrupted"), (piece(1, "too.", json!("stop")), "complete")]
+    {
+        let marker = unique_marker();
+        world.groq.script(&marker, [Behaviour::RawEvents { pieces: vec![one, other], gap: Duration::ZERO }]);
+        let transcript =
+            streamed(&tenant, &chat(&marker, json!({"stream": true, "n": 2, "max_tokens": 50}))).await;
+        let ended = data(&transcript).last() == Some(&json!("[DONE]"));
+        assert_eq!(ended, outcome == "complete", "{transcript:?}");
+        tenant.settled_balance().await;
+        assert_eq!(text(&tenant.usage().await[0]["meta"], "outcome"), outcome);
+    }
+}
+
+#[tokio::test]
+async fn members_that_nobody_here_has_heard_of_are_paid_for() {
+    let world = World::verified().await;
+    let tenant = world.tenant("chat-documents", 9.0).await;
+    let marker = unique_marker();
+    let completion = Completion::of(&["short"]).usage(Usage::new(60_000, 1));
+    world.groq.script(&marker, [Behaviour::Complete(completion)]);
+    let document = json!([{"source": {"type": "text", "text": "word ".repeat(48_000)}}]);
+    let asked = chat(&marker, json!({"stream": true, "max_tokens": 10, "documents": document}));
+    streamed(&tenant, &asked).await;
+    tenant.settled_balance().await;
+    let row = tenant.usage().await.remove(0);
+    assert_eq!((number(&row, "tokens_in"), text(&row["meta"], "basis")), (60_000.0, "reported"));
+}
