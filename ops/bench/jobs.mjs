@@ -103,13 +103,11 @@ export class Watcher {
     });
   }
 
-  // Waits until so many ends were seen, not for ever. Who is told more than may be on its way unacknowledged is cut off,
-  // and when it comes again it is told that its window has passed: that is `told`, and no event was missed unsaid.
+  // Whether so many ends were seen, each once; waited for, but not for ever.
   async saw(count) {
     const until = Date.now() + SEEN_WAIT_MS;
-    while (this.ended.size < count && this.passed === 0 && Date.now() < until) await sleep(POLL_MS / 10);
-    const all = this.ended.size === count && this.twice === 0 && this.passed === 0;
-    return { all, told: this.twice === 0 && this.passed > 0 };
+    while (this.ended.size < count && Date.now() < until) await sleep(POLL_MS / 10);
+    return this.ended.size === count && this.twice === 0 && this.passed === 0;
   }
 
   async close() {
