@@ -74,8 +74,8 @@ async function alone(others) {
   const saw = await Promise.all(listeners.map((listener) => listener.saw(result.made)));
   await Promise.all([watcher, ...listeners].map((listener) => listener.close()));
   const check = await bill(server, who, result.made);
-  const text = `${saw.filter(Boolean).length} of ${others} others saw each end once; ${check.text}`;
-  return { ...result, check: { ok: check.ok && saw.every(Boolean), text } };
+  const heard = others > 0 ? `${saw.filter(Boolean).length} of ${others} others saw each end once; ` : '';
+  return { ...result, check: { ok: check.ok && saw.every(Boolean), text: `${heard}${check.text}` } };
 }
 
 // The same question, answered while its client waits.
