@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash mutants check bench bench-peers stream-memory fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash crash-jobs mutants check bench bench-peers stream-memory fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -68,12 +68,16 @@ test-sdk: build setup-node ## OpenAI's official clients, for Node and for Python
 test-browser: build ## cookies and cross-origin rules in a real Chromium, headless
 	@COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" $(NODE) --test --test-timeout=120000 --test-reporter=spec "tests/browser/*.test.mjs"
 
-test-crash: build ## 20 times kill -9 of workerd under load, on the same storage
+test-crash: build ## 20 times kill -9 of workerd under load, on the same storage, and 5 times among jobs
 	cargo test --locked -p crash-tests
 
 crash: build ## the same as long as you like: make crash KILLS=200 OPERATIONS=5000 SEED=7 REPORT=report.md
 	CRASH_KILLS="$(KILLS)" CRASH_OPERATIONS="$(OPERATIONS)" CRASH_SEED="$(SEED)" CRASH_REPORT="$(abspath $(REPORT))" \
 	  cargo test --locked -p crash-tests --test kills -- --nocapture
+
+crash-jobs: build ## jobs under kills, as many as you like: make crash-jobs KILLS=50 JOBS=500 SEED=7 REPORT=report.md
+	CRASH_KILLS="$(KILLS)" CRASH_JOBS="$(JOBS)" CRASH_SEED="$(SEED)" CRASH_REPORT="$(abspath $(REPORT))" \
+	  cargo test --locked -p crash-tests --test jobs -- --nocapture
 
 keys: setup-node ## a signing key for a deployment: make keys OUT=folder (FIRST=1, or JWKS=https://<your API>/.well-known/jwks.json)
 	@$(NODE) ops/keys/keys.mjs new --out "$(OUT)" $(if $(KID),--kid "$(KID)") $(if $(JWKS),--jwks "$(JWKS)") $(if $(FIRST),--first)

@@ -14,6 +14,7 @@ import { debitHot } from './scenarios/debit-hot.mjs';
 import { debitMany } from './scenarios/debit-many.mjs';
 import { firstTouch } from './scenarios/first-touch.mjs';
 import { flood } from './scenarios/flood.mjs';
+import { jobs } from './scenarios/jobs.mjs';
 import { passThrough } from './scenarios/pass-through.mjs';
 import { refused } from './scenarios/refused.mjs';
 import { steady } from './scenarios/steady.mjs';
@@ -25,6 +26,7 @@ const SETS = {
     file: 'RESULTS.md',
     scenarios: {
       'debit-hot': debitHot, 'debit-many': debitMany, ask, auth, refused, flood, 'first-touch': firstTouch,
+      jobs,
     },
   },
   peers: {

@@ -14,6 +14,8 @@ function number(name, standard, least, most) {
 export const settings = {
   rounds: number('ROUNDS', 5, 1, 100),
   secondsEach: number('SECONDS_EACH', 2, 0.5, 600),
+  // How many jobs a drain has.
+  jobs: number('JOBS', 300, 50, 10_000),
   only: (process.env.ONLY ?? '').split(',').map((name) => name.trim()).filter(Boolean),
   resultsDir: resolve(root, process.env.RESULTS_DIR || 'ops/bench/results'),
   // On a disk, or commits cost nothing.
@@ -40,5 +42,9 @@ export const PEER_WARMUP_REQUESTS = 60;
 export const STEADY_PER_SECOND = 200;
 export const STEADY_CONNECTIONS = 64;
 export const STEADY_WINDOWS = 3;
+
+// How long the queue is in which a job that goes before others is timed.
+export const QUEUED_JOBS = 1000;
+export const LISTENERS = 10;
 
 export const scratchName = join(settings.scratchParent, 'cognomega-bench-');

@@ -54,8 +54,9 @@ const worker = (name, more) => ({
 const onDisk = (className) => ({ className, useSQLite: true });
 // The tables of the product's own Tenant actor, without their comments, as it makes them on first touch.
 const SCHEMAS = ['tenant', 'credits', 'notices', 'keys', 'tickets'];
-const schema = SCHEMAS.map((name) => readFileSync(join(root, 'actors', name, 'schema.sql'), 'utf8')).join('')
+const tables = (names) => names.map((name) => readFileSync(join(root, 'actors', name, 'schema.sql'), 'utf8')).join('')
   .replaceAll(/^\s*--.*\n/gm, '');
+const schema = tables(SCHEMAS);
 
 const workers = [
   worker('hello'),
@@ -63,6 +64,8 @@ const workers = [
   worker('auth'),
   worker('ledger', { durableObjects: { LEDGER: onDisk('Ledger'), ONE_TABLE: onDisk('OneTable') } }),
   worker('around', { durableObjects: { TENANT: onDisk('Tenant') }, bindings: { SCHEMA: schema } }),
+  // The same and those that come with a tenant's first job.
+  worker('jobs', { durableObjects: { JOBS: onDisk('Jobs') }, bindings: { SCHEMA: tables([...SCHEMAS, 'jobs']) } }),
   worker('gateway', { bindings: { UPSTREAM: args.upstream } }),
   worker('governed', { durableObjects: { ACCOUNT: onDisk('Account') }, bindings: { UPSTREAM: args.upstream } }),
 ];

@@ -68,7 +68,7 @@ fn index<'a, T>(values: &'a [T], name: impl Fn(&'a T) -> Option<&'a str>) -> Ind
 }
 
 /// Each entry follows from the one before it, and balance and holds from the last.
-fn arithmetic(books: &Books, found: &mut Vec<Violation>) {
+pub(crate) fn arithmetic(books: &Books, found: &mut Vec<Violation>) {
     let mut wrong = |detail: String| found.push(Violation::new(Fault::Unbalanced, detail));
     let mut owned_milli = 0;
     let mut last_seq = i64::MIN;
@@ -98,7 +98,7 @@ fn arithmetic(books: &Books, found: &mut Vec<Violation>) {
 }
 
 /// Each usage row of ours that cost something has its charge, once, and each charge has its row.
-fn charges(books: &Books, found: &mut Vec<Violation>) {
+pub(crate) fn charges(books: &Books, found: &mut Vec<Violation>) {
     let charges = index(&books.entries, |entry| (entry.kind == CHARGE).then_some(entry.operation.as_str()));
     let mut rows: HashMap<&str, usize> = HashMap::new();
     for row in books.usage.iter().filter(|row| row.request_id.is_some()) {

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod books;
 pub mod bounds;
 pub mod heard;
+pub mod jobs;
 pub mod journal;
 pub mod load;
 pub mod mixture;

@@ -157,7 +157,7 @@ impl Report {
     }
 }
 
-fn write_to(path: &Path, text: &str) {
+pub(crate) fn write_to(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
@@ -187,7 +187,7 @@ fn count(operations: &[Operation]) -> BTreeMap<Kind, Count> {
     counts
 }
 
-fn listed(counts: &BTreeMap<String, usize>) -> String {
+pub(crate) fn listed(counts: &BTreeMap<String, usize>) -> String {
     let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }

@@ -31,11 +31,11 @@ impl Settings {
 }
 
 /// An empty variable counts as absent: that is how a Makefile passes on what nobody gave.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-fn number<T: FromStr>(name: &str) -> Option<T> {
+pub(crate) fn number<T: FromStr>(name: &str) -> Option<T> {
     let value = variable(name)?;
     let number = value.trim().parse();
     Some(number.unwrap_or_else(|_| panic!("{name} must be a whole number, not {value:?}")))

@@ -26,6 +26,8 @@ pub enum Fault {
     Stuck,
     /// Not served again within the bound.
     SlowRestart,
+    /// Watched live, an event was missing, doubled or false.
+    Feed,
     /// The tenant's own audit found something.
     OwnAudit,
 }
