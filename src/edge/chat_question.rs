@@ -123,7 +123,8 @@ fn names_a_medium_elsewhere(messages: &Value) -> bool {
     parts.flatten().any(|part| {
         let kind = part["type"].as_str().unwrap_or_default();
         let by_address = kind.ends_with("_url") && kind != "image_url";
-        by_address || !part["file"]["file_id"].is_null() || !part["file_id"].is_null()
+        let by_id = |pointer: &str| part.pointer(pointer).is_some_and(|id| !id.is_null());
+        by_address || by_id("/file/file_id") || by_id("/file_id")
     })
 }
 
