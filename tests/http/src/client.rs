@@ -8,7 +8,7 @@ use crate::secrets::Canaries;
 use crate::tokens;
 use crate::vars;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, redirect};
 use serde_json::Value;
 use std::time::Duration;
@@ -110,6 +110,22 @@ impl Client {
     }
 }
 
+/// How often a body is sent that is refused before it is read.
+const REFUSED_UNREAD_TRIES: usize = 8;
+
+/// What is refused by its length alone is answered before it is read, and the connection closed: a client that still
+/// writes may lose the answer.
+fn refused_unread(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset);
+        }
+        cause = found.source();
+    }
+    false
+}
+
 impl Call {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.builder = self.builder.header(name, value);
@@ -167,17 +183,22 @@ impl Call {
         self
     }
 
-    /// A body that is said to be so long and never comes: what is refused by its length needs no more, and who sends it
-    /// all the same may find the connection closed before the answer is read.
-    pub fn body_said_to_be(mut self, content_type: &str, bytes: usize) -> Self {
-        let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
-        let builder = self.builder.header(CONTENT_TYPE, content_type).header(CONTENT_LENGTH, bytes);
-        self.builder = builder.body(reqwest::Body::wrap_stream(never));
-        self
-    }
-
     /// Sends, reads the whole reply, and checks it against the rules that hold for every reply.
-    pub async fn send(self) -> Reply {
+    pub async fn send(mut self) -> Reply {
+        for _ in 0..REFUSED_UNREAD_TRIES {
+            let Some(builder) = self.builder.try_clone() else { break };
+            let again = Self {
+                builder,
+                method: self.method.clone(),
+                path: self.path.clone(),
+                target: self.target.clone(),
+            };
+            match std::mem::replace(&mut self, again).try_send().await {
+                Err(error) if refused_unread(&error) => {}
+                Err(error) => panic!("{}: no reply: {error:?}", self.path),
+                Ok(reply) => return reply,
+            }
+        }
         let what = self.path.clone();
         match self.try_send().await {
             Ok(reply) => reply,
