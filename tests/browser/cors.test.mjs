@@ -106,7 +106,7 @@ describe('our page', () => {
     for (const [method, path, status, code] of [
       ['PUT', '/api/credits/limits', 401, 'unauthorized'],
       ['DELETE', '/api/keys/none-of-mine', 404, 'not_found'],
-      ['PATCH', '/api/jobs/abc', 501, 'not_implemented'],
+      ['PATCH', '/api/jobs/abc', 404, 'not_found'],
       ['GET', '/nowhere', 404, 'not_found'],
       ['DELETE', '/api/credits', 405, 'method_not_allowed'],
     ]) {
