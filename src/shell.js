@@ -191,8 +191,8 @@ globalThis.cognomega = {
     JSON.parse(bodies).map((body) => ({ body: JSON.stringify(body), contentType: 'text' })),
   ),
   // Actors that have jobs, by their names.
-  note_jobs: (env, name, ttlS) => env.KV_BILLING.put(`${WITH_JOBS}${name}`, '', { expirationTtl: ttlS }),
-  with_jobs: async (env, prefix, limit) => {
+  noteJobs: (env, name, ttlS) => env.KV_BILLING.put(`${WITH_JOBS}${name}`, '', { expirationTtl: ttlS }),
+  withJobs: async (env, prefix, limit) => {
     const { keys } = await env.KV_BILLING.list({ prefix: `${WITH_JOBS}${prefix}`, limit });
     return keys.map(({ name }) => name.slice(WITH_JOBS.length)).join('\n');
   },
@@ -346,7 +346,12 @@ class Actor extends DurableObject {
     this.#guarded((actor) => actor.heard(socket, text, message.length ?? message.byteLength));
   }
 
-  webSocketClose() { this.#listened = null; }
+  // The goodbye is said back here: the runtime itself does so late, and a client would take its socket for broken.
+  webSocketClose(socket, code) {
+    this.#listened = null;
+    // 1005 says that the client gave no code; no frame may have it.
+    try { socket.close(code === 1005 ? 1000 : code); } catch { /* it is closed, or its code is none that can be sent */ }
+  }
 
   webSocketError() { this.#listened = null; }
 

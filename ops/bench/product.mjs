@@ -10,6 +10,8 @@ const AT_ONCE = 8;
 export const OPENING_CREDITS = 1_000_000;
 // 54 tokens of the mock provider at 0.05 for a thousand, rounded half up to the thousandth.
 export const ASK_CREDITS = 0.003;
+// The same to compare sums with: products of 0.003 are not exact.
+export const ASK_MICRO = 3_000;
 export const DEBIT_CREDITS = 0.001;
 
 const thousandths = (credits) => Math.round(credits * 1000);

@@ -26,8 +26,7 @@ pub async fn ask(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let (mut question, named) = question::parse(context, &known, &bytes)?;
     variant::assign(context, &caller, &mut question).await;
     question.text_within_skill()?;
-    let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
-    let streams = accepts.contains("text/event-stream");
+    let streams = context.inbound.wants_events();
     let form = Form::Ask(Manner::of(&context.inbound));
     let digest = context.digest(&bytes);
     let asked = Asked { caller, question, form, streams, idempotency, digest };

@@ -28,12 +28,6 @@ const RETRY_MS: u32 = 1_000;
 /// After how many events the actor is told that they came: half of what it sends without hearing so.
 const EVENTS_BETWEEN_ACKS: u32 = 256;
 
-/// Whether a request wants a stream.
-pub fn wanted(context: &Context) -> bool {
-    let accepts = context.inbound.header("accept").unwrap_or_default().to_ascii_lowercase();
-    accepts.contains("text/event-stream")
-}
-
 /// Opens a stream for whoever proves by a header or a cookie to be a tenant.
 pub async fn open(context: &Rc<Context>) -> Result<Reply, ApiError> {
     // A client that comes again by itself says where it was in the header, at an address that has not changed.

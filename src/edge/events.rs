@@ -26,7 +26,7 @@ pub const PROTOCOL: &str = "cog.events.v1";
 pub async fn open(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let inbound = &context.inbound;
     let upgrade = inbound.header("upgrade").is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"));
-    if inbound.method != "GET" || !(upgrade || event_stream::wanted(context)) {
+    if inbound.method != "GET" || !(upgrade || inbound.wants_events()) {
         return Err(ApiError::UpgradeRequired);
     }
     let origin = context.page()?;

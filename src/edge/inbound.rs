@@ -116,6 +116,11 @@ impl Inbound {
         }
     }
 
+    /// Whether the answer is wanted as a stream of events.
+    pub fn wants_events(&self) -> bool {
+        self.header("accept").unwrap_or_default().to_ascii_lowercase().contains("text/event-stream")
+    }
+
     /// The body as a form of at most `bytes_max` bytes, with texts of at most `text_length_max` UTF-16 units.
     ///
     /// # Errors

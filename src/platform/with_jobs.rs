@@ -19,10 +19,10 @@ const NAMES_MAX: u32 = 1_000;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(catch, js_namespace = cognomega)]
+    #[wasm_bindgen(catch, js_namespace = cognomega, js_name = noteJobs)]
     fn note_jobs(env: &Env, name: &str, ttl_s: u32) -> Result<Promise, JsValue>;
 
-    #[wasm_bindgen(catch, js_namespace = cognomega)]
+    #[wasm_bindgen(catch, js_namespace = cognomega, js_name = withJobs)]
     fn with_jobs(env: &Env, prefix: &str, limit: u32) -> Result<Promise, JsValue>;
 }
 

@@ -252,7 +252,7 @@ test('who listens is told once a turn, and an actor nobody listens to pays nothi
   await turn(3);
   assert.equal(told, 2, 'in the turn that opened it, and in the next');
   open = 0;
-  actor.webSocketClose();
+  actor.webSocketClose({ close() {} }, 1000);
   await turn(1);
   assert.equal(told, 2);
 });

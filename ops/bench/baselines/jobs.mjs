@@ -1,6 +1,6 @@
 // What a job's creation writes, with nothing of it decided: the request is read, one call goes to an object that has the
-// product's own tables, and one transaction writes the rows that the product writes: the job, what it was asked, its event,
-// its hold, the account. No token is verified, no price worked out, no budget or cap looked at, no message sent.
+// product's own tables, and one transaction writes the rows that the product writes, but for that of the limits: the job, what it was asked, its
+// event, its hold, the account. No token is verified, no price worked out, no budget or cap looked at, no message sent.
 //
 //   POST /enqueue/NAME   a job there; the first one makes the tables
 //   GET  /books/NAME     {jobs, holds, held_micro}, for the check afterwards

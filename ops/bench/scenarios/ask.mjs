@@ -2,9 +2,7 @@
 import { HOT_CONNECTIONS, TENANTS, WARMUP_REQUESTS } from '../settings.mjs';
 import { sendLoad } from '../load.mjs';
 import { baseline, getJson, mock, product } from '../servers.mjs';
-import { ASK_CREDITS, asking, booksOf, guests } from '../product.mjs';
-
-const ASK_MICRO = ASK_CREDITS * 1e6;
+import { ASK_CREDITS, ASK_MICRO, asking, booksOf, guests } from '../product.mjs';
 
 const hot = (connections) => ({ connections, order: 'cycle', warmup_requests: WARMUP_REQUESTS });
 const many = { connections: HOT_CONNECTIONS, order: 'random', warmup_requests: TENANTS };

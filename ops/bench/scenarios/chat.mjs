@@ -4,7 +4,7 @@ import { HOT_CONNECTIONS, PEER_WARMUP_REQUESTS, WARMUP_REQUESTS } from '../setti
 import { sendLoad } from '../load.mjs';
 import { PEER_VERSIONS, litellm, portkey } from '../peers.mjs';
 import { baseline, getJson, product } from '../servers.mjs';
-import { ASK_CREDITS, booksOf, chatting, keyHolder } from '../product.mjs';
+import { ASK_CREDITS, ASK_MICRO, booksOf, chatting, keyHolder } from '../product.mjs';
 
 const load = (connections, warmup) => ({ connections, order: 'cycle', warmup_requests: warmup });
 
@@ -25,7 +25,7 @@ const governed = (connections) => async (round) => {
   const books = await getJson(`${server.url}/books/${name}`);
   const { acknowledged } = result;
   const ok = books.rows === acknowledged && books.usage === acknowledged && books.held_micro === 0
-    && books.spent_micro === acknowledged * ASK_CREDITS * 1e6;
+    && books.spent_micro === acknowledged * ASK_MICRO;
   return { ...result, check: { ok, text: `${JSON.stringify(books)}, ${acknowledged} acknowledged` } };
 };
 

@@ -94,7 +94,7 @@ impl Report {
             ("other violations", others.to_string()),
             (
                 "attempts under way at a kill, min/median/max",
-                spread(&self.restarts, |restart| restart.under_way),
+                spread_of(&self.restarts, |restart| restart.under_way),
             ),
             ("open holds right after kills", self.holds_left.to_string()),
             ("asks done although unheard", self.done_unheard.to_string()),
@@ -103,13 +103,13 @@ impl Report {
             ("faults that the Worker logged", listed(&self.logged_faults)),
             (
                 "first metered request, min/median/max ms",
-                spread(&self.restarts, |restart| restart.first_served.as_millis()),
+                spread_of(&self.restarts, |restart| restart.first_served.as_millis()),
             ),
             (
                 "every tenant served, min/median/max ms",
-                spread(&self.restarts, |restart| restart.all_served.as_millis()),
+                spread_of(&self.restarts, |restart| restart.all_served.as_millis()),
             ),
-            ("/ready, min/median/max ms", spread(&self.restarts, |restart| restart.ready.as_millis())),
+            ("/ready, min/median/max ms", spread_of(&self.restarts, |restart| restart.ready.as_millis())),
             ("bound of a restart, ms", RESTART_BOUND_MS.to_string()),
             (
                 "tenants' own audit",
@@ -139,13 +139,7 @@ impl Report {
         for row in self.rows() {
             let _ = writeln!(text, "| {} |", row.join(" | "));
         }
-        text.push_str("\n| Fact | Value |\n|---|---|\n");
-        for (name, value) in self.facts() {
-            let _ = writeln!(text, "| {name} | {value} |");
-        }
-        for violation in self.violations.iter().take(VIOLATIONS_SHOWN_MAX) {
-            let _ = writeln!(text, "\n- {violation}");
-        }
+        write_facts(&mut text, &self.facts(), &self.violations);
         text
     }
 
@@ -154,6 +148,17 @@ impl Report {
         if let Some(path) = &self.settings.report {
             write_to(path, &self.markdown());
         }
+    }
+}
+
+/// What a report says beside its table of rows, in Markdown.
+pub(crate) fn write_facts<V: Display>(text: &mut String, facts: &[(&str, String)], violations: &[V]) {
+    text.push_str("\n| Fact | Value |\n|---|---|\n");
+    for (name, value) in facts {
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    for violation in violations.iter().take(VIOLATIONS_SHOWN_MAX) {
+        let _ = writeln!(text, "\n- {violation}");
     }
 }
 
@@ -192,8 +197,13 @@ pub(crate) fn listed(counts: &BTreeMap<String, usize>) -> String {
     if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }
 
-fn spread<T: Copy + Display + Ord>(restarts: &[Restart], of: impl Fn(&Restart) -> T) -> String {
-    let mut values: Vec<T> = restarts.iter().map(of).collect();
+fn spread_of<T: Copy + Display + Ord>(restarts: &[Restart], of: impl Fn(&Restart) -> T) -> String {
+    spread(&restarts.iter().map(of).collect::<Vec<T>>())
+}
+
+/// The least, the middle and the most.
+pub(crate) fn spread<T: Copy + Display + Ord>(values: &[T]) -> String {
+    let mut values = values.to_vec();
     values.sort_unstable();
     match (values.first(), values.get(values.len() / 2), values.last()) {
         (Some(least), Some(median), Some(most)) => format!("{least} / {median} / {most}"),

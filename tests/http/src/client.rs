@@ -119,7 +119,7 @@ fn refused_unread(error: &reqwest::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(found) = cause {
         if let Some(io) = found.downcast_ref::<std::io::Error>() {
-            return matches!(io.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset);
+            return io.kind() == std::io::ErrorKind::BrokenPipe;
         }
         cause = found.source();
     }
@@ -185,24 +185,24 @@ impl Call {
 
     /// Sends, reads the whole reply, and checks it against the rules that hold for every reply.
     pub async fn send(mut self) -> Reply {
-        for _ in 0..REFUSED_UNREAD_TRIES {
-            let Some(builder) = self.builder.try_clone() else { break };
-            let again = Self {
+        let mut tries = 1;
+        loop {
+            let (again, what) = (self.builder.try_clone(), self.path.clone());
+            let Self { method, path, target, .. } = &self;
+            let again = again.map(|builder| Self {
                 builder,
-                method: self.method.clone(),
-                path: self.path.clone(),
-                target: self.target.clone(),
-            };
-            match std::mem::replace(&mut self, again).try_send().await {
-                Err(error) if refused_unread(&error) => {}
-                Err(error) => panic!("{}: no reply: {error:?}", self.path),
-                Ok(reply) => return reply,
+                method: method.clone(),
+                path: path.clone(),
+                target: target.clone(),
+            });
+            match (self.try_send().await, again) {
+                (Ok(reply), _) => return reply,
+                (Err(error), Some(call)) if refused_unread(&error) && tries < REFUSED_UNREAD_TRIES => {
+                    self = call
+                }
+                (Err(error), _) => panic!("{what}: no reply: {error:?}"),
             }
-        }
-        let what = self.path.clone();
-        match self.try_send().await {
-            Ok(reply) => reply,
-            Err(error) => panic!("{what}: no reply: {error:?}"),
+            tries += 1;
         }
     }
 

@@ -4,11 +4,11 @@ use super::journal::Wanted;
 use super::settings::Settings;
 use super::shown::Shown;
 use super::work::Work;
-use crate::bounds::{RESTART_BOUND_MS, VIOLATIONS_SHOWN_MAX};
-use crate::report::{listed, write_to};
+use crate::bounds::RESTART_BOUND_MS;
+use crate::report::{listed, spread, write_facts, write_to};
 use crate::violation::{Fault, Violation};
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -116,13 +116,7 @@ impl Report {
         for row in self.rows() {
             let _ = writeln!(text, "| {} |", row.join(" | "));
         }
-        text.push_str("\n| Fact | Value |\n|---|---|\n");
-        for (name, value) in self.facts() {
-            let _ = writeln!(text, "| {name} | {value} |");
-        }
-        for violation in self.violations.iter().take(VIOLATIONS_SHOWN_MAX) {
-            let _ = writeln!(text, "\n- {violation}");
-        }
+        write_facts(&mut text, &self.facts(), &self.violations);
         text
     }
 
@@ -131,14 +125,5 @@ impl Report {
         if let Some(path) = &self.settings.report {
             write_to(path, &self.markdown());
         }
-    }
-}
-
-fn spread<T: Copy + Display + Ord>(values: &[T]) -> String {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    match (values.first(), values.get(values.len() / 2), values.last()) {
-        (Some(least), Some(median), Some(most)) => format!("{least} / {median} / {most}"),
-        _ => "none".to_owned(),
     }
 }

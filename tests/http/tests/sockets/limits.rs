@@ -161,3 +161,11 @@ async fn a_socket_ends_with_its_token() {
     assert_eq!((by_token.ended().await, by_ticket.ended().await), (over.clone(), over));
     assert!(now_s() >= claims["exp"].as_i64().expect("a time"), "and not before");
 }
+
+#[tokio::test]
+async fn a_goodbye_is_said_back() {
+    let world = World::verified().await;
+    let tenant = world.tenant("says-goodbye", 1.0).await;
+    let ended = listening(&tenant).await.close().await;
+    assert_eq!(ended, with_code(1000, ""), "and the connection was not just cut");
+}
