@@ -134,6 +134,14 @@ globalThis.cognomega = {
     const instance = state.instanceId;
     promise.then((value) => step(instance, slot, true, value), (error) => step(instance, slot, false, error));
   },
+  // The same of a stream's reader: what it read, or undefined at the end.
+  settleRead(promise, slot) {
+    const instance = state.instanceId;
+    promise.then(
+      ({ done, value }) => step(instance, slot, true, done ? undefined : value),
+      (error) => step(instance, slot, false, error),
+    );
+  },
   // Runs what was woken from outside of a step.
   soon() {
     const instance = state.instanceId;

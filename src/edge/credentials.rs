@@ -46,6 +46,10 @@ const fn reads(action: Action) -> Reads {
         // Whose ticket it is, its actor says; a token is judged there, where no ticket is shown.
         | Action::EventsOpen => Reads::AdminKey,
         Action::Ask
+        | Action::Chat
+        | Action::Embeddings
+        | Action::Speech
+        | Action::Transcription
         | Action::Balance
         | Action::Ledger
         | Action::Holds
@@ -58,6 +62,7 @@ const fn reads(action: Action) -> Reads {
         | Action::UsageRecord
         | Action::JobCreate
         | Action::JobList
+        | Action::JobRun
         | Action::JobStats
         | Action::JobDead
         | Action::JobRedrive

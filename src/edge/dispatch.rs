@@ -71,6 +71,7 @@ fn finish(served: Served, asked: &Asked<'_>, config: &config::Config) -> Respons
         actor: acting.tenant.as_deref(),
         operator: acting.operator,
         admin_key: acting.admin_key,
+        provider: reply.header("x-provider"),
         error: reply.error,
     });
     let reply = cors::finish(reply, asked.origin, &config.allowed_origins);

@@ -130,6 +130,11 @@ impl Reply {
         reply
     }
 
+    /// A header that was set before.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(set, _)| *set == name).map(|(_, value)| value.as_str())
+    }
+
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -25,12 +25,15 @@ pub struct RequestLine<'a> {
     /// Which operator's key came along: `first` is `ADMIN_API_KEY`, `second` `ADMIN_API_KEY_NEXT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key: Option<&'a str>,
+    /// Whose answer it is. Providers that failed before it have lines of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<&'a str>,
     /// The stable code of an error response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
 }
 
-/// The line of one call to a provider.
+/// The line of one call to a provider that failed, or came after one that did.
 #[derive(Debug, Serialize)]
 pub struct AttemptLine<'a> {
     pub event: &'a str,

@@ -4,7 +4,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, WritableStreamDefaultWriter};
 
-use super::task::settled;
+use super::task::{settled, settled_read};
 
 #[wasm_bindgen]
 extern "C" {
@@ -45,13 +45,11 @@ impl ByteReader {
     /// # Errors
     /// [`Broken`] when the sender broke off.
     pub async fn next(&self) -> Result<Option<Uint8Array>, Broken> {
-        let result = settled(&self.reader.read()).await.map_err(|_| Broken)?;
-        let done = js_sys::Reflect::get(&result, &JsValue::from_str("done")).map_err(|_| Broken)?;
-        if done.is_truthy() {
+        let read = settled_read(&self.reader.read()).await.map_err(|_| Broken)?;
+        if read.is_undefined() {
             return Ok(None);
         }
-        let value = js_sys::Reflect::get(&result, &JsValue::from_str("value")).map_err(|_| Broken)?;
-        value.dyn_into::<Uint8Array>().map(Some).map_err(|_| Broken)
+        read.dyn_into::<Uint8Array>().map(Some).map_err(|_| Broken)
     }
 
     /// Tells the sender to stop. Nothing waits for its answer.

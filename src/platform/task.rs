@@ -21,6 +21,10 @@ extern "C" {
     #[wasm_bindgen(js_namespace = cognomega)]
     fn settle(promise: &Promise, slot: u32);
 
+    /// The same for a read of a stream: what it read, `undefined` at the stream's end.
+    #[wasm_bindgen(js_namespace = cognomega, js_name = settleRead)]
+    fn settle_read(promise: &Promise, slot: u32);
+
     #[wasm_bindgen(js_namespace = cognomega)]
     fn soon();
 
@@ -197,11 +201,23 @@ pub struct Settled {
 
 /// Waits for `promise` from now on.
 pub fn settled(promise: &Promise) -> Settled {
+    let slot = next_slot();
+    settle(promise, slot);
+    Settled { slot }
+}
+
+/// Waits for a stream's reader: its value is what it read, `undefined` at the stream's end.
+pub fn settled_read(read: &Promise) -> Settled {
+    let slot = next_slot();
+    settle_read(read, slot);
+    Settled { slot }
+}
+
+fn next_slot() -> u32 {
     let slot = LAST_SLOT.get().wrapping_add(1);
     LAST_SLOT.set(slot);
     SLOTS.with_borrow_mut(|slots| slots.insert(slot, Slot::Waiting(None)));
-    settle(promise, slot);
-    Settled { slot }
+    slot
 }
 
 impl Future for Settled {

@@ -85,20 +85,20 @@ impl Patience {
     /// [`Elapsed`], and `work` is dropped.
     pub async fn within<T>(&mut self, limit_ms: i64, work: impl Future<Output = T>) -> Result<T, Elapsed> {
         let end_ms = now_ms().saturating_add(limit_ms);
-        let mut work = pin!(work);
+        let (mut work, mut left_ms) = (pin!(work), limit_ms);
         loop {
-            let left_ms = end_ms.saturating_sub(now_ms());
-            let left_ms = u32::try_from(left_ms).ok().filter(|ms| *ms > 0).ok_or(Elapsed)?;
+            let timer_ms = u32::try_from(left_ms).ok().filter(|ms| *ms > 0).ok_or(Elapsed)?;
             let kept = self.running.take().filter(|running| running.rings_at_ms <= end_ms);
             let mut running = match kept {
                 Some(running) => running,
-                None => Running { timer: Timer::start(left_ms).ok_or(Elapsed)?, rings_at_ms: end_ms },
+                None => Running { timer: Timer::start(timer_ms).ok_or(Elapsed)?, rings_at_ms: end_ms },
             };
             if let Either::Left((done, _)) = select(work.as_mut(), &mut running.timer.rung).await {
                 self.running = Some(running);
                 return Ok(done);
             }
             // It rang. Mostly for a wait that has ended in time, and then this one has time left.
+            left_ms = end_ms.saturating_sub(now_ms());
         }
     }
 }

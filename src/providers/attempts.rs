@@ -292,8 +292,10 @@ impl<'a> Run<'a> {
             outcome,
             duration_ms,
         };
-        // What was not asked is told by the line of the breaker that opened.
-        if outcome != Outcome::PassedOver {
+        // What was not asked is told by the line of the breaker that opened; who answered at once, by the line of the
+        // request and the usage row.
+        let at_once = outcome == Outcome::Answered && self.attempts.is_empty();
+        if outcome != Outcome::PassedOver && !at_once {
             log::attempt(&log::AttemptLine {
                 event: "provider_attempt",
                 request_id: self.plan.request_id,

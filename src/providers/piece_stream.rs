@@ -123,9 +123,9 @@ impl PieceStream {
 
     /// Reads until there is progress to give out; `false` at the end.
     async fn fill(&mut self, wait_ms: i64) -> Result<bool, Failure> {
-        let end_ms = now_ms().saturating_add(wait_ms);
+        let (end_ms, mut left_ms) = (now_ms().saturating_add(wait_ms), wait_ms);
         loop {
-            if self.pieces.iter().any(|piece| piece.progress) {
+            if self.has_progress() {
                 return Ok(true);
             }
             if let Some(failure) = self.failed {
@@ -134,7 +134,7 @@ impl PieceStream {
             if self.ended {
                 return if self.complete { Ok(!self.pieces.is_empty()) } else { Err(Failure::Interrupted) };
             }
-            let read = self.patience.within(end_ms.saturating_sub(now_ms()), self.reader.next()).await;
+            let read = self.patience.within(left_ms, self.reader.next()).await;
             let read = match read {
                 Ok(Ok(read)) => read,
                 // Only the usage or the end mark is missing; the answer itself is whole.
@@ -146,7 +146,15 @@ impl PieceStream {
                 Err(_) => return Err(Failure::Timeout(Deadline::Idle)),
             };
             self.take_chunk(read);
+            // The clock is asked only where the wait goes on.
+            if !self.has_progress() {
+                left_ms = end_ms.saturating_sub(now_ms());
+            }
         }
+    }
+
+    fn has_progress(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.progress)
     }
 
     /// Takes bytes as they came; none at the end.

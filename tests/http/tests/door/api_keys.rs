@@ -1,8 +1,10 @@
 //! `/api/keys`: keys for programs. They route themselves, are shown once, and end at once.
 
+use crate::log_lines::lines_of;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_tests::client::{Call, Reply, unique_email};
+use http_tests::recording::{form, wav};
 use http_tests::world::{Tenant, World, number, text};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -76,6 +78,65 @@ async fn a_revoked_key_opens_nothing_from_then_on() {
     revoke(&tenant, "key-of-nobody").send().await.expect_error(404, "not_found");
     let stranger = world.tenant("stranger", 1.0).await;
     revoke(&stranger, &id).send().await.expect_error(404, "not_found");
+}
+
+/// Requests that are paid for. The commands that set credit aside carry the key: no other question is asked about it.
+fn paid(tenant: &Tenant, key: &str, route: &str) -> Call {
+    let call = tenant.client.post(route).bearer(key);
+    match route {
+        "/api/si/ask" => call.json(&json!({"input": "hello"})),
+        "/api/jobs/run" => call.json(&json!({"type": "si", "params": {"input": "hello"}})),
+        "/v1/chat/completions" => {
+            call.json(&json!({"model": "auto", "messages": [{"role": "user", "content": "hello"}]}))
+        }
+        "/v1/embeddings" => call.json(&json!({"model": "auto", "input": "hello"})),
+        "/v1/audio/speech" => call.json(&json!({"model": "auto", "voice": "alloy", "input": "hello"})),
+        _ => {
+            let (content_type, body) =
+                form(&[("model", "auto")], &[("file", ("talk.wav", "audio/wav", &wav(1_000)))]);
+            call.typed_body(&content_type, body)
+        }
+    }
+}
+
+const PAID: [&str; 6] = [
+    "/api/si/ask",
+    "/api/jobs/run",
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+];
+
+#[tokio::test]
+async fn a_revoked_key_pays_for_nothing() {
+    let world = World::verified().await;
+    for route in PAID {
+        let tenant = world.tenant("pays-no-more", 5.0).await;
+        let (key, id) = made(&tenant, &json!({})).await;
+        // Here it is known and good, and what is known of it may be used.
+        paid(&tenant, &key, route).send().await.expect(200);
+        revoke(&tenant, &id).send().await.expect(200);
+        let before = tenant.balance().await;
+        paid(&tenant, &key, route).send().await.expect_error(401, "token_invalid");
+        assert!((tenant.balance().await - before).abs() < 1e-9, "{route}");
+        assert!(tenant.open_holds().await.is_empty(), "{route}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_key_costs_a_paid_request_no_command_more() {
+    let world = World::private(json!({"LOG_LEVEL": "debug"})).await;
+    let tenant = world.tenant("no-more-commands", 5.0).await;
+    let (key, _) = made(&tenant, &json!({})).await;
+    ask(&tenant, &key).send().await.expect(200);
+    for route in PAID.into_iter().filter(|route| *route != "/api/jobs/run") {
+        let reply = paid(&tenant, &key, route).send().await.expect(200);
+        let own = lines_of(&world, reply.must_header("x-request-id"), &["request", "command"]).await;
+        let commands = own.iter().filter(|line| text(line, "event") == "command");
+        let commands: Vec<&str> = commands.map(|line| text(line, "command")).collect();
+        assert_eq!(commands, ["admit", "settle"], "{route}");
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ fn fields(event: &str) -> &'static [&'static str] {
             "actor",
             "operator",
             "admin_key",
+            "provider",
             "error",
         ],
         "usage_flagged" => &["event", "request_id", "provider", "model", "flag"],
