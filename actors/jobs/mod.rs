@@ -32,7 +32,7 @@ pub use patch::Patch;
 pub use queue::{JobLimits, LeaseAsked, Leased, Nudge, lease, refill};
 pub use rates::{RATE_EVENTS_MAX, RATE_MINUTES, Rates, TypeCounts};
 pub use schedule::{
-    Due as ScheduleDue, Fire, LastRun, NewSchedule, Schedule, delete as delete_schedule,
+    Due as ScheduleDue, Fire, LastRun, NewSchedule, Priced, Schedule, delete as delete_schedule,
     fired as schedule_fired, list as list_schedules, set as set_schedule, take as take_schedule,
 };
 pub use state::{Event, State, Status};
