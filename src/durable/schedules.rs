@@ -54,6 +54,6 @@ impl Tenant {
 
     fn to_price(&self, tenant: &TenantId, request_id: String, due: ScheduleDue) -> Run {
         let (env, config) = (self.env.clone(), Rc::clone(&self.config));
-        Run { env, config, event: self.state.clone().into(), request_id, tenant: tenant.clone(), due }
+        Run { env, config, event: self.state.clone(), request_id, tenant: tenant.clone(), due }
     }
 }
