@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash crash-jobs mutants check bench bench-peers stream-memory fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash crash-jobs mutants check bench bench-peers stream-memory drain-memory fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -102,6 +102,9 @@ bench-peers: build target/release/bench-load ## the gateway beside Portkey, Lite
 
 stream-memory: build ## workerd's memory while an answer of MB=100 megabytes passes, to a fast client and to a slow one
 	STREAM_MEMORY_MB="$(MB)" cargo test --locked -p http-tests --test chat -- long_streams --nocapture
+
+drain-memory: build ## workerd's memory while DRAINS=3 times JOBS=1000 jobs are made and done
+	DRAIN_MEMORY_JOBS="$(JOBS)" DRAIN_MEMORY_DRAINS="$(DRAINS)" cargo test --locked -p http-tests --test drains -- memory --nocapture
 
 target/release/bench-load: $(BENCH_SOURCES) | setup-rust
 	cargo build --locked --release --package bench-load --target-dir target

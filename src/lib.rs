@@ -30,6 +30,9 @@ pub use edge::parsers;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
+/// What an actor asks of the parts above it, which it does not know: by what a run of a schedule is priced.
+const PRICE_RUN: durable::PriceRun = jobs::price_run;
+
 /// Begins to serve a request, as task number `task`: its response when it is there at once, else `undefined`.
 #[wasm_bindgen]
 pub fn serve(task: u32, request: web_sys::Request, env: Env, event: JsValue, head: String) -> JsValue {

@@ -8,9 +8,12 @@ use crate::shared::TenantId;
 
 /// Sockets of one tenant at one time: a few pages, a phone, a server.
 pub const SOCKETS_MAX: u32 = 16;
-/// Events a listener may be sent without saying that it has them. The largest is some 6 KB (a client's own `meta` is
-/// 4 KB of it), so what waits for a client that does not read is 3 MB, and 48 MB for all sockets of a tenant.
+/// Events a listener may be sent without saying that it has them; what comes then waits in the books until it does. The
+/// largest is some 6 KB (a client's own `meta` is 4 KB of it), so what waits for a client that does not read is 3 MB, and
+/// 48 MB for all sockets of a tenant.
 pub const UNACKNOWLEDGED_EVENTS_MAX: i64 = 512;
+/// How long something may wait for a client that acknowledges nothing: one ping that it is asked for, and half of another.
+pub const ACK_WAIT_MS_MAX: i64 = 90_000;
 /// The longest message a client may send: an acknowledgement is below 200 bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Messages a client may send in a minute. Pings are not counted: the runtime answers them alone.
@@ -32,7 +35,7 @@ pub enum Ending {
     /// What opened it is over: its token or key ended or was revoked, or a day is over.
     CredentialEnded,
     Idle,
-    /// As many events as may be are on their way, and the client did not say that it has any of them.
+    /// As many events as may be are on their way, others wait, and for long the client did not say that it has any.
     Unacknowledged,
 }
 
@@ -68,6 +71,8 @@ impl Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     Fine,
+    /// There is room for what was held back.
+    GoesOn,
     /// It is no message that is known here; the client is told so.
     Unknown,
     Ended(Ending),
@@ -83,6 +88,9 @@ pub struct Listener {
     pub position: Position,
     /// How many events it said that it has, counted as [`Position::count`] does.
     acknowledged: i64,
+    /// Since when something waits for which it has no room.
+    #[serde(default)]
+    held_back_ms: Option<i64>,
     /// When anything was heard last; pings aside, which the runtime counts.
     heard_ms: i64,
     minute_began_ms: i64,
@@ -107,23 +115,40 @@ impl Listener {
             ends_at_ms: ends_at_ms.unwrap_or(latest_ms).min(latest_ms),
             position,
             acknowledged: position.count(),
+            held_back_ms: None,
             heard_ms: now_ms,
             minute_began_ms: now_ms,
             messages: 0,
         }
     }
 
-    /// It is told up to `position`; whether that is more than may be on its way.
-    pub fn told(&mut self, position: Position) -> Option<Ending> {
+    /// How many events it may be sent now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let waiting = self.position.count().saturating_sub(self.acknowledged);
+        usize::try_from(UNACKNOWLEDGED_EVENTS_MAX.saturating_sub(waiting)).unwrap_or(0)
+    }
+
+    /// It is told up to `position`.
+    pub(super) fn told(&mut self, position: Position) {
         self.position = position;
-        let waiting = position.count().saturating_sub(self.acknowledged);
-        (waiting > UNACKNOWLEDGED_EVENTS_MAX).then_some(Ending::Unacknowledged)
     }
 
     /// It begins anew at `position`, because what came before can no longer be told.
-    pub fn restart(&mut self, position: Position) {
+    pub(super) fn restart(&mut self, position: Position) {
         self.position = position;
         self.acknowledged = position.count();
+        self.held_back_ms = None;
+    }
+
+    /// Something waits from now on until it says that it has some of what it was sent.
+    pub(super) fn hold_back(&mut self, now_ms: i64) {
+        self.held_back_ms = self.held_back_ms.or(Some(now_ms));
+    }
+
+    #[must_use]
+    pub const fn is_held_back(&self) -> bool {
+        self.held_back_ms.is_some()
     }
 
     /// A message of its client: `None` for one that is no text.
@@ -144,16 +169,15 @@ impl Listener {
         let Some(Message::Ack { id }) = parsed else {
             return Heard::Unknown;
         };
-        let known = Position::decode(&id, tenant).ok();
-        let known = known.filter(|to| {
-            let here = self.position;
-            to.seq <= here.seq && to.notice <= here.notice && to.job <= here.job
-        });
+        let known = Position::decode(&id, tenant).ok().filter(|to| to.is_within(self.position));
         let Some(to) = known else {
             return Heard::Unknown;
         };
-        self.acknowledged = self.acknowledged.max(to.count());
-        Heard::Fine
+        if to.count() <= self.acknowledged {
+            return Heard::Fine;
+        }
+        self.acknowledged = to.count();
+        if self.held_back_ms.take().is_some() { Heard::GoesOn } else { Heard::Fine }
     }
 
     /// Whether it is over at `now_ms`; `pinged_ms` is when the runtime last answered a ping of it.
@@ -162,13 +186,21 @@ impl Listener {
         if now_ms >= self.ends_at_ms {
             return Some(Ending::CredentialEnded);
         }
+        if self.held_back_until_ms().is_some_and(|at_ms| now_ms >= at_ms) {
+            return Some(Ending::Unacknowledged);
+        }
         (now_ms >= self.idle_at_ms(pinged_ms)).then_some(Ending::Idle)
     }
 
     /// When to look again.
     #[must_use]
     pub fn due_at_ms(&self, pinged_ms: Option<i64>) -> i64 {
-        self.ends_at_ms.min(self.idle_at_ms(pinged_ms))
+        let until_ms = self.held_back_until_ms().unwrap_or(i64::MAX);
+        self.ends_at_ms.min(self.idle_at_ms(pinged_ms)).min(until_ms)
+    }
+
+    fn held_back_until_ms(&self) -> Option<i64> {
+        self.held_back_ms.map(|since_ms| since_ms.saturating_add(ACK_WAIT_MS_MAX))
     }
 
     fn idle_at_ms(&self, pinged_ms: Option<i64>) -> i64 {

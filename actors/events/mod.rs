@@ -4,10 +4,12 @@
 //! numbers, notices have another and jobs a third, so a place in the events is three numbers, and what comes after it is
 //! read from the rows that are there anyway. A charge costs nothing more because somebody may listen.
 //!
-//! Owns: places, what comes after one, the state of one listener. Never does: sockets, which the shell holds.
+//! Owns: places, what comes after one, the state of one listener, and how much it is told at a time. Never does: sockets,
+//! which the shell holds.
 
 mod listener;
 mod position;
+mod telling;
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +20,11 @@ use std::vec::IntoIter;
 use serde::{Deserialize, Serialize};
 
 pub use listener::{
-    Ending, Heard, IDLE_MS_MAX, Listener, MESSAGE_BYTES_MAX, MESSAGES_PER_MINUTE_MAX, SOCKET_MS_MAX,
-    SOCKETS_MAX, UNACKNOWLEDGED_EVENTS_MAX,
+    ACK_WAIT_MS_MAX, Ending, Heard, IDLE_MS_MAX, Listener, MESSAGE_BYTES_MAX, MESSAGES_PER_MINUTE_MAX,
+    SOCKET_MS_MAX, SOCKETS_MAX, UNACKNOWLEDGED_EVENTS_MAX,
 };
 pub use position::Position;
+pub use telling::{Telling, ToSend};
 
 use crate::credits::{self, By, Change, Entry, UsageEvent};
 use crate::jobs::{self, JobEvent};
@@ -29,9 +32,10 @@ use crate::notices::{self, Told};
 use crate::shared::Refusal;
 use crate::sql::Sql;
 
-/// Events that are sent again to a listener that comes back. Who missed more begins anew, and reads the lists.
-pub const REPLAY_EVENTS_MAX: i64 = 256;
-/// Rows of each kind that one read takes.
+/// Events that are sent again to a listener that comes back, page by page as it acknowledges them. Who missed more begins
+/// anew, and reads the lists.
+pub const REPLAY_EVENTS_MAX: i64 = 4_096;
+/// Rows of each kind that one read takes: the most that is read before something is sent.
 const PAGE_ROWS: i64 = 256;
 
 /// What happened.
@@ -54,15 +58,6 @@ pub struct Event {
     pub what: What,
 }
 
-/// What comes after a place.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum After {
-    /// These, in their order, and perhaps more after the last of them.
-    Events { events: Vec<Event>, more: bool },
-    /// Not all of it can be told any more; from `now` on it can.
-    Passed { now: Position },
-}
-
 /// The place where nothing has happened after.
 ///
 /// # Errors
@@ -72,46 +67,43 @@ pub fn newest(sql: &mut impl Sql, now_ms: i64) -> Result<Position, Refusal> {
     Ok(Position { at_ms: now_ms, seq, notice, job })
 }
 
-/// What a listener missed that was at `from`: all of it, or that it is too much or too long ago.
+/// Where a listener that was at `from` has to begin anew, because it missed too much, or what it missed is gone; `None`
+/// when it can be told all of it. Only numbers are looked at: nothing is read that would be sent.
 ///
 /// # Errors
 /// What the database refused.
-pub fn missed(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, Refusal> {
+pub fn passed(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<Option<Position>, Refusal> {
     let newest = newest(sql, now_ms)?;
-    let since = [
-        newest.seq.saturating_sub(from.seq),
-        newest.notice.saturating_sub(from.notice),
-        newest.job.saturating_sub(from.job),
-    ];
+    let missed = newest.count().saturating_sub(from.count());
+    let gone = !from.is_within(newest)
+        || missed > REPLAY_EVENTS_MAX
+        || (from.notice < newest.notice && notices::first_seq(sql)? > from.notice.saturating_add(1))
+        || (from.job < newest.job && jobs::first_seq(sql)? > from.job.saturating_add(1));
+    Ok(gone.then_some(newest))
+}
+
+/// What came after `from` and not after `newest`, the first `rows_max` of each kind; `None` when some of it is gone.
+///
+/// # Errors
+/// What the database refused.
+pub fn after(
+    sql: &mut impl Sql,
+    from: Position,
+    newest: Position,
+    rows_max: i64,
+) -> Result<Option<Vec<Event>>, Refusal> {
     // A place that is still to come is of books that were put back from a copy.
-    let missed = since.iter().fold(0_i64, |sum, count| sum.saturating_add(*count));
-    if since.iter().any(|count| *count < 0) || missed > REPLAY_EVENTS_MAX {
-        return Ok(After::Passed { now: newest });
+    if !from.is_within(newest) {
+        return Ok(None);
     }
-    read(sql, from, newest)
-}
-
-/// What came after `from`, some hundreds of events at a time.
-///
-/// # Errors
-/// What the database refused.
-pub fn after(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<After, Refusal> {
-    let newest = newest(sql, now_ms)?;
-    read(sql, from, newest)
-}
-
-fn read(sql: &mut impl Sql, from: Position, newest: Position) -> Result<After, Refusal> {
-    let upto = newest.seq.min(from.seq.saturating_add(PAGE_ROWS));
-    let told_upto = newest.notice.min(from.notice.saturating_add(PAGE_ROWS));
-    let jobs_upto = newest.job.min(from.job.saturating_add(PAGE_ROWS));
-    let changes = credits::changes(sql, from.seq, upto, from.at_ms)?;
-    let told = notices::told(sql, from.notice, told_upto)?;
-    let of_jobs = jobs::told(sql, from.job, jobs_upto)?;
+    let upto = |from: i64, newest: i64| newest.min(from.saturating_add(rows_max));
+    let changes = credits::changes(sql, from.seq, upto(from.seq, newest.seq), from.at_ms)?;
+    let told = notices::told(sql, from.notice, upto(from.notice, newest.notice))?;
+    let of_jobs = jobs::told(sql, from.job, upto(from.job, newest.job))?;
     let (Some(changes), Some(told), Some(of_jobs)) = (changes, told, of_jobs) else {
-        return Ok(After::Passed { now: newest });
+        return Ok(None);
     };
-    let more = upto < newest.seq || told_upto < newest.notice || jobs_upto < newest.job;
-    Ok(After::Events { events: merged(from, changes, told, of_jobs), more })
+    Ok(Some(merged(from, changes, told, of_jobs)))
 }
 
 /// All in the order of their times, each kind in its own order.

@@ -29,6 +29,18 @@ impl Position {
         self.seq.saturating_add(self.notice).saturating_add(self.job)
     }
 
+    /// The three numbers that say which events came before.
+    #[must_use]
+    pub const fn counts(self) -> (i64, i64, i64) {
+        (self.seq, self.notice, self.job)
+    }
+
+    /// Whether nothing came before this that did not come before `other`.
+    #[must_use]
+    pub const fn is_within(self, other: Self) -> bool {
+        self.seq <= other.seq && self.notice <= other.notice && self.job <= other.job
+    }
+
     /// `<at>-<seq>-<notice>-<check>`, with `<job>` before the check once there was a job; to be handed back as it is.
     #[must_use]
     pub fn encode(self, tenant: &TenantId) -> String {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::job::{Job, ROW, exists};
+use super::rates::{Rates, no_rates, rates};
 use super::state::{State, Status};
 use crate::shared::{Cursor, Refusal, TenantId};
 use crate::sql::{Sql, row};
@@ -34,7 +35,7 @@ pub struct TypeStats {
     pub count: u32,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStats {
     /// Jobs that wait to run and whose time has come; those that wait for their time; those that run.
     pub depth: u32,
@@ -44,6 +45,17 @@ pub struct JobStats {
     pub oldest_ms: Option<i64>,
     /// Jobs that are kept, by type and status.
     pub by_type: Vec<TypeStats>,
+    /// What happened in the last minutes, by type.
+    #[serde(default = "no_rates")]
+    pub rates: Vec<Rates>,
+}
+
+impl Default for JobStats {
+    /// Of a tenant without jobs.
+    fn default() -> Self {
+        let by_type = Vec::new();
+        Self { depth: 0, delayed: 0, running: 0, oldest_ms: None, by_type, rates: no_rates() }
+    }
 }
 
 const LIST: &str = "jobs";
@@ -140,7 +152,7 @@ pub fn stats(sql: &mut impl Sql, now_ms: i64) -> Result<JobStats, Refusal> {
         &[],
     )?
     .unwrap_or_default();
-    let mut found = JobStats::default();
+    let mut found = JobStats { rates: rates(sql, now_ms)?, ..JobStats::default() };
     for (kind, state, count, oldest_ms) in rows {
         let part = match state {
             State::Queued | State::Nudged => Some(&mut found.depth),

@@ -11,6 +11,7 @@ mod list;
 mod news;
 mod patch;
 mod queue;
+mod rates;
 mod schedule;
 pub mod state;
 mod sweep;
@@ -26,11 +27,12 @@ pub use job::{
     room, store,
 };
 pub use list::{JobFilter, JobPage, JobStats, TypeStats, dead_letters, failed_ids, list, stats};
-pub use news::{EVENTS_KEPT, JobEvent, last_seq, prune, tell, told};
+pub use news::{EVENTS_KEPT, JobEvent, first_seq, last_seq, prune, tell, told};
 pub use patch::Patch;
 pub use queue::{JobLimits, LeaseAsked, Leased, Nudge, lease, refill};
+pub use rates::{RATE_EVENTS_MAX, RATE_MINUTES, Rates, TypeCounts};
 pub use schedule::{
-    Due as ScheduleDue, Fire, LastRun, NewSchedule, Schedule, delete as delete_schedule,
+    Due as ScheduleDue, Fire, LastRun, NewSchedule, Priced, Schedule, delete as delete_schedule,
     fired as schedule_fired, list as list_schedules, set as set_schedule, take as take_schedule,
 };
 pub use state::{Event, State, Status};

@@ -2,10 +2,12 @@
 //! a schedule brings the next time, so the rules need no calendar, and a test needs none either.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::job::{NewJob, exists, expect, json};
-use super::{ID_BYTES_MAX, SCHEDULES_MAX};
-use crate::shared::Refusal;
+use super::job::{NewJob, Terms, exists, expect, json};
+use super::{ID_BYTES_MAX, PARAMS_BYTES_MAX, SCHEDULES_MAX};
+use crate::rate::Weight;
+use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
 /// Until a run that was asked for is asked for again.
@@ -45,23 +47,64 @@ pub struct Schedule {
     pub last: Option<LastRun>,
 }
 
-/// A run that the platform is to make: by [`Fire`], with a new id and the time of the run after it.
+/// A run that the platform is to make: by [`Fire`], with a new id, the time of the run after it and the prices of its day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     pub schedule: String,
     pub run_at_ms: i64,
     pub cron: String,
     pub time_zone: String,
+    /// What is made, as the schedule has it: the id that it had there, its type, what it is asked, its terms.
+    pub set: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub params: String,
+    pub terms: Terms,
+}
+
+/// What a run is made with in the place of what its schedule was set with: the prices have changed since, or may have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Priced {
+    /// The [`Due::set`] that was priced. A schedule that was set anew meanwhile has another.
+    pub set: String,
+    pub params: Box<RawValue>,
+    /// As in [`Terms`].
+    #[serde(rename = "amount_micro")]
+    pub amount: Micro,
+    pub models: Vec<String>,
+    pub weight: Weight,
 }
 
 /// Makes the run of a schedule that was due at `run_at_ms`. Runs that were missed are one: the next is to come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fire {
     pub schedule: String,
     pub run_at_ms: i64,
     pub next_run_ms: Option<i64>,
     /// The id of the job to be.
     pub job: String,
+    /// None where it could not be priced: then it is as when the schedule was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priced: Option<Priced>,
+}
+
+impl Schedule {
+    /// The job of a run.
+    #[must_use]
+    pub fn run(&self, fire: &Fire) -> NewJob {
+        let mut new = self.terms.job.clone();
+        let fits = |priced: &&Priced| priced.set == new.id && priced.params.get().len() <= PARAMS_BYTES_MAX;
+        if let Some(priced) = fire.priced.as_ref().filter(fits) {
+            new.params.clone_from(&priced.params);
+            new.terms.amount = priced.amount;
+            new.terms.owner.models.clone_from(&priced.models);
+            new.terms.owner.weight = priced.weight;
+        }
+        new.id.clone_from(&fire.job);
+        new.run_at_ms = None;
+        new.terms.schedule = Some(fire.schedule.clone());
+        new
+    }
 }
 
 /// # Errors
@@ -145,8 +188,10 @@ pub(super) fn due(sql: &mut impl Sql, now_ms: i64) -> Result<Vec<Due>, Refusal> 
             &[id.as_str().into(), now_ms.saturating_add(AGAIN_MS).into()],
         )?;
         if let Some(run_at_ms) = terms.next_run_ms {
-            let NewSchedule { cron, time_zone, .. } = terms;
-            due.push(Due { schedule: id, run_at_ms, cron, time_zone });
+            let NewSchedule { cron, time_zone, job, .. } = terms;
+            let NewJob { id: set, kind, params, terms, .. } = job;
+            let params = params.get().to_owned();
+            due.push(Due { schedule: id, run_at_ms, cron, time_zone, set, kind, params, terms });
         }
     }
     Ok(due)

@@ -38,7 +38,7 @@ CREATE TABLE job_bodies (
   checkpoint       TEXT,
   result           TEXT
 );
--- What clients are told, in its order; the last some hundred are kept.
+-- What clients are told, in its order; the last some thousand are kept.
 CREATE TABLE job_events (
   seq              INTEGER PRIMARY KEY,
   at_ms            INTEGER NOT NULL,

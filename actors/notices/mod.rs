@@ -325,6 +325,14 @@ pub fn last_seq(sql: &mut impl Sql) -> Result<i64, Refusal> {
     Ok(row(sql, "SELECT seq FROM sqlite_sequence WHERE name = 'notices'", &[])?.unwrap_or(0))
 }
 
+/// The number of the oldest notice that is kept; past all numbers when none is.
+///
+/// # Errors
+/// What the database refused.
+pub fn first_seq(sql: &mut impl Sql) -> Result<i64, Refusal> {
+    Ok(row(sql, "SELECT MIN(seq) FROM notices", &[])?.unwrap_or(i64::MAX))
+}
+
 /// All of `after < seq <= upto`, in their order; `None` when some of them were forgotten.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Actor, Outcome, Reply};
 use crate::credits::Account;
-use crate::events::{self, After, Listener, Position};
+use crate::events::{self, Listener, Position};
 use crate::keys;
 use crate::shared::{Refusal, TenantId};
 use crate::sql::Sql;
@@ -24,14 +24,25 @@ pub struct Opening {
     pub after: Option<String>,
 }
 
+/// How a listener begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Begins {
+    /// With what is to come: it did not say where it was.
+    New,
+    /// With what it missed, all of it.
+    Resumed,
+    /// With what is to come, because what it missed can no longer be told.
+    WindowPassed,
+}
+
 /// What a listener is told first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Opened {
     pub tenant: TenantId,
     pub listener: Listener,
     pub account: Account,
-    /// What it missed; nothing, when it did not say where it was.
-    pub missed: Option<After>,
+    pub begins: Begins,
 }
 
 /// Opens the way for one socket, and takes its ticket.
@@ -63,17 +74,18 @@ pub(super) fn open(
         ends_at_ms = ends_ms.into_iter().flatten().min();
     }
     let from = asked.after.as_deref().map(|raw| Position::decode(raw, tenant)).transpose()?;
-    let missed = from.map(|from| events::missed(sql, from, now_ms)).transpose()?;
-    let position = match (&missed, from) {
-        (Some(After::Passed { now }), _) => *now,
-        (Some(_), Some(from)) => from,
-        _ => events::newest(sql, now_ms)?,
+    let (begins, position) = match from {
+        None => (Begins::New, events::newest(sql, now_ms)?),
+        Some(from) => match events::passed(sql, from, now_ms)? {
+            None => (Begins::Resumed, from),
+            Some(now) => (Begins::WindowPassed, now),
+        },
     };
     let opened = Opened {
         tenant: tenant.clone(),
         listener: Listener::new(api_key, ends_at_ms, position, now_ms),
         account: Account::view_at(sql, now_ms)?,
-        missed,
+        begins,
     };
     Ok(Outcome { reply: Reply::Opened(Box::new(opened)), effects: Vec::new() })
 }

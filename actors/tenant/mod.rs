@@ -31,7 +31,7 @@ pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
 pub use jobs::{JobCommand, JobReply};
 pub use limits::TOP_UP_AGAIN_MS;
-pub use live::{Opened, Opening};
+pub use live::{Begins, Opened, Opening};
 pub use policy::Policy;
 pub use schema::{Actor, SCHEMA_VERSION, genesis, open, quarantine, reopen};
 pub use settings::{

@@ -2,7 +2,8 @@
 
 use actors::credits::Account;
 use actors::events::{
-    Event, IDLE_MS_MAX, Listener, Position, REPLAY_EVENTS_MAX, UNACKNOWLEDGED_EVENTS_MAX, What,
+    ACK_WAIT_MS_MAX, Event, IDLE_MS_MAX, Listener, Position, REPLAY_EVENTS_MAX, UNACKNOWLEDGED_EVENTS_MAX,
+    What,
 };
 use actors::jobs::JobEvent;
 use actors::shared::TenantId;
@@ -15,14 +16,15 @@ use crate::shown::{entry_object, iso_time, usage_item};
 const PING_MS: i64 = 60_000;
 
 /// The first message: where the tenant stands, and from which place on it will be told more.
-pub(super) fn hello(opened: &Opened, begins: &str, now_ms: i64) -> String {
-    let Opened { tenant, listener, account, .. } = opened;
+pub(super) fn hello(opened: &Opened, now_ms: i64) -> String {
+    let Opened { tenant, listener, account, begins } = opened;
     let mut data = snapshot(tenant, account);
     for (name, value) in [
         ("begins", json!(begins)),
         ("ping_ms", json!(PING_MS)),
         ("idle_ms", json!(IDLE_MS_MAX)),
         ("unacknowledged_max", json!(UNACKNOWLEDGED_EVENTS_MAX)),
+        ("ack_wait_ms", json!(ACK_WAIT_MS_MAX)),
         ("ends_at", json!(iso_time(listener.ends_at_ms))),
     ] {
         data.insert(name.to_owned(), value);

@@ -1,14 +1,13 @@
 //! The sockets of one tenant: opening them, telling them what was committed, and ending them.
 //!
 //! Beside each socket stands how far it was told, so nothing is lost between an event and its telling: whenever the
-//! actor has changed, each is told what comes after its own place.
+//! actor has changed, or a client says that it has room again, each is told what comes after its own place.
 
 use std::rc::Rc;
 
-use actors::credits::Account;
-use actors::events::{self, After, Ending, Heard, Listener, Position, SOCKETS_MAX};
+use actors::events::{Ending, Heard, Listener, SOCKETS_MAX, Telling, ToSend};
 use actors::shared::Refusal;
-use actors::tenant::{self, Actor, Opened, Reply};
+use actors::tenant::{self, Actor, Begins, Opened, Reply};
 use wasm_bindgen::JsValue;
 
 use super::event_frames as frames;
@@ -16,14 +15,8 @@ use super::tenant::{Tenant, busy};
 use crate::platform::sockets::{self, Socket};
 use crate::platform::{log, now_ms};
 
-/// What comes after a place, ready to be sent.
-enum Page {
-    Events { frames: Vec<(Position, String)>, more: bool },
-    Passed { now: Position, account: Box<Account> },
-}
-
-/// Pages that were read in one telling, by the place they begin at: most listeners are at the same one.
-type Pages = Vec<(Position, Rc<Page>)>;
+/// Events as they are sent, shared by all listeners that are told them.
+type Frames = Telling<Rc<str>>;
 
 impl Tenant {
     /// Opens a socket with the command `call`: the response for its client, or why not.
@@ -48,27 +41,18 @@ impl Tenant {
 
     fn greet(&self, socket: &Socket, opened: Opened) {
         let now_ms = now_ms();
-        let begins = match &opened.missed {
-            None => "new",
-            Some(After::Events { .. }) => "resumed",
-            Some(After::Passed { .. }) => "window_passed",
-        };
-        socket.send(&frames::hello(&opened, begins, now_ms));
-        let Opened { tenant, mut listener, account, missed } = opened;
-        match missed {
-            None => {}
-            Some(After::Passed { .. }) => {
-                socket.send(&frames::window_passed(&tenant, &account, &listener, now_ms));
-            }
-            Some(After::Events { events, .. }) => {
-                for event in events {
-                    socket.send(&frames::event(&tenant, &event));
-                    listener.told(event.position);
-                }
-            }
+        socket.send(&frames::hello(&opened, now_ms));
+        let Opened { tenant, mut listener, account, begins } = opened;
+        if begins == Begins::WindowPassed {
+            socket.send(&frames::window_passed(&tenant, &account, &listener, now_ms));
         }
-        socket.keep(&listener);
-        self.arm_later(listener.due_at_ms(None));
+        match self.tell_one(socket, &mut listener, &mut Frames::new(now_ms), now_ms) {
+            Ok(_) => {
+                socket.keep(&listener);
+                self.arm_for(listener.due_at_ms(None));
+            }
+            Err(ending) => socket.end(ending),
+        }
     }
 
     /// Tells every listener what it was not told yet. Called when something may have changed.
@@ -78,80 +62,72 @@ impl Tenant {
             return;
         }
         let now_ms = now_ms();
-        let mut pages = Pages::new();
-        for (socket, mut listener) in listening {
-            let told = match listener.ending(sockets::pinged_ms(&self.state, &socket), now_ms) {
-                Some(ending) => Err(ending),
-                None => self.tell_one(&socket, &mut listener, &mut pages, now_ms),
-            };
-            match told {
-                Ok(true) => socket.keep(&listener),
-                Ok(false) => {}
-                Err(ending) => socket.end(ending),
+        let mut telling = Frames::new(now_ms);
+        for (socket, listener) in listening {
+            match listener.ending(sockets::pinged_ms(&self.state, &socket), now_ms) {
+                Some(ending) => socket.end(ending),
+                None => self.tell_and_keep(&socket, listener, &mut telling, now_ms),
             }
         }
     }
 
-    /// Whether there was anything to tell.
+    fn tell_and_keep(&self, socket: &Socket, mut listener: Listener, telling: &mut Frames, now_ms: i64) {
+        match self.tell_one(socket, &mut listener, telling, now_ms) {
+            Ok(true) => {
+                socket.keep(&listener);
+                // It may have to be looked at sooner than before.
+                if listener.is_held_back() {
+                    self.arm_for(listener.due_at_ms(None));
+                }
+            }
+            Ok(false) => {}
+            Err(ending) => socket.end(ending),
+        }
+    }
+
+    /// Whether the listener is not as it was.
     fn tell_one(
         &self,
         socket: &Socket,
         listener: &mut Listener,
-        pages: &mut Pages,
+        telling: &mut Frames,
         now_ms: i64,
     ) -> Result<bool, Ending> {
-        let mut anything = false;
-        loop {
-            let page = self.page(listener.position, pages, now_ms).map_err(|refusal| {
-                log::fault("events_not_read", &refusal.to_string());
-                Ending::Unavailable
-            })?;
-            match &*page {
-                Page::Passed { now, account } => {
-                    listener.restart(*now);
-                    let actor = self.known().map_err(|_| Ending::Unavailable)?;
-                    socket.send(&frames::window_passed(&actor.tenant, account, listener, now_ms));
-                    return Ok(true);
-                }
-                Page::Events { frames, more } => {
-                    for (position, frame) in frames {
-                        if !socket.send(frame) {
-                            return Err(Ending::Unavailable);
-                        }
-                        anything = true;
-                        if let Some(ending) = listener.told(*position) {
-                            return Err(ending);
-                        }
-                    }
-                    if !more {
-                        return Ok(anything);
-                    }
-                }
+        let unread = |refusal: Refusal| {
+            log::fault("events_not_read", &refusal.to_string());
+            Ending::Unavailable
+        };
+        let actor = self.known().map_err(unread)?;
+        // Nothing is awaited between the reads, so they are of one state of the books.
+        let told = self.storage.try_borrow_mut().map_err(|_| busy()).and_then(|mut storage| {
+            telling.tell(&mut *storage, listener, |event| Rc::from(frames::event(&actor.tenant, event)))
+        });
+        let ToSend { messages, passed, changed } = told.map_err(unread)?;
+        for message in messages {
+            if !socket.send(&message) {
+                return Err(Ending::Unavailable);
             }
         }
+        if let Some(account) = passed {
+            socket.send(&frames::window_passed(&actor.tenant, &account, listener, now_ms));
+        }
+        Ok(changed)
     }
 
-    fn page(&self, from: Position, pages: &mut Pages, now_ms: i64) -> Result<Rc<Page>, Refusal> {
-        if let Some((_, page)) = pages.iter().find(|(at, _)| *at == from) {
-            return Ok(Rc::clone(page));
+    /// Has the alarm ring at `at_ms` or before. Who just woke for a message of a client knows nothing of the alarm that is
+    /// set, and setting one takes its place: then it is set for all that is due.
+    fn arm_for(&self, at_ms: i64) {
+        if self.actor.borrow().is_some() {
+            return self.arm_later(at_ms);
         }
-        let actor = self.known()?;
-        let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
-        let page = storage.transaction(|sql| {
-            Ok(match events::after(sql, from, now_ms)? {
-                After::Passed { now } => {
-                    Page::Passed { now, account: Box::new(Account::view_at(sql, now_ms)?) }
-                }
-                After::Events { events, more } => {
-                    let framed =
-                        |event: &events::Event| (event.position, frames::event(&actor.tenant, event));
-                    Page::Events { frames: events.iter().map(framed).collect(), more }
-                }
-            })
-        })?;
-        let page = Rc::new(page);
-        pages.push((from, Rc::clone(&page)));
-        Ok(page)
+        let due = self.storage.try_borrow_mut().map_err(|_| busy());
+        match due.and_then(|mut storage| tenant::due_at_ms(&mut *storage)) {
+            Ok(due_at_ms) => {
+                let all = due_at_ms.into_iter().chain(self.sockets_due_at_ms());
+                self.arm_later(all.fold(at_ms, i64::min));
+            }
+            Err(refusal) => log::fault("alarm_not_set", &refusal.to_string()),
+        }
     }
 
     /// Who this is. Unlike a command, this sets no alarm, so what it finds is not remembered.
@@ -172,14 +148,18 @@ impl Tenant {
             socket.end(Ending::Unavailable);
             return;
         };
-        match listener.hear(message, bytes, &actor.tenant, now_ms()) {
+        let now_ms = now_ms();
+        match listener.hear(message, bytes, &actor.tenant, now_ms) {
             Heard::Ended(ending) => socket.end(ending),
-            heard => {
-                if heard == Heard::Unknown {
-                    socket.send(&frames::unknown_message());
-                }
+            Heard::GoesOn => {
+                socket.keep(&listener);
+                self.tell_and_keep(socket, listener, &mut Frames::new(now_ms), now_ms);
+            }
+            Heard::Unknown => {
+                socket.send(&frames::unknown_message());
                 socket.keep(&listener);
             }
+            Heard::Fine => socket.keep(&listener),
         }
     }
 

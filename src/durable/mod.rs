@@ -13,4 +13,5 @@ mod tenant_actor;
 pub use address_actor::AddressActor;
 pub use catalog_actor::CatalogActor;
 pub use experiment_actor::ExperimentActor;
+pub use schedules::{PriceRun, Run as ScheduleRun};
 pub use tenant_actor::TenantActor;

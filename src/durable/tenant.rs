@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use actors::jobs::ScheduleDue;
 use actors::notices::Delivery;
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{self, Actor, Call, Command, Effect, Outcome, Reply, Standing};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use worker::Env;
 
 use super::alarm::Alarm;
@@ -18,13 +19,20 @@ use crate::platform::{log, now_ms, queue, sql::Storage, webhook, with_jobs};
 pub struct Tenant {
     pub(super) state: ObjectState,
     pub(super) storage: RefCell<Storage>,
-    env: Env,
-    config: Rc<Config>,
+    pub(super) env: Env,
+    pub(super) config: Rc<Config>,
     /// Who this is, once known; read from the database after every wake.
     pub(super) actor: RefCell<Option<Rc<Actor>>>,
     alarm: Cell<Alarm>,
     /// When its name was written last among those that have jobs; zero when this instance did not.
     noted_at_ms: Cell<i64>,
+}
+
+/// What an alarm leaves to be done outside of its transaction.
+#[derive(Default)]
+pub(super) struct AfterRing {
+    deliveries: Vec<Delivery>,
+    runs: Option<(TenantId, Vec<ScheduleDue>)>,
 }
 
 /// What waking an actor gave.
@@ -211,8 +219,8 @@ impl Tenant {
         self.actor.replace(None);
     }
 
-    /// The alarm: what is due, and the deliveries to make.
-    pub(super) fn ring(&self) -> Result<Vec<Delivery>, Refusal> {
+    /// The alarm: what is due, and what is then to be done with others.
+    pub(super) fn ring(&self) -> Result<AfterRing, Refusal> {
         let mut storage = self.storage.try_borrow_mut().map_err(|_| busy())?;
         // The alarm that rang is gone, whatever comes of it.
         self.alarm.set(Alarm::default());
@@ -231,7 +239,7 @@ impl Tenant {
             self.arm(&storage, at_ms)?;
         }
         let Some((actor, rung)) = rung else {
-            return Ok(Vec::new());
+            return Ok(AfterRing::default());
         };
         let (mut deliveries, mut nudges, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         for effect in rung.effects {
@@ -246,14 +254,23 @@ impl Tenant {
             self.note_jobs(&actor, now_ms);
         }
         queue::send(&self.env, &self.state, &actor.tenant, nudges);
-        drop(storage);
-        self.run_schedules(&actor.tenant, runs);
-        Ok(deliveries)
+        Ok(AfterRing { deliveries, runs: Some((actor.tenant, runs)) })
+    }
+
+    /// Does what an alarm left to do: deliveries and runs, all at once.
+    pub(super) async fn attend(&self, after: AfterRing) {
+        let AfterRing { deliveries, runs } = after;
+        let run_all = async {
+            if let Some((tenant, runs)) = runs {
+                self.run_schedules(&tenant, runs).await;
+            }
+        };
+        join(self.deliver_all(deliveries), run_all).await;
     }
 
     /// Calls the owner's webhook for each, all at once, and notes how each went. Between the transaction that
     /// leased them and the one that notes it nothing is held: if this is lost, the lease ends.
-    pub(super) async fn deliver_all(&self, deliveries: Vec<Delivery>) {
+    async fn deliver_all(&self, deliveries: Vec<Delivery>) {
         join_all(deliveries.iter().map(|delivery| self.deliver(delivery))).await;
     }
 

@@ -54,9 +54,9 @@ impl TenantActor {
         let tenant = std::rc::Rc::clone(&self.tenant);
         task::begin(task, async move {
             match tenant.ring() {
-                Ok(deliveries) => {
+                Ok(after) => {
                     tenant.tell();
-                    tenant.deliver_all(deliveries).await;
+                    tenant.attend(after).await;
                 }
                 Err(refusal) => {
                     log::fault("alarm_failed", &refusal.to_string());

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use actors::events::ACK_WAIT_MS_MAX;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -27,6 +28,9 @@ const PING_MS: i64 = 10_000;
 const RETRY_MS: u32 = 1_000;
 /// After how many events the actor is told that they came: half of what it sends without hearing so.
 const EVENTS_BETWEEN_ACKS: u32 = 256;
+/// How long after the last time it is told so of fewer, so that a client that reads slowly is not taken for one that is
+/// gone: a third of what the actor waits.
+const BETWEEN_ACKS_MS: i64 = ACK_WAIT_MS_MAX / 3;
 
 /// Opens a stream for whoever proves by a header or a cookie to be a tenant.
 pub async fn open(context: &Rc<Context>) -> Result<Reply, ApiError> {
@@ -66,7 +70,7 @@ struct Frame {
 async fn pass_on(socket: &mut ClientSocket, writer: &ByteWriter) -> Result<(), Broken> {
     writer.write(format!("retry: {RETRY_MS}\n\n").as_bytes()).await?;
     let until_ms = now_ms().saturating_add(STREAM_MS_MAX);
-    let mut unacknowledged = 0_u32;
+    let (mut unacknowledged, mut acknowledged_ms) = (0_u32, now_ms());
     loop {
         let left_ms = until_ms.saturating_sub(now_ms());
         if left_ms <= 0 {
@@ -85,9 +89,11 @@ async fn pass_on(socket: &mut ClientSocket, writer: &ByteWriter) -> Result<(), B
                 };
                 writer.write(format!("id: {id}\nevent: {kind}\ndata: {text}\n\n").as_bytes()).await?;
                 unacknowledged = unacknowledged.saturating_add(1);
-                if unacknowledged >= EVENTS_BETWEEN_ACKS {
+                let taken_ms = now_ms();
+                let late = taken_ms.saturating_sub(acknowledged_ms) >= BETWEEN_ACKS_MS;
+                if late || unacknowledged >= EVENTS_BETWEEN_ACKS {
                     socket.send(&json!({ "type": "ack", "id": id }).to_string());
-                    unacknowledged = 0;
+                    (unacknowledged, acknowledged_ms) = (0, taken_ms);
                 }
             }
         }

@@ -10,10 +10,12 @@ mod attempt;
 mod batch;
 mod consumer;
 pub mod kinds;
+mod scheduled;
 mod si;
 mod stored;
 mod webhook;
 pub mod worker;
 
 pub use consumer::consume;
+pub use scheduled::price_run;
 pub use stored::{SECRET, Stored};

@@ -4,6 +4,7 @@ mod control;
 mod life;
 mod order;
 mod random;
+mod rates;
 mod table;
 mod told;
 mod waiting;

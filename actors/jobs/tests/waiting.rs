@@ -142,6 +142,7 @@ fn fire(
         run_at_ms,
         next_run_ms: Some(next_run_ms),
         job: job.to_owned(),
+        priced: None,
     };
     match shop.job(JobCommand::Fire(fire)).unwrap() {
         JobReply::Fired { job, replayed, refused } => (job.map(|job| job.id), replayed, refused),
@@ -228,6 +229,7 @@ fn a_run_under_an_id_that_was_used_changes_nothing() {
         run_at_ms: NOW_MS + 1,
         next_run_ms: None,
         job: "used".to_owned(),
+        priced: None,
     };
     assert_eq!(shop.job(JobCommand::Fire(fire)).err(), Some(Refusal::DuplicateOperation));
     assert_eq!(shop.money(), before);
@@ -237,4 +239,71 @@ fn a_run_under_an_id_that_was_used_changes_nothing() {
 
 fn fire_once(shop: &mut Shop) -> Option<String> {
     fire(shop, "fresh", NOW_MS + 1, NOW_MS + 2).0
+}
+
+/// What the platform brings with a run: prices of its day.
+fn priced(set: &str, micro: i64) -> Priced {
+    Priced {
+        set: set.to_owned(),
+        params: RawValue::from_string(format!("{{\"quote\":{micro}}}")).unwrap(),
+        amount: Micro(micro),
+        models: vec!["new".to_owned()],
+        weight: Weight { requests: 2, tokens: 20, micro: Micro(micro) },
+    }
+}
+
+#[test]
+fn a_run_is_made_by_the_prices_of_its_day() {
+    let mut shop = Shop::new(500_000);
+    let mut at_ms = NOW_MS + 1;
+    let mut run = |shop: &mut Shop, job: &str, priced: Option<Priced>| {
+        shop.now_ms = at_ms;
+        let (run_at_ms, next_ms) = (at_ms, at_ms + 1);
+        at_ms = next_ms;
+        let fire = Fire {
+            schedule: "nightly".to_owned(),
+            run_at_ms,
+            next_run_ms: Some(next_ms),
+            job: job.to_owned(),
+            priced,
+        };
+        match shop.job(JobCommand::Fire(fire)).unwrap() {
+            JobReply::Fired { refused, .. } => refused,
+            other => panic!("{other:?}"),
+        }
+    };
+    shop.job(JobCommand::SetSchedule(schedule(Some(NOW_MS + 1)))).unwrap();
+    shop.now_ms += 1;
+    shop.ring();
+    let asked = shop.runs.pop().expect("it is due");
+    assert_eq!(
+        (asked.set.as_str(), asked.kind.as_str(), asked.params),
+        ("template", "si", "{\"input\":\"template\"}".to_owned())
+    );
+    assert_eq!(asked.terms, terms());
+    assert_eq!(run(&mut shop, "dearer", Some(priced("template", 30_000))), None);
+    let JobWithBody { job, params, .. } = shop.get("dearer");
+    assert_eq!(
+        (job.terms.amount, job.terms.owner.models, job.terms.owner.weight.tokens),
+        (Micro(30_000), vec!["new".to_owned()], 20)
+    );
+    assert_eq!(
+        (job.terms.owner.route, job.terms.schedule),
+        (terms().owner.route, Some("nightly".to_owned()))
+    );
+    assert_eq!(params.unwrap().get(), "{\"quote\":30000}");
+    assert_eq!(shop.account().held, Micro(30_000), "as much is set aside");
+    // Without a price, with that of a schedule which was set anew meanwhile, or with more than is kept: as it was set.
+    let long = RawValue::from_string(format!("\"{}\"", "x".repeat(PARAMS_BYTES_MAX))).unwrap();
+    let too_long = Priced { params: long, ..priced("template", 1) };
+    for (n, priced) in [None, Some(priced("before", 1)), Some(too_long)].into_iter().enumerate() {
+        let id = format!("as-set-{n}");
+        assert_eq!(run(&mut shop, &id, priced), None);
+        let JobWithBody { job, params, .. } = shop.get(&id);
+        assert_eq!((job.terms.amount, params.unwrap().get()), (Micro(AMOUNT), "{\"input\":\"template\"}"));
+    }
+    // What has become too dear is no job, and says why.
+    let refused = run(&mut shop, "too-dear", Some(priced("template", 9_000_000)));
+    assert!(matches!(refused, Some(Refusal::InsufficientCredits { .. })), "{refused:?}");
+    shop.verify();
 }

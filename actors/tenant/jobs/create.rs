@@ -169,10 +169,7 @@ impl At<'_> {
             let reply = JobReply::Fired { job: None, replayed: true, refused: None };
             return woken(said(reply), i64::MAX);
         };
-        let mut new = schedule.terms.job.clone();
-        new.id.clone_from(&fire.job);
-        new.run_at_ms = None;
-        new.terms.schedule = Some(fire.schedule.clone());
+        let new = schedule.run(fire);
         let mut books = Books::load(sql, self.actor, self.now_ms)?;
         let (job, refused) = match self.make(sql, &mut books, &new) {
             Ok(Made::New(job)) => (Some(job), None),

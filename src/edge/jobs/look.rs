@@ -1,6 +1,6 @@
 //! Looking at jobs: one, a list, the dead-letter list, what there is of each kind, a result as a file.
 
-use actors::jobs::{JobFilter, JobPage, JobStats, JobWithBody, Status};
+use actors::jobs::{JobFilter, JobPage, JobStats, JobWithBody, Rates, Status, TypeCounts};
 use actors::tenant::{JobCommand, JobReply};
 use serde_json::{Map, Value, json};
 
@@ -81,7 +81,8 @@ pub async fn stats(context: &Context) -> Result<Reply, ApiError> {
     let JobReply::Stats(stats) = ask(context, &caller, JobCommand::Stats).await? else {
         return Err(unexpected());
     };
-    let JobStats { depth, delayed, running, oldest_ms, by_type, .. } = stats;
+    let JobStats { depth, delayed, running, oldest_ms, by_type, rates } = stats;
+    let rates: Vec<Value> = rates.iter().map(rates_object).collect();
     Ok(Reply::json(
         200,
         &json!({
@@ -91,6 +92,27 @@ pub async fn stats(context: &Context) -> Result<Reply, ApiError> {
             "running": running,
             "oldest_ms": oldest_ms,
             "by_type": by_type,
+            "rates": rates,
         }),
     ))
+}
+
+/// Each count, per minute.
+fn rates_object(rates: &Rates) -> Value {
+    let Rates { minutes, at_least, counted_ms, by_type } = rates;
+    let per_minute = |count: u32| f64::from(count) / f64::from((*minutes).max(1));
+    let of_type = |counts: &TypeCounts| {
+        let TypeCounts { kind, made, started, retried, succeeded, failed, cancelled } = counts;
+        json!({
+            "type": kind,
+            "made": per_minute(*made),
+            "started": per_minute(*started),
+            "retried": per_minute(*retried),
+            "succeeded": per_minute(*succeeded),
+            "failed": per_minute(*failed),
+            "cancelled": per_minute(*cancelled),
+        })
+    };
+    let by_type: Vec<Value> = by_type.iter().map(of_type).collect();
+    json!({ "minutes": minutes, "at_least": at_least, "counted_ms": counted_ms, "by_type": by_type })
 }

@@ -184,6 +184,19 @@ impl Socket {
         }
     }
 
+    /// The same where it may take long.
+    pub async fn ended_within(&mut self, bound: Duration) -> Ended {
+        let path = self.path.clone();
+        let ended = async {
+            loop {
+                if let Came::End(ended) = self.came().await {
+                    return ended;
+                }
+            }
+        };
+        tokio::time::timeout(bound, ended).await.unwrap_or_else(|_| panic!("{path}: open after {bound:?}"))
+    }
+
     pub async fn send(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.expect("the socket takes a message");
     }

@@ -177,6 +177,20 @@ async fn jobs_are_listed_newest_first_by_status_and_type_and_counted() {
         let _over_already = act(&tenant, id, "cancel").await;
     }
     settled(&tenant).await;
+    // Six were made, one was done and five were cancelled: in the last five minutes that is a fifth of it a minute.
+    let stats = tenant.get("/api/jobs/stats").send().await.expect(200).json();
+    let rates = stats["rates"].as_array().expect("rates");
+    assert_eq!(rates.len(), 3);
+    for (rates, (minutes, divisor)) in rates.iter().zip([(1, 1.0), (5, 5.0), (15, 15.0)]) {
+        assert_eq!((whole(rates, "minutes"), whole(rates, "counted_ms")), (minutes, minutes * 60_000));
+        assert_eq!((&rates["at_least"], rates["by_type"].as_array().map(Vec::len)), (&json!(false), Some(1)));
+        let of_si = &rates["by_type"][0];
+        assert_eq!(of_si["type"], "si");
+        let counts = [("made", 6.0), ("started", 1.0), ("retried", 0.0), ("succeeded", 1.0), ("failed", 0.0)];
+        for (name, count) in counts.into_iter().chain([("cancelled", 5.0)]) {
+            assert_credits(number(of_si, name), count / divisor, name);
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::stage::{CHARGE, JOBS, ended, id, settled};
 use http_tests::client::Reply;
 use http_tests::poll::eventually;
+use http_tests::vars::GROQ_MODEL;
 use http_tests::world::{Tenant, World, assert_credits, text};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -76,20 +77,45 @@ async fn what_is_no_schedule_is_refused() {
     assert!(tenant.items(SCHEDULES).await.is_empty());
 }
 
+/// Waits for the schedule's run, and ends the schedule: as it was then.
+async fn ran(tenant: &Tenant, name: &str) -> Value {
+    let schedule = eventually(Duration::from_secs(75), "it ran", || async {
+        let seen = tenant.get(&format!("{SCHEDULES}/{name}")).send().await.expect(200).json();
+        let schedule = seen["schedule"].clone();
+        if schedule["last_run"].is_null() { Err(schedule) } else { Ok(schedule) }
+    })
+    .await;
+    let call = tenant.client.call(Method::DELETE, &format!("{SCHEDULES}/{name}"));
+    call.user(&tenant.email).send().await.expect(200);
+    schedule
+}
+
 /// Takes up to a minute: no clock of this runtime can be set.
+#[tokio::test]
+async fn a_run_is_priced_by_the_table_of_its_day() {
+    let world = World::private(json!({"CATALOG_TTL_MS": "300"})).await;
+    let tenant = world.tenant("dearer", 9.0).await;
+    put(&tenant, "dearer", &every_minute()).await.expect(200);
+    let prices = json!({"default": 0.1, "models": {GROQ_MODEL: {"input": 1.0, "output": 2.0}}});
+    let table = json!({"expected_version": 0, "prices": prices, "reason": "a test of schedules"});
+    tenant.client.call(Method::PUT, "/api/admin/prices").admin().json(&table).send().await.expect(200);
+    let schedule = ran(&tenant, "dearer").await;
+    assert_eq!(schedule["last_run"]["refused"], json!(null), "{schedule}");
+    ended(&tenant, text(&schedule["last_run"], "job"), "succeeded").await;
+    let usage = &tenant.usage_of(1).await[0];
+    assert_eq!(usage["meta"]["price_version"], "1", "{usage}");
+    // 52 tokens in and 192 out, which every plain answer has.
+    assert_credits(tenant.balance().await, 9.0 - 0.436, "the new price");
+    settled(&tenant).await;
+}
+
+/// Takes up to a minute, too.
 #[tokio::test]
 async fn a_schedule_makes_its_job_when_its_time_comes() {
     let world = World::verified().await;
     let tenant = world.tenant("minute", 2.0).await;
     put(&tenant, "minute", &every_minute()).await.expect(200);
-    let schedule = eventually(Duration::from_secs(75), "it ran", || async {
-        let seen = tenant.get(&format!("{SCHEDULES}/minute")).send().await.expect(200).json();
-        let schedule = seen["schedule"].clone();
-        if schedule["last_run"].is_null() { Err(schedule) } else { Ok(schedule) }
-    })
-    .await;
-    let call = tenant.client.call(Method::DELETE, &format!("{SCHEDULES}/minute"));
-    call.user(&tenant.email).send().await.expect(200);
+    let schedule = ran(&tenant, "minute").await;
     let last = &schedule["last_run"];
     assert_eq!(last["refused"], json!(null), "{schedule}");
     assert!(text(last, "run_at").ends_with(":00.000Z"), "{schedule}");

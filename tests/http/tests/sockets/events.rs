@@ -130,30 +130,68 @@ async fn who_is_cut_and_comes_again_has_every_event_once() {
 }
 
 async fn report(tenant: &Tenant, name: &str, count: usize) {
-    let reports = (0..count).map(|n| {
-        let event = json!({"id": format!("{name}-{n}"), "tokens_in": n});
-        tenant.post("/usage").json(&event).send()
-    });
-    for reply in futures::future::join_all(reports).await {
-        reply.expect(200);
+    for some in (0..count).collect::<Vec<_>>().chunks(64) {
+        let reports = some.iter().map(|n| {
+            let event = json!({"id": format!("{name}-{n}"), "tokens_in": n});
+            tenant.post("/usage").json(&event).send()
+        });
+        for reply in futures::future::join_all(reports).await {
+            reply.expect(200);
+        }
     }
 }
 
-async fn all_of(socket: &mut Socket, count: usize) -> BTreeSet<String> {
-    events(socket, count).await.iter().map(listened_to).collect()
+/// Reads so many, and says each time that it has all of `between`.
+async fn acknowledged(socket: &mut Socket, count: usize, between: usize) -> Vec<Value> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        seen.push(socket.json().await);
+        if seen.len() % between == 0 {
+            let id = text(seen.last().expect("it came"), "id");
+            socket.send_json(&json!({"type": "ack", "id": id})).await;
+        }
+    }
+    seen
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_cuts_nobody_who_acknowledges() {
+    const BURST: usize = 1_500;
+    let world = World::verified().await;
+    let tenant = world.tenant("burst", 1.0).await;
+    let (mut steady, from) = opened(&tenant, None).await;
+    let (mut late, _) = opened(&tenant, None).await;
+    let (steadily, ()) = futures::join!(acknowledged(&mut steady, BURST, 100), report(&tenant, "b", BURST));
+    // This one said nothing until all was written, and hears the rest as it says that it has what came.
+    let lately = acknowledged(&mut late, BURST, 512).await;
+    let (mut again, hello) = opened(&tenant, Some(text(&from, "id"))).await;
+    assert_eq!(data(&hello, "begins"), "resumed");
+    let resumed = acknowledged(&mut again, BURST, 37).await;
+    let heard = [steadily, lately, resumed].map(|seen| seen.iter().map(listened_to).collect::<Vec<String>>());
+    for seen in &heard {
+        let distinct: BTreeSet<&String> = seen.iter().collect();
+        assert_eq!(distinct.len(), BURST, "nothing twice and nothing missing");
+        assert_eq!(seen, &heard[0], "in one order");
+    }
+    for socket in [&mut steady, &mut late, &mut again] {
+        assert_eq!(socket.soon().await, None, "and nothing else");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_missed_too_much_is_told_so_and_begins_anew() {
+    const REPLAY_MAX: usize = 4_096;
     let world = World::verified().await;
     let tenant = world.tenant("window", 1.0).await;
     let (socket, hello) = opened(&tenant, None).await;
     socket.close().await;
     let from = text(&hello, "id");
-    report(&tenant, "first", 256).await;
+    report(&tenant, "first", REPLAY_MAX).await;
     let (mut whole, hello) = opened(&tenant, Some(from)).await;
     assert_eq!(data(&hello, "begins"), "resumed");
-    assert_eq!(all_of(&mut whole, 256).await.len(), 256, "as many as the window has");
+    let seen: BTreeSet<String> =
+        acknowledged(&mut whole, REPLAY_MAX, 256).await.iter().map(listened_to).collect();
+    assert_eq!(seen.len(), REPLAY_MAX, "as many as the window has");
     tenant.adjust(json!({"set": 4})).await.expect(200);
     assert_eq!(text(&whole.json().await, "type"), "balance", "and what comes after");
     let (mut anew, hello) = opened(&tenant, Some(from)).await;

@@ -6,12 +6,13 @@ use http_tests::web_socket::{Ended, Socket, SocketCall, refusable};
 use http_tests::world::{Tenant, World, text};
 use http_tests::{keys, poll::eventually};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOCKETS_MAX: usize = 16;
 const TICKETS_MAX: usize = 64;
 const MESSAGES_PER_MINUTE: usize = 120;
 const UNACKNOWLEDGED_MAX: usize = 512;
+const ACK_WAIT: Duration = Duration::from_secs(90);
 const BOUND: Duration = Duration::from_secs(10);
 
 async fn listening(tenant: &Tenant) -> Socket {
@@ -116,11 +117,13 @@ async fn report(tenant: &Tenant, name: &str, count: usize) {
     }
 }
 
+/// Takes a minute and a half: that long a client may leave what waits for it.
 #[tokio::test]
-async fn who_never_acknowledges_is_ended_and_comes_again_where_it_was() {
+async fn who_never_acknowledges_is_ended_in_time_and_comes_again_where_it_was() {
     let world = World::verified().await;
     let tenant = world.tenant("never-acks", 1.0).await;
-    let (mut silent, _) = opened(&tenant, None).await;
+    let (mut silent, hello) = opened(&tenant, None).await;
+    assert_eq!(data(&hello, "ack_wait_ms"), &json!(ACK_WAIT.as_millis()));
     let (mut heard, _) = opened(&tenant, None).await;
     let mut last = None::<Value>;
     for round in 0..3 {
@@ -131,16 +134,24 @@ async fn who_never_acknowledges_is_ended_and_comes_again_where_it_was() {
         let id = text(last.as_ref().expect("events came"), "id");
         heard.send_json(&json!({"type": "ack", "id": id})).await;
     }
+    let held_back = Instant::now();
     let mut seen = Vec::new();
     while seen.len() < UNACKNOWLEDGED_MAX {
         seen.push(silent.json().await);
     }
-    assert_eq!(silent.ended().await, with_code(4429, "unacknowledged"));
+    assert_eq!(silent.soon().await, None, "as much as it may be sent, and it is not ended for that");
+    silent.send("ping").await;
+    assert_eq!(silent.text().await, "pong");
+    // Nothing happens to the tenant any more: it is the alarm that ends it.
+    let ended = silent.ended_within(ACK_WAIT + BOUND).await;
+    assert_eq!(ended, with_code(4429, "unacknowledged"));
+    assert!(held_back.elapsed() > ACK_WAIT - BOUND, "and not before: {:?}", held_back.elapsed());
     let (mut again, hello) = opened(&tenant, Some(text(&seen[UNACKNOWLEDGED_MAX - 1], "id"))).await;
     assert_eq!(data(&hello, "begins"), "resumed");
     let next = again.json().await;
     assert!(!seen.iter().any(|event| event["id"] == next["id"]), "it was not told before: {next}");
-    assert_eq!(heard.soon().await, None, "who acknowledges listens on");
+    heard.send("ping").await;
+    assert_eq!(heard.text().await, "pong", "who acknowledges listens on");
 }
 
 #[tokio::test]

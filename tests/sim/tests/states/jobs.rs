@@ -125,6 +125,7 @@ pub fn operations() -> Vec<Op> {
         run_at_ms: NOW_MS + 1,
         next_run_ms: Some(NOW_MS + 9),
         job: "h000061".to_owned(),
+        priced: None,
     };
     for (name, asked) in [
         ("set a schedule", vec![schedule()]),

@@ -1,3 +1,5 @@
+mod bursts;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -88,22 +90,26 @@ impl Books {
         newest(&mut self.sql, self.now_ms).unwrap()
     }
 
-    fn missed(&mut self, from: Position) -> After {
-        missed(&mut self.sql, from, self.now_ms).unwrap()
+    /// What a listener that comes again at `from` is told; none when it has to begin anew.
+    fn missed(&mut self, from: Position) -> Option<Vec<Event>> {
+        if passed(&mut self.sql, from, self.now_ms).unwrap().is_some() {
+            return None;
+        }
+        self.all_after(from)
     }
 
-    /// Everything after a place, page by page.
-    fn all_after(&mut self, from: Position) -> Vec<Event> {
+    /// Everything after a place, page by page; none when some of it is gone.
+    fn all_after(&mut self, from: Position) -> Option<Vec<Event>> {
+        let newest = self.newest();
         let (mut all, mut at) = (Vec::new(), from);
         loop {
-            let After::Events { events, more } = after(&mut self.sql, at, self.now_ms).unwrap() else {
-                panic!("some of it is gone")
+            let events = after(&mut self.sql, at, newest, PAGE_ROWS).unwrap()?;
+            let Some(last) = events.last() else {
+                assert_eq!(at.counts(), newest.counts(), "it ends where nothing is left");
+                return Some(all);
             };
-            at = events.last().map_or(at, |last| last.position);
+            at = last.position;
             all.extend(events);
-            if !more {
-                return all;
-            }
         }
     }
 }
@@ -118,25 +124,18 @@ fn told_by(events: &[Event]) -> Vec<String> {
     events.iter().map(name).collect()
 }
 
-fn events_of(after: After) -> Vec<Event> {
-    match after {
-        After::Events { events, more: false } => events,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn what_is_written_comes_once_in_its_order() {
     let mut books = Books::open();
     let from = books.newest();
-    assert!(events_of(books.missed(from)).is_empty());
+    assert!(books.missed(from).unwrap().is_empty());
     books.charge(500);
     books.now_ms += 5;
     books.notice();
     books.now_ms += 5;
     books.report(NOW_MS - 9_000_000_000);
     books.charge(0);
-    let seen = events_of(books.missed(from));
+    let seen = books.missed(from).unwrap();
     let kinds: Vec<String> =
         told_by(&seen).iter().map(|name| name.split(' ').next().unwrap().to_owned()).collect();
     let mut first: Vec<&str> = kinds[..2].iter().map(String::as_str).collect();
@@ -147,7 +146,7 @@ fn what_is_written_comes_once_in_its_order() {
     assert_eq!(rest, ["notice", "usage", "usage"]);
     assert_eq!(seen.last().unwrap().position.count(), books.newest().count());
     for (at, event) in seen.iter().enumerate() {
-        let rest = events_of(books.missed(event.position));
+        let rest = books.missed(event.position).unwrap();
         assert_eq!(told_by(&rest), told_by(&seen[at + 1..]), "from each of them on");
     }
 }
@@ -161,7 +160,7 @@ fn a_clock_that_steps_back_far_hides_nothing() {
     books.charge(500);
     books.now_ms -= 3_600_000;
     books.charge(500);
-    assert_eq!(events_of(books.missed(from)).len(), 4);
+    assert_eq!(books.missed(from).unwrap().len(), 4);
 }
 
 #[test]
@@ -171,27 +170,27 @@ fn the_window_ends_after_so_many_and_where_something_is_gone() {
     for n in 0..REPLAY_EVENTS_MAX {
         if n % 4 == 0 { books.notice() } else { books.report(NOW_MS) }
     }
-    assert_eq!(events_of(books.missed(from)).len(), usize::try_from(REPLAY_EVENTS_MAX).unwrap());
+    assert_eq!(books.missed(from).unwrap().len(), usize::try_from(REPLAY_EVENTS_MAX).unwrap());
     books.notice();
-    assert!(matches!(books.missed(from), After::Passed { now } if now.count() == from.count() + 257));
-    // A place to come, as of books that were put back from a copy.
     let now = books.newest();
+    assert_eq!(passed(&mut books.sql, from, NOW_MS), Ok(Some(now)), "one more than may be");
+    assert_eq!(now.count(), from.count() + REPLAY_EVENTS_MAX + 1);
+    // A place to come, as of books that were put back from a copy.
     for ahead in [Position { seq: now.seq + 1, ..now }, Position { notice: now.notice + 1, ..now }] {
-        assert!(matches!(books.missed(ahead), After::Passed { .. }), "{ahead:?}");
+        assert!(books.missed(ahead).is_none() && books.all_after(ahead).is_none(), "{ahead:?}");
     }
     // What was forgotten is said to be gone, also when all of it was.
-    for forgotten in ["DELETE FROM notices WHERE seq = 64", "DELETE FROM notices"] {
+    for forgotten in ["seq <= (SELECT MAX(seq) - 2 FROM notices)", "TRUE"] {
         let at = Position { notice: now.notice - 3, ..now };
-        books.sql.execute(forgotten, &[]).unwrap();
-        assert!(matches!(books.missed(at), After::Passed { .. }), "{forgotten}");
-        assert!(events_of(books.missed(now)).is_empty(), "who has it all misses nothing");
+        books.sql.execute(&format!("DELETE FROM notices WHERE {forgotten}"), &[]).unwrap();
+        assert!(books.missed(at).is_none() && books.all_after(at).is_none(), "{forgotten}");
+        assert!(books.missed(now).unwrap().is_empty(), "who has it all misses nothing");
     }
+    // And what is found to be gone while it is read.
     books.report(NOW_MS);
-    books
-        .sql
-        .execute("DELETE FROM usage_events WHERE seq = (SELECT MAX(seq) FROM usage_events)", &[])
-        .unwrap();
-    assert!(matches!(books.missed(now), After::Passed { .. }), "usage too");
+    let last = "DELETE FROM usage_events WHERE seq = (SELECT MAX(seq) FROM usage_events)";
+    books.sql.execute(last, &[]).unwrap();
+    assert!(books.missed(now).is_none(), "usage too");
 }
 
 #[test]
@@ -204,7 +203,7 @@ fn a_listener_that_is_there_is_told_any_number() {
     for _ in 0..300 {
         books.notice();
     }
-    let all = books.all_after(from);
+    let all = books.all_after(from).unwrap();
     assert_eq!(all.len(), 1_100);
     let counts: Vec<i64> = all.iter().map(|event| event.position.count()).collect();
     assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "each is one step");
@@ -245,21 +244,42 @@ fn hear(listener: &mut Listener, text: &str, now_ms: i64) -> Heard {
 }
 
 #[test]
-fn a_listener_is_told_so_much_and_then_must_say_that_it_hears() {
+fn a_listener_has_so_much_room_and_more_once_it_says_that_it_hears() {
     let mut listener = listener();
+    let max = usize::try_from(UNACKNOWLEDGED_EVENTS_MAX).unwrap();
     let at = |count: i64| Position { at_ms: NOW_MS, seq: 10 + count, notice: 5, job: 0 };
-    assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX)), None);
-    assert_eq!(
-        hear(&mut listener, &ack(at(UNACKNOWLEDGED_EVENTS_MAX + 1)), NOW_MS),
-        Heard::Unknown,
-        "to come"
-    );
+    listener.told(at(UNACKNOWLEDGED_EVENTS_MAX - 1));
+    assert_eq!(listener.room(), 1);
+    listener.told(at(UNACKNOWLEDGED_EVENTS_MAX));
+    assert_eq!((listener.room(), listener.is_held_back()), (0, false), "nothing waits yet");
+    let to_come = ack(at(UNACKNOWLEDGED_EVENTS_MAX + 1));
+    assert_eq!(hear(&mut listener, &to_come, NOW_MS), Heard::Unknown, "to come");
     assert_eq!(hear(&mut listener, &ack(at(1)), NOW_MS), Heard::Fine);
     assert_eq!(hear(&mut listener, &ack(at(-9)), NOW_MS), Heard::Fine, "an older one takes nothing back");
-    assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX + 1)), None);
-    assert_eq!(listener.told(at(UNACKNOWLEDGED_EVENTS_MAX + 2)), Some(Ending::Unacknowledged));
+    assert_eq!(listener.room(), 1);
     listener.restart(at(9_999));
-    assert_eq!(listener.told(at(9_999 + UNACKNOWLEDGED_EVENTS_MAX)), None);
+    assert_eq!(listener.room(), max);
+}
+
+#[test]
+fn who_acknowledges_nothing_while_something_waits_is_ended_in_time() {
+    let mut listener = listener();
+    let at = |count: i64| Position { at_ms: NOW_MS, seq: 10 + count, notice: 5, job: 0 };
+    listener.told(at(UNACKNOWLEDGED_EVENTS_MAX));
+    listener.hold_back(NOW_MS + 5);
+    listener.hold_back(NOW_MS + 50);
+    let until_ms = NOW_MS + 5 + ACK_WAIT_MS_MAX;
+    assert_eq!(listener.due_at_ms(Some(until_ms)), until_ms, "pings count for nothing here");
+    assert_eq!(hear(&mut listener, &ack(at(0)), NOW_MS), Heard::Fine, "nothing new");
+    assert_eq!(listener.ending(Some(until_ms), until_ms - 1), None);
+    assert_eq!(listener.ending(Some(until_ms), until_ms), Some(Ending::Unacknowledged));
+    assert_eq!(hear(&mut listener, &ack(at(1)), until_ms - 1), Heard::GoesOn);
+    assert_eq!(listener.ending(Some(until_ms), until_ms), None);
+    assert_eq!(hear(&mut listener, &ack(at(2)), until_ms), Heard::Fine, "nothing waits");
+    // As it was kept before there was anything to hold back.
+    let mut kept = serde_json::to_value(&listener).unwrap();
+    kept.as_object_mut().unwrap().remove("held_back_ms").unwrap();
+    assert_eq!(serde_json::from_value::<Listener>(kept).unwrap(), listener);
 }
 
 #[test]
@@ -331,7 +351,7 @@ proptest! {
                 Step::Wait(ms) => books.now_ms += ms,
             }
             let at = live.last().map_or(from, |last: &Event| last.position);
-            live.extend(books.all_after(at));
+            live.extend(books.all_after(at).unwrap());
         }
         let counts: Vec<i64> = live.iter().map(|event| event.position.count() - from.count()).collect();
         prop_assert_eq!(counts, (1..=i64::try_from(live.len()).unwrap()).collect::<Vec<_>>());
@@ -340,7 +360,7 @@ proptest! {
         if !live.is_empty() {
             let at = cut.index(live.len());
             let place = Position::decode(&live[at].position.encode(&me()), &me()).unwrap();
-            prop_assert_eq!(told_by(&events_of(books.missed(place))).len(), live.len() - at - 1);
+            prop_assert_eq!(books.missed(place).unwrap().len(), live.len() - at - 1);
         }
     }
 }
