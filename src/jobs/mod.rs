@@ -12,6 +12,7 @@ mod consumer;
 pub mod kinds;
 mod si;
 mod stored;
+mod transcribe;
 mod webhook;
 pub mod worker;
 
