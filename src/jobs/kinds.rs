@@ -102,3 +102,25 @@ impl From<ApiError> for Failure {
         Self::new(error.code(), error.message())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_every_type_and_its_final_errors() {
+        let page = include_str!("../../ops/jobs.md");
+        let table = page.split("## Types").nth(1).unwrap_or_default();
+        for kind in KINDS {
+            let row = table.lines().find(|line| line.starts_with(&format!("| `{}` |", kind.name)));
+            let row = row.unwrap_or_else(|| panic!("no row for {}", kind.name));
+            let told = row.split('|').nth(4).unwrap_or_default();
+            let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+            // A batch's are those of its asks.
+            assert!(told == kind.final_errors || kind.name == "batch", "{}: {told:?}", kind.name);
+        }
+        for code in FINAL_ERRORS {
+            assert!(table.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+}
