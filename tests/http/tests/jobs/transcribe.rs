@@ -268,6 +268,39 @@ async fn who_cannot_pay_for_its_length_has_no_job() {
     settled(&poor).await;
 }
 
+/// Two of nine megabytes have room in an isolate at one time: the others wait, and none fails for it.
+#[tokio::test]
+async fn large_recordings_wait_for_their_room() {
+    const AT_ONCE: usize = 4;
+    let world = World::verified().await;
+    let tenant = world.tenant("transcribe-room", 50.0).await;
+    let marker = unique_marker();
+    world.openai.script(&marker, [Behaviour::late(Duration::from_millis(1_000), heard("in its turn"))]);
+    let key = uploaded(&tenant, "large.wav", "audio/wav", wav(285_000)).await;
+    let body = hearing(&key, &marker);
+    let runs = (0..AT_ONCE).map(|_| tenant.post("/api/jobs/run").json(&body).send());
+    let most_at_once = async {
+        let mut most = 0;
+        loop {
+            let calls = world.openai.calls(&marker);
+            let done = calls.iter().filter(|call| call.finished()).count();
+            most = (calls.len() - done).max(most);
+            if done == AT_ONCE {
+                return most;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (replies, most) = futures::future::join(futures::future::join_all(runs), most_at_once).await;
+    for reply in replies {
+        let job = reply.expect(200).json()["job"].clone();
+        assert_eq!((text(&job, "status"), whole(&job, "attempts")), ("succeeded", 1), "{job}");
+    }
+    assert!(most <= 2, "{most} at once");
+    assert_eq!(tenant.usage_of(AT_ONCE).await.len(), AT_ONCE);
+    settled(&tenant).await;
+}
+
 #[tokio::test]
 async fn a_guest_has_its_own_recordings_written_down() {
     let world = World::verified().await;
