@@ -126,7 +126,7 @@ async fn a_file_that_is_gone_or_another_ends_the_job() {
     let (gone, grown) = (note(&tenant, "gone").await, note(&tenant, "short").await);
     let bears = metadata(world, &grown);
     let marker = unique_marker();
-    let soon = json!({"delay_s": 2});
+    let soon = json!({"delay_s": 6});
     let mut jobs = Vec::new();
     for (key, error) in [(&gone, "attachment_not_found"), (&grown, "attachment_changed")] {
         let keys = json!([key]);
