@@ -232,7 +232,9 @@ globalThis.cognomega = {
     const { size, httpMetadata, customMetadata } = found;
     return JSON.stringify({ size, content_type: httpMetadata?.contentType, owner: customMetadata?.tenant });
   },
-  objectBytes: async (env, key) => (await env.R2_UPLOADS.get(key))?.arrayBuffer(),
+  objectBytes: async (env, key, length) =>
+    (await env.R2_UPLOADS.get(key, length && { range: { offset: 0, length } }))?.arrayBuffer(),
+  objectBlob: async (env, key) => (await env.R2_UPLOADS.get(key))?.blob(),
   // A new object, passed on as it comes. The runtime breaks the stream off when it is not exactly as long as was said, and
   // a broken one stores nothing. Undefined when the body is to blame; what the bucket itself refuses is thrown.
   async objectPut(env, key, body, length, options, signal) {

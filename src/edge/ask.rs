@@ -47,8 +47,11 @@ async fn with_attachments(
     mut asked: Asked,
     named: &[Named],
 ) -> Result<Reply, ApiError> {
-    match attachments::attach(context, &asked.caller, named, &mut asked.question).await {
-        Ok(()) => answer(context, known, asked).await,
+    match attachments::read(context, &asked.caller.tenant, named).await {
+        Ok(attached) => {
+            attached.join(&mut asked.question)?;
+            answer(context, known, asked).await
+        }
         // What was answered once is answered again, also when its files were deleted since.
         Err(gone @ ApiError::AttachmentNotFound { .. }) => {
             answering::answered_before(context, asked).await?.ok_or(gone)

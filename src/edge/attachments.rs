@@ -3,24 +3,23 @@
 //! Everything is read before anything is held, so a hold is made for what the model will really read. What is missing,
 //! another tenant's, or no key at all is told alike.
 
-use actors::shared::safe_file_name;
+use actors::shared::{TenantId, safe_file_name};
 use futures::future::join_all;
 use serde_json::Value;
 
 use super::attached_room::Room;
 use super::attachment_content::{self as content, Content, Declared};
 use super::attachment_frame as frame;
-use super::context::Context;
 use super::error::ApiError;
-use super::identity::Caller;
 use super::limits::{
     ATTACHED_BYTES_MAX, ATTACHED_TEXT_BYTES_MAX, ATTACHMENT_IMAGE_BYTES_MAX, ATTACHMENT_TEXT_BYTES_MAX,
     ATTACHMENTS_MAX,
 };
+use super::operation::Operation;
 use super::question::Question;
 use super::upload_key;
-use crate::platform::bucket::{self, BucketFailed};
-use crate::providers::Prompt;
+use crate::platform::bucket::{self, BucketFailed, ObjectHead};
+use crate::providers::{Image, Prompt};
 
 /// What a client names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +29,32 @@ pub struct Named {
     name: Option<String>,
 }
 
-/// An object that is the tenant's, and may be read.
+impl Named {
+    /// A key, or an object with one.
+    pub fn of(entry: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        match entry {
+            Value::String(key) => Some(Self { key: key.clone(), name: None }),
+            Value::Object(members) => {
+                let name = match members.get("name") {
+                    None | Some(Value::Null) => None,
+                    Some(name) => Some(safe_file_name(&text(name)?)),
+                };
+                Some(Self { key: text(members.get("key")?)?, name })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An object that is the tenant's.
+pub struct Own {
+    pub key: String,
+    pub name: String,
+    pub head: ObjectHead,
+}
+
+/// One that may be read with a question.
 struct Found {
     /// Its place in the list, from zero.
     index: usize,
@@ -55,86 +79,120 @@ pub fn parse(list: Option<&Value>) -> Result<Vec<Named>, ApiError> {
         Some(Value::Array(list)) if list.len() <= ATTACHMENTS_MAX => list,
         Some(_) => return Err(WRONG),
     };
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let named = |entry: &Value| match entry {
-        Value::String(key) => Some(Named { key: key.clone(), name: None }),
-        Value::Object(members) => {
-            let name = match members.get("name") {
-                None | Some(Value::Null) => None,
-                Some(name) => Some(safe_file_name(&text(name)?)),
-            };
-            Some(Named { key: text(members.get("key")?)?, name })
-        }
-        _ => None,
-    };
-    list.iter().map(|entry| named(entry).ok_or(WRONG)).collect()
+    list.iter().map(|entry| Named::of(entry).ok_or(WRONG)).collect()
 }
 
-/// Puts what is named into the question's prompt: texts after the input, pictures beside it.
+/// What was read, as it stands in a prompt.
+#[derive(Debug, Default)]
+pub struct Attached {
+    /// What follows the input.
+    text: String,
+    images: Vec<Image>,
+    /// As it is in the bucket.
+    pub bytes: usize,
+    room: Option<Room>,
+}
+
+impl Attached {
+    /// Puts it into the question's prompt: texts after the input, pictures beside it.
+    ///
+    /// # Errors
+    /// `InputTooLong` where the skill takes less text.
+    pub fn join(self, question: &mut Question) -> Result<(), ApiError> {
+        question.room = self.room;
+        if let Prompt::Plain { user, images, .. } = &mut question.chat.prompt {
+            user.push_str(&self.text);
+            images.extend(self.images);
+        }
+        question.text_within_skill()
+    }
+
+    /// The same, for another question. The room stays here.
+    pub fn again(&self) -> Self {
+        Self { text: self.text.clone(), images: self.images.clone(), bytes: self.bytes, room: None }
+    }
+}
+
+/// Reads what is named.
 ///
 /// # Errors
 /// `R2NotBound`, `Unavailable`; of the first that is wrong `AttachmentNotFound`, `AttachmentUnsupported`,
-/// `AttachmentTooLarge`; `InputTooLong` where the skill takes less text.
-pub async fn attach(
-    context: &Context,
-    caller: &Caller,
-    named: &[Named],
-    question: &mut Question,
-) -> Result<(), ApiError> {
+/// `AttachmentTooLarge`.
+pub async fn read(operation: &Operation, tenant: &TenantId, named: &[Named]) -> Result<Attached, ApiError> {
     if named.is_empty() {
-        return Ok(());
+        return Ok(Attached::default());
     }
-    if !bucket::is_bound(&context.env) {
-        return Err(ApiError::R2NotBound);
-    }
-    let found = find(context, caller, named).await?;
+    let found: Vec<Found> = own(operation, tenant, named)
+        .await?
+        .into_iter()
+        .enumerate()
+        .map(readable)
+        .collect::<Result<_, _>>()?;
     within_limits(&found)?;
     let bytes = found.iter().fold(0_usize, |sum, one| sum.saturating_add(one.size));
-    question.room = Some(Room::take(bytes).ok_or(ApiError::Unavailable)?);
-    let read = join_all(found.iter().map(|one| bucket::bytes(&context.env, &one.key))).await;
-    let Prompt::Plain { user, images, .. } = &mut question.chat.prompt else { return Ok(()) };
+    let room = Some(Room::take(bytes).ok_or(ApiError::Unavailable)?);
+    let mut attached = Attached { bytes, room, ..Attached::default() };
+    let read = join_all(found.iter().map(|one| bucket::bytes(&operation.env, &one.key))).await;
     for (one, bytes) in found.iter().zip(read) {
         let index = one.index;
         // It may have been deleted since.
         let bytes = bytes.map_err(unavailable)?.ok_or(ApiError::AttachmentNotFound { index })?;
         let content = content::read(one.declared, bytes).ok_or(ApiError::AttachmentUnsupported { index })?;
         let number = index.saturating_add(1);
-        match content {
+        let framed = match content {
             Content::Text(text) => {
-                user.push_str(&frame::text(number, &one.name, &content::essence(&one.content_type), &text));
+                frame::text(number, &one.name, &content::essence(&one.content_type), &text)
             }
             Content::Image { media_type, image } => {
-                images.push(image);
-                user.push_str(&frame::image(number, &one.name, media_type, images.len()));
+                attached.images.push(image);
+                frame::image(number, &one.name, media_type, attached.images.len())
             }
-        }
+        };
+        attached.text.push_str(&framed);
     }
-    question.text_within_skill()
+    Ok(attached)
 }
 
-/// What each of them is, when all are the tenant's.
-async fn find(context: &Context, caller: &Caller, named: &[Named]) -> Result<Vec<Found>, ApiError> {
-    let owner = upload_key::owner(&caller.tenant);
+/// What each of them is; `AttachmentNotFound` for one that is not there, or does not bear its tenant.
+///
+/// # Errors
+/// `R2NotBound`; `AttachmentNotFound` of the first whose key cannot be the tenant's, whatever the others are.
+pub async fn own(
+    operation: &Operation,
+    tenant: &TenantId,
+    named: &[Named],
+) -> Result<Vec<Result<Own, ApiError>>, ApiError> {
+    if !bucket::is_bound(&operation.env) {
+        return Err(ApiError::R2NotBound);
+    }
+    let owner = upload_key::owner(tenant);
     let mut names = Vec::with_capacity(named.len());
     for (index, Named { key, name }) in named.iter().enumerate() {
         // No look into the bucket for what cannot be the tenant's.
-        let own = upload_key::name_in(&caller.tenant, key).ok_or(ApiError::AttachmentNotFound { index })?;
+        let own = upload_key::name_in(tenant, key).ok_or(ApiError::AttachmentNotFound { index })?;
         names.push(name.clone().unwrap_or_else(|| own.to_owned()));
     }
-    let heads = join_all(named.iter().map(|named| bucket::head(&context.env, &named.key))).await;
-    let mut found = Vec::with_capacity(named.len());
-    for (index, ((Named { key, .. }, name), head)) in named.iter().zip(names).zip(heads).enumerate() {
-        let head = head.map_err(unavailable)?.filter(|head| head.owner == owner);
-        let head = head.ok_or(ApiError::AttachmentNotFound { index })?;
-        let declared = content::declared(&head.content_type);
-        let declared = declared.ok_or(ApiError::AttachmentUnsupported { index })?;
-        let (key, content_type, size) = (key.clone(), head.content_type, head.size);
-        found.push(Found { index, key, name, content_type, declared, size });
-    }
-    Ok(found)
+    let heads = join_all(named.iter().map(|named| bucket::head(&operation.env, &named.key))).await;
+    let all =
+        named.iter().zip(names).zip(heads).enumerate().map(|(index, ((Named { key, .. }, name), head))| {
+            let head = head.map_err(unavailable)?.filter(|head| head.owner == owner);
+            let head = head.ok_or(ApiError::AttachmentNotFound { index })?;
+            Ok(Own { key: key.clone(), name, head })
+        });
+    Ok(all.collect())
 }
 
-const fn unavailable(_: BucketFailed) -> ApiError {
+/// # Errors
+/// `AttachmentUnsupported` for one of a type that is never read.
+fn readable((index, own): (usize, Result<Own, ApiError>)) -> Result<Found, ApiError> {
+    let Own { key, name, head } = own?;
+    let declared = content::declared(&head.content_type);
+    let declared = declared.ok_or(ApiError::AttachmentUnsupported { index })?;
+    Ok(Found { index, key, name, content_type: head.content_type, declared, size: head.size })
+}
+
+/// What the bucket does not do now, it may do later.
+pub const fn unavailable(_: BucketFailed) -> ApiError {
     ApiError::Unavailable
 }
 

@@ -296,13 +296,18 @@ pub async fn settle(
     let (charge, usage) = charged(context, &ticket.pricing, work, least(cut, ticket.cost_max));
     let command = Command::Settle { hold: ticket.hold.clone(), charge, usage, reply };
     let left_ms = ticket.deadline_ms.saturating_sub(now_ms());
-    if let Some(said) = work.used.disbelieved {
-        providers::usage_flagged(&context.request_id, work.provider, work.priced_model, said.flag);
-    }
+    flag(context, work);
     let ended = end(context, caller, command, SETTLE_PATIENCE_MS.min(left_ms)).await?;
     let variant = work.question.and_then(|question| question.variant.as_ref());
     variant::note(context, caller, variant, ended.charged).await;
     Some(ended)
+}
+
+/// Notes a report of usage that cannot be true, against whoever made it.
+pub fn flag(operation: &Operation, work: &Work<'_>) {
+    if let Some(said) = work.used.disbelieved {
+        providers::usage_flagged(&operation.request_id, work.provider, work.priced_model, said.flag);
+    }
 }
 
 /// Ends the hold of work that came to nothing, without a charge.

@@ -202,9 +202,15 @@ impl Asked<'_> {
 /// # Errors
 /// `UnknownTier`.
 pub fn tier<'a>(context: &Context, config: &'a Config) -> Result<Option<&'a Tier>, ApiError> {
-    let Some(name) = context.inbound.header_filled("x-intelligence-tier") else {
-        return Ok(None);
-    };
+    tier_named(config, context.inbound.header_filled("x-intelligence-tier").as_deref())
+}
+
+/// The tier of that name, where one is named.
+///
+/// # Errors
+/// `UnknownTier`.
+pub fn tier_named<'a>(config: &'a Config, name: Option<&str>) -> Result<Option<&'a Tier>, ApiError> {
+    let Some(name) = name else { return Ok(None) };
     let found = config.tiers.iter().find(|tier| tier.name.eq_ignore_ascii_case(name.trim()));
     found.map(Some).ok_or(ApiError::UnknownTier)
 }

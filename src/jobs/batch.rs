@@ -14,15 +14,16 @@ use serde_json::{Map, Value, json};
 
 use super::attempt::Attempt;
 use super::kinds::{Done, Failure, Kind, Making, Prepared};
-use super::si::{self, Answer, FINAL_ERRORS, asked, unreadable};
-use super::stored::{Quote, Stored};
+use super::si::{self, Answer, FINAL_ERRORS, asked, unreadable, whole};
+use super::stored::Quote;
+use crate::edge::attachments;
 use crate::edge::error::ApiError;
 use crate::edge::meter;
 use crate::edge::offer;
 
 pub const KIND: Kind = Kind {
     name: "batch",
-    prepare,
+    prepare: |making, params| prepare(making, params).boxed_local(),
     run: |attempt| run(attempt).boxed_local(),
     rules: |usual| usual,
     final_errors: FINAL_ERRORS,
@@ -43,16 +44,22 @@ fn asks(params: &str) -> Option<Vec<String>> {
     (1..=INPUTS_MAX).contains(&inputs.len()).then(|| inputs.into_iter().map(ask).collect())
 }
 
-fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError> {
-    let Making { operation, known, caller, tier } = making;
+async fn prepare(making: &Making, params: &RawValue) -> Result<Prepared, ApiError> {
+    let Making { operation, known, caller, .. } = making;
     let asks = asks(params.get())
         .ok_or(ApiError::InvalidField { field: "inputs", expected: "a list of 1 to 50 inputs" })?;
     let (mut amount, mut weight) = (Micro::ZERO, Weight::default());
+    // All have the same attachments: they are read once.
+    let named = asks.first().map(|ask| asked(operation, known, ask)).transpose()?.map(|(_, named)| named);
+    let named = named.unwrap_or_default();
+    let attached = attachments::read(operation, &caller.tenant, &named).await?;
+    let file_bytes = (!named.is_empty()).then_some(attached.bytes);
     let mut prepared = None;
     for ask in &asks {
-        let mut question = asked(operation, known, ask)?;
+        let (question, _) = asked(operation, known, ask)?;
+        let mut question = whole(question, attached.again())?;
         let pricing = known.pricing(question.answered_by.as_deref());
-        let offer = offer::make(&operation.config, *tier, pricing, &mut question, false)?;
+        let offer = offer::make(&operation.config, making.tier()?, pricing, &mut question, false)?;
         amount = Micro(amount.0.saturating_add(offer.hold.0));
         weight.requests = weight.requests.saturating_add(offer.weight.requests);
         weight.tokens = weight.tokens.saturating_add(offer.weight.tokens);
@@ -65,7 +72,7 @@ fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError>
     }
     let (mut owner, quote) = prepared.ok_or(ApiError::MissingInput)?;
     owner.weight = weight;
-    Ok(Prepared { amount, owner, quote: Some(quote) })
+    Ok(Prepared { amount, owner, quote: Some(quote), file_bytes })
 }
 
 /// What is done so far.
@@ -113,15 +120,15 @@ impl Progress {
 }
 
 async fn run(attempt: &Attempt) -> Result<Done, Failure> {
-    let Stored { params, quote } = attempt.stored.clone().ok_or_else(unreadable)?;
-    let (asks, quote) = (asks(params.get()).ok_or_else(unreadable)?, quote.ok_or_else(unreadable)?);
+    let stored = attempt.stored.as_ref().ok_or_else(unreadable)?;
+    let asks = asks(stored.params.get()).ok_or_else(unreadable)?;
     let kept = attempt.checkpoint.as_ref().and_then(|kept| serde_json::from_str(kept.get()).ok());
     let mut progress: Progress = kept.unwrap_or_default();
     let terms = &attempt.job.terms;
     let is_last = attempt.job.life.attempts >= terms.attempts_max;
     for ask in asks.iter().skip(progress.items.len()) {
         let held = Micro(terms.amount.0.saturating_sub(progress.charged.0));
-        match si::ask(attempt, ask, quote.clone(), held).await {
+        match si::ask(attempt, (ask, stored), held).await {
             Ok(answer) => progress.answered(answer),
             Err(failure) if is_last || FINAL_ERRORS.contains(&failure.code) => progress.refused(&failure),
             Err(failure) => return Err(failure),
@@ -133,9 +140,16 @@ async fn run(attempt: &Attempt) -> Result<Done, Failure> {
         }
     }
     if progress.charges.is_empty() {
-        return Err(Failure::new("si_ask_failed", "none of the asks was answered"));
+        return Err(none_answered(&progress.items));
     }
     done(attempt, progress).ok_or_else(|| Failure::new("unavailable", "the answers could not be kept"))
+}
+
+/// Where the first ask is wrong itself, as all are whose attachments are gone, so is the batch.
+fn none_answered(items: &[Value]) -> Failure {
+    let said = items.first().and_then(|item| item.get("error")).and_then(Value::as_str);
+    let code = FINAL_ERRORS.iter().find(|code| said == Some(code)).copied();
+    Failure::new(code.unwrap_or("si_ask_failed"), "none of the asks was answered")
 }
 
 fn done(attempt: &Attempt, progress: Progress) -> Option<Done> {
@@ -178,5 +192,15 @@ mod tests {
             of(0).is_none() && of(1).is_some() && of(INPUTS_MAX).is_some() && of(INPUTS_MAX + 1).is_none()
         );
         assert!(asks("{}").is_none() && asks(r#"{"inputs":"x"}"#).is_none());
+    }
+
+    #[test]
+    fn a_batch_of_which_nothing_came_is_tried_again_unless_it_is_wrong_itself() {
+        let code = |items: Value| none_answered(items.as_array().unwrap()).code;
+        let gone = json!({ "error": "attachment_not_found", "message": "" });
+        let failed = json!({ "error": "si_ask_failed", "message": "" });
+        assert_eq!(code(json!([gone, gone])), "attachment_not_found");
+        assert_eq!(code(json!([failed, gone])), "si_ask_failed");
+        assert_eq!(code(json!([])), "si_ask_failed");
     }
 }

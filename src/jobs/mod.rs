@@ -13,6 +13,7 @@ pub mod kinds;
 mod scheduled;
 mod si;
 mod stored;
+mod transcribe;
 mod webhook;
 pub mod worker;
 

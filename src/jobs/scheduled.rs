@@ -12,8 +12,8 @@ use crate::edge::catalog;
 use crate::edge::identity::{Caller, Proof};
 use crate::edge::operation::Operation;
 
-/// Prices a run. `None` where that cannot be done, because its skill, tier or type is no more: then it is made as its
-/// schedule was set, and its attempts say what is wrong.
+/// Prices a run, for its files as they are now. `None` where that cannot be done, because its skill, tier, type or a file
+/// is no more: then it is made as its schedule was set, and its attempts say what is wrong.
 pub fn price_run(run: ScheduleRun) -> LocalBoxFuture<'static, Option<Priced>> {
     priced(run).boxed_local()
 }
@@ -24,14 +24,11 @@ async fn priced(run: ScheduleRun) -> Option<Priced> {
     let kind = kinds::find(&kind)?;
     let stored: Stored = serde_json::from_str(&params).ok()?;
     let operation = Operation { env, config, request_id, route: ROUTE, event };
-    let tier = match &terms.tier {
-        Some(name) => Some(operation.config.tiers.iter().find(|tier| tier.name == *name)?),
-        None => None,
-    };
     let known = catalog::current(&operation).await;
     let caller = Caller { tenant, proof: Proof::Token, api_key: terms.owner.api_key };
-    let making = Making { operation: &operation, known: &known, caller: &caller, tier };
-    let Prepared { amount, owner, quote } = (kind.prepare)(&making, &stored.params).ok()?;
-    let params = to_raw_value(&Stored { params: stored.params, quote }).ok()?;
+    let making = Making { operation, known, caller, tier: terms.tier };
+    let prepared = (kind.prepare)(&making, &stored.params).await.ok()?;
+    let Prepared { amount, owner, quote, file_bytes } = prepared;
+    let params = to_raw_value(&Stored { params: stored.params, quote, file_bytes }).ok()?;
     Some(Priced { set, params, amount, models: owner.models, weight: owner.weight })
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::attempt::Attempt;
 use super::kinds::{Done, Failure, Kind, Making, Prepared};
-use super::stored::{Quote, Stored};
+use super::stored::{ATTACHMENT_CHANGED, Quote, Stored};
+use crate::edge::attachments::{self, Attached, Named};
 use crate::edge::catalog::{self, Known};
 use crate::edge::error::ApiError;
 use crate::edge::meter::{self, Work, WorkEnd};
@@ -22,7 +23,7 @@ use crate::providers::{self, Answered, Failed};
 
 pub const KIND: Kind = Kind {
     name: "si",
-    prepare,
+    prepare: |making, params| prepare(making, params).boxed_local(),
     run: |attempt| run(attempt).boxed_local(),
     rules: |usual| usual,
     final_errors: FINAL_ERRORS,
@@ -38,38 +39,54 @@ pub(super) const FINAL_ERRORS: &[&str] = &[
     "missing_input",
     "model_not_found",
     "unknown_tier",
-    "not_implemented",
+    "attachment_not_found",
+    "attachment_unsupported",
+    "attachment_too_large",
+    "images_unsupported",
+    ATTACHMENT_CHANGED,
 ];
 
-fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError> {
-    let Making { operation, known, caller, tier } = making;
-    let mut question = asked(operation, known, params.get())?;
+async fn prepare(making: &Making, params: &RawValue) -> Result<Prepared, ApiError> {
+    let Making { operation, known, caller, .. } = making;
+    let (question, named) = asked(operation, known, params.get())?;
+    let attached = attachments::read(operation, &caller.tenant, &named).await?;
+    let file_bytes = (!named.is_empty()).then_some(attached.bytes);
+    let mut question = whole(question, attached)?;
     let pricing = known.pricing(question.answered_by.as_deref());
-    let offer = offer::make(&operation.config, *tier, pricing, &mut question, false)?;
+    let offer = offer::make(&operation.config, making.tier()?, pricing, &mut question, false)?;
     let owner = meter::owner(operation, caller, &offer);
     let quote = Quote::new(&offer.pricing, owner.models.iter());
-    Ok(Prepared { amount: offer.hold, owner, quote: Some(quote) })
+    Ok(Prepared { amount: offer.hold, owner, quote: Some(quote), file_bytes })
 }
 
-/// Reads one ask, with what its skill says around it.
+/// Reads one ask, and what it names as attachments.
 ///
 /// # Errors
-/// One code for each mistake; `NotImplemented` for files that are to go along.
-pub(super) fn asked(operation: &Operation, known: &Known, params: &str) -> Result<Question, ApiError> {
-    let (mut question, named) = question::parse(operation, known, params.as_bytes())?;
-    // Answering as if they had not been sent would be worse than saying so.
-    if !named.is_empty() {
-        return Err(ApiError::NotImplemented);
-    }
+/// One code for each mistake.
+pub(super) fn asked(
+    operation: &Operation,
+    known: &Known,
+    params: &str,
+) -> Result<(Question, Vec<Named>), ApiError> {
+    let (question, named) = question::parse(operation, known, params.as_bytes())?;
     question.text_within_skill()?;
+    Ok((question, named))
+}
+
+/// The question with its attachments in it, and what its skill says around both.
+///
+/// # Errors
+/// `InputTooLong`.
+pub(super) fn whole(mut question: Question, attached: Attached) -> Result<Question, ApiError> {
+    attached.join(&mut question)?;
     question.take_terms();
     Ok(question)
 }
 
 async fn run(attempt: &Attempt) -> Result<Done, Failure> {
-    let Stored { params, quote } = attempt.stored.clone().ok_or_else(unreadable)?;
-    let quote = quote.ok_or_else(unreadable)?;
-    let Answer { shown, charge, usage } = ask(attempt, params.get(), quote, attempt.job.terms.amount).await?;
+    let stored = attempt.stored.as_ref().ok_or_else(unreadable)?;
+    let asked = (stored.params.get(), stored);
+    let Answer { shown, charge, usage } = ask(attempt, asked, attempt.job.terms.amount).await?;
     let result =
         to_raw_value(&shown).map_err(|_| Failure::new("unavailable", "the answer could not be kept"))?;
     Ok(Done { result, charge, usage })
@@ -87,19 +104,22 @@ pub(super) struct Answer {
     pub usage: Usage,
 }
 
-/// Asks once, for `held` at most.
+/// Asks once what `params` say, of what is stored, for `held` at most.
 ///
 /// # Errors
 /// The code of an ask's error.
 pub(super) async fn ask(
     attempt: &Attempt,
-    params: &str,
-    quote: Quote,
+    (params, stored): (&str, &Stored),
     held: Micro,
 ) -> Result<Answer, Failure> {
     let operation = &attempt.operation;
+    let quote = stored.quote.clone().ok_or_else(unreadable)?;
     let known = catalog::current(operation).await;
-    let mut question = asked(operation, &known, params)?;
+    let (question, named) = asked(operation, &known, params)?;
+    let attached = attachments::read(operation, &attempt.tenant, &named).await?;
+    stored.still_pays(attached.bytes)?;
+    let mut question = whole(question, attached)?;
     let offer = offered(attempt, &mut question, quote, held)?;
     let end_ms = now_ms().saturating_add(operation.config.deadlines.total_ms);
     let answered =
@@ -116,6 +136,7 @@ pub(super) async fn ask(
         held,
         end: WorkEnd::Complete,
     };
+    meter::flag(operation, &work);
     let (charge, usage) = meter::charged(operation, &offer.pricing, &work, offer.cost_max);
     let shown = json!({
         "content": answer.text,
@@ -130,10 +151,7 @@ pub(super) async fn ask(
 /// Who may answer, and how long, for what was set aside when the job was made.
 fn offered(attempt: &Attempt, question: &mut Question, quote: Quote, held: Micro) -> Result<Offer, ApiError> {
     let (config, terms) = (&attempt.operation.config, &attempt.job.terms);
-    let tier = match &terms.tier {
-        Some(name) => Some(config.tiers.iter().find(|tier| tier.name == *name).ok_or(ApiError::UnknownTier)?),
-        None => None,
-    };
+    let tier = offer::tier_named(config, terms.tier.as_deref())?;
     // A skill whose words grew since costs no more for that.
     let held = Some(held);
     question.max_credits = question.max_credits.min(held).or(held);
@@ -142,7 +160,7 @@ fn offered(attempt: &Attempt, question: &mut Question, quote: Quote, held: Micro
     Ok(offer)
 }
 
-fn failure(failed: &Failed) -> Failure {
+pub(super) fn failure(failed: &Failed) -> Failure {
     if failed.blames_request() {
         return ApiError::RequestRefused.into();
     }

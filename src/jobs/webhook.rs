@@ -4,7 +4,7 @@
 use actors::credits::{Owner, Usage};
 use actors::rate::Weight;
 use actors::shared::Micro;
-use futures::future::FutureExt;
+use futures::future::{FutureExt, ready};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -19,7 +19,7 @@ use crate::platform::webhook::{self, Call, Undelivered};
 
 pub const KIND: Kind = Kind {
     name: "webhook",
-    prepare,
+    prepare: |making, params| ready(prepare(making, params)).boxed_local(),
     run: |attempt| run(attempt).boxed_local(),
     // A receiver may be away for long, and being asked costs it little.
     rules: |usual| JobRules { attempts_max: usual.attempts_max.saturating_mul(2).min(20), ..usual },
@@ -35,11 +35,11 @@ struct Params<'a> {
     body: &'a RawValue,
 }
 
-fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError> {
+fn prepare(making: &Making, params: &RawValue) -> Result<Prepared, ApiError> {
     let expected = "`url`, `secret` and `body`: an address, what signs it, and what is sent";
     let params: Params<'_> = serde_json::from_str(params.get())
         .map_err(|_| ApiError::InvalidField { field: "params", expected })?;
-    let operation = making.operation;
+    let operation = &making.operation;
     if safe_url(&params.url, operation.config.environment).is_none() {
         let expected = "an https URL with a host name, without user, password or fragment";
         return Err(ApiError::InvalidField { field: "url", expected });
@@ -55,7 +55,7 @@ fn prepare(making: &Making<'_>, params: &RawValue) -> Result<Prepared, ApiError>
         weight: Weight { requests: 1, ..Weight::default() },
         ..Owner::default()
     };
-    Ok(Prepared { amount: Micro::ZERO, owner, quote: None })
+    Ok(Prepared { amount: Micro::ZERO, owner, quote: None, file_bytes: None })
 }
 
 async fn run(attempt: &Attempt) -> Result<Done, Failure> {

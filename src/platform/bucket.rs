@@ -5,7 +5,7 @@ use js_sys::{Promise, Uint8Array};
 use serde::Deserialize;
 use serde_json::json;
 use wasm_bindgen::prelude::*;
-use web_sys::{AbortSignal, ReadableStream};
+use web_sys::{AbortSignal, Blob, ReadableStream};
 use worker::Env;
 
 use super::abort::AbortGuard;
@@ -21,7 +21,10 @@ extern "C" {
     fn object_head(env: &JsValue, key: &str) -> Promise;
 
     #[wasm_bindgen(js_namespace = cognomega, js_name = objectBytes)]
-    fn object_bytes(env: &JsValue, key: &str) -> Promise;
+    fn object_bytes(env: &JsValue, key: &str, bytes_max: Option<f64>) -> Promise;
+
+    #[wasm_bindgen(js_namespace = cognomega, js_name = objectBlob)]
+    fn object_blob(env: &JsValue, key: &str) -> Promise;
 
     #[wasm_bindgen(js_namespace = cognomega, js_name = objectPut)]
     fn object_put(
@@ -100,8 +103,27 @@ pub async fn head(env: &Env, key: &str) -> Result<Option<ObjectHead>, BucketFail
 /// # Errors
 /// [`BucketFailed`].
 pub async fn bytes(env: &Env, key: &str) -> Result<Option<Vec<u8>>, BucketFailed> {
-    let found = read(object_bytes(env, key)).await?;
+    let found = read(object_bytes(env, key, None)).await?;
     Ok((!found.is_undefined()).then(|| Uint8Array::new(&found).to_vec()))
+}
+
+/// The first of its bytes, at most `bytes_max`; `None` when it is gone.
+///
+/// # Errors
+/// [`BucketFailed`].
+pub async fn first_bytes(env: &Env, key: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, BucketFailed> {
+    #[allow(clippy::cast_precision_loss)]
+    let found = read(object_bytes(env, key, Some(bytes_max as f64))).await?;
+    Ok((!found.is_undefined()).then(|| Uint8Array::new(&found).to_vec()))
+}
+
+/// All of it, whose bytes stay with the runtime; `None` when it is gone.
+///
+/// # Errors
+/// [`BucketFailed`].
+pub async fn blob(env: &Env, key: &str) -> Result<Option<Blob>, BucketFailed> {
+    let found = read(object_blob(env, key)).await?;
+    Ok(found.dyn_into().ok())
 }
 
 /// Stores a body as it comes, without ever having all of it. Nothing is stored of one that is not as long as it was said

@@ -40,6 +40,7 @@ pub use reported::{Disbelieved, Flag};
 pub use sound_length::{HEAD_BYTES_MAX, SoundLength};
 pub use speech::{SpeechFormat, SpeechRequest, speak};
 pub use transcription::{
-    Reported, TranscriptFormat, TranscriptionRequest, UsageWatch, transcribe, transcribe_in_events,
+    Reported, Transcript, TranscriptFormat, TranscriptionRequest, UsageWatch, transcribe,
+    transcribe_in_events,
 };
 pub use whole_request::{Members, WholeRequest};

@@ -100,6 +100,13 @@ impl SoundLength {
     }
 }
 
+impl SoundLength {
+    /// Whether the first bytes say that it is sound.
+    pub fn is_of_sound(self) -> bool {
+        self.container != Container::Unknown
+    }
+}
+
 fn ms_of(bytes: u64, bytes_per_second: u64) -> u64 {
     bytes.saturating_mul(1_000).checked_div(bytes_per_second).unwrap_or(0)
 }

@@ -28,6 +28,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    pub fn new(length: SoundLength, prompt: Option<&str>) -> Self {
+        let prompt_bytes = prompt.map_or(0, str::len);
+        Self { length, prompt_bytes: u64::try_from(prompt_bytes).unwrap_or(u64::MAX) }
+    }
+
     /// The most that it can be charged as.
     pub fn most(self, price: ModelPrice) -> Units {
         let most = price.units_of_sound(self.length.most_ms);

@@ -6,15 +6,17 @@ use super::error::ApiError;
 use super::offer::Offer;
 use crate::providers::Failed;
 
-mod charge;
+pub mod charge;
+pub mod hearing;
 mod kept_speech;
 mod kept_transcript;
 mod offer;
 mod passing;
-mod recording;
+pub mod recording;
 pub mod speech;
 mod speech_form;
 pub mod transcription;
+pub mod wish;
 
 /// A body's digest with the tier it is asked in, which is a header: another tier is another question.
 fn with_tier(digest: String, offer: &Offer) -> String {

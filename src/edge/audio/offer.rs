@@ -3,25 +3,24 @@
 use actors::rate::Weight;
 use actors::shared::{Micro, ModelPrice, Units};
 
-use super::super::catalog::Known;
-use super::super::context::Context;
 use super::super::error::ApiError;
 use super::super::models;
-use super::super::offer::{self, Offer};
-use crate::platform::config::Provider;
+use super::super::offer::Offer;
+use super::super::pricing::Pricing;
+use crate::platform::config::{Provider, Tier};
 
-/// Offers `model` of those of `usual` who can do what is asked, and holds the most that `units` cost at one of them.
+/// Offers `model` of those of `usual` who can do what is asked, and holds the most that `units` cost at one of them, by
+/// `pricing`.
 ///
 /// # Errors
-/// `UnknownTier`; `UnknownModel`; `AskFailed` without a provider; `cannot` when nobody can do it.
+/// `UnknownModel`; `AskFailed` without a provider; `cannot` when nobody can do it.
 pub fn make(
-    context: &Context,
-    known: &Known,
+    tier: Option<&Tier>,
+    pricing: Pricing,
     (usual, model): (&[Provider], &str),
     (can, cannot): (impl Fn(&Provider) -> bool, ApiError),
     units: impl Fn(ModelPrice) -> Units,
 ) -> Result<Offer, ApiError> {
-    let tier = offer::tier(context, &context.config)?;
     let mut providers = models::serving(usual, model)?;
     if providers.is_empty() {
         return Err(ApiError::AskFailed { detail: "no provider is configured".to_owned() });
@@ -30,7 +29,6 @@ pub fn make(
     if providers.is_empty() {
         return Err(cannot);
     }
-    let pricing = known.pricing(None);
     let (mut hold, mut tokens) = (Micro::ZERO, 0);
     for provider in &providers {
         let price = pricing.price_of(&provider.model);

@@ -40,9 +40,10 @@ pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
             expected: "1: nobody who serves this model speaks at another speed",
         }
     };
+    let tier = super::super::offer::tier(context, &context.config)?;
     let offer = offer::make(
-        context,
-        &known,
+        tier,
+        known.pricing(None),
         (&context.config.offers.speech, &spoken.model),
         (|provider| provider.kind == ProviderKind::OpenAiCompatible || !(as_events || paced), cannot),
         |price| price.units_of_characters(spoken.characters),

@@ -14,8 +14,8 @@ use super::charge::Told;
 use super::kept_transcript::{self, KeptTranscript, Written};
 use super::passing::{self, Begun, Passed, Passing};
 use super::recording::{self, Recording};
-use super::{failed, offer, with_tier};
-use crate::platform::config::{Provider, ProviderKind};
+use super::{failed, hearing, with_tier};
+use crate::platform::config::Provider;
 use crate::platform::detached::{self, ClientWatch};
 use crate::providers::{self, Answered, Attempt, UsageWatch};
 
@@ -25,17 +25,9 @@ pub async fn transcribe(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let recording = recording::read(context).await?;
     let idempotency = context.idempotency(&caller, recording.canonical.as_bytes())?;
     let known = catalog::current(context).await;
-    let expected = "left out: nobody who serves this model sends events";
-    let offer = offer::make(
-        context,
-        &known,
-        (&context.config.offers.transcription, &recording.model),
-        (
-            |provider| provider.kind == ProviderKind::OpenAiCompatible || !recording.streams,
-            ApiError::InvalidField { field: "stream", expected },
-        ),
-        |price| recording.recorded.most(price),
-    )?;
+    let tier = super::super::offer::tier(context, &context.config)?;
+    let heard = (recording.recorded, recording.streams);
+    let offer = hearing::offered(&context.config, tier, known.pricing(None), &recording.model, heard)?;
     let digest = with_tier(context.digest(recording.canonical.as_bytes()), &offer);
     let fingerprint = idempotency.is_none().then(|| format!("{}:{digest}", caller.scope()));
     let idempotency = idempotency.map(|mut key| {
@@ -88,8 +80,7 @@ impl Hearing<'_> {
                 return;
             }
         };
-        let told = Told { reported: transcript.reported, characters: transcript.characters };
-        let work = self.work(&provider, &attempts, told, WorkEnd::Complete);
+        let work = self.work(&provider, &attempts, Told::from(&transcript), WorkEnd::Complete);
         let written = Written::of(request.format);
         let kept = self.kept(&provider, written, transcript.body);
         let ended = meter::settle(context, caller, ticket, &work, kept.to_raw()).await;
@@ -155,18 +146,8 @@ impl Hearing<'_> {
         told: Told,
         end: WorkEnd,
     ) -> Work<'w> {
-        let price = self.ticket.pricing.price_of(&provider.model);
-        Work {
-            provider: &provider.name,
-            attempts,
-            model: &provider.model,
-            priced_model: &provider.model,
-            question: None,
-            used: self.recording.recorded.used(told, price),
-            price_percent: None,
-            held: self.ticket.held,
-            end,
-        }
+        let Ticket { pricing, held, .. } = self.ticket;
+        hearing::work((pricing, *held), self.recording.recorded, (provider, attempts), told, end)
     }
 
     fn kept(&self, provider: &Provider, written: Written, body: String) -> KeptTranscript {

@@ -4,22 +4,23 @@ use std::rc::Rc;
 
 use actors::jobs::{Job, NewJob, PRIORITY_DEFAULT, Terms};
 use actors::shared::Refusal;
-use actors::tenant::{Command, JobCommand, JobReply, Reply as ActorReply};
+use actors::tenant::{Command, Idempotency, JobCommand, JobReply, Reply as ActorReply};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::shown::{job_object, params_of};
+use super::shown::{job_object, params_of, shown_params};
 use crate::edge::context::{Context, unexpected};
 use crate::edge::error::ApiError;
 use crate::edge::identity::Caller;
 use crate::edge::limits::JSON_BODY_BYTES_MAX;
 use crate::edge::moment::moment_ms;
+use crate::edge::operation::Operation;
 use crate::edge::reply::Reply;
 use crate::edge::{catalog, json_body, meter, offer, refusals};
 use crate::jobs::Stored;
 use crate::jobs::kinds::{self, FINAL_ERRORS, Kind, Making, Prepared};
-use crate::platform::{job_id, now_ms, tenant_stub};
+use crate::platform::{detached, job_id, now_ms, tenant_stub};
 
 /// What a job is of that does not say so.
 const USUAL_KIND: &str = "si";
@@ -81,7 +82,13 @@ pub async fn make(context: &Rc<Context>, manner: Manner) -> Result<Made, ApiErro
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
     let body: JobBody<'_> = json_body::parse(&bytes)?;
-    let new = new_job(context, &caller, &body, manner).await?;
+    let new = match new_job(context, &caller, &body, manner).await {
+        // What was made once is told again, also when its files were deleted since.
+        Err(gone @ ApiError::AttachmentNotFound { .. }) => {
+            return made_before(context, caller, &body, idempotency).await?.ok_or(gone);
+        }
+        new => new?,
+    };
     let params = params_of(&new.params);
     let weight = new.terms.owner.weight.requests;
     let command = Command::Jobs(Box::new(JobCommand::Create { job: new, idempotency }));
@@ -94,6 +101,24 @@ pub async fn make(context: &Rc<Context>, manner: Manner) -> Result<Made, ApiErro
     // Another job's params are not these.
     let params = params.filter(|_| !deduped);
     Ok(Made { caller, job, params, deduped, replayed })
+}
+
+/// The job that this very request made before; `None` when there is none.
+async fn made_before(
+    context: &Context,
+    caller: Caller,
+    body: &JobBody<'_>,
+    idempotency: Option<Idempotency>,
+) -> Result<Option<Made>, ApiError> {
+    let Some(idempotency) = idempotency else { return Ok(None) };
+    let stored = match context.ask_actor(&caller, Command::Recall { idempotency }).await? {
+        ActorReply::Replay(stored) => stored,
+        ActorReply::NotAnswered => return Ok(None),
+        _ => return Err(unexpected()),
+    };
+    let (job, deduped): (Job, bool) = serde_json::from_str(stored.reply.get()).map_err(|_| unexpected())?;
+    let params = body.params.and_then(shown_params).filter(|_| !deduped);
+    Ok(Some(Made { caller, job, params, deduped, replayed: true }))
 }
 
 /// Reads what is asked for, and prices it.
@@ -113,14 +138,23 @@ pub async fn new_job(
     };
     let known = catalog::current(context).await;
     let tier = offer::tier(context, &context.config)?;
-    let making = Making { operation: context, known: &known, caller, tier };
-    let Prepared { amount, owner, quote } = (kind.prepare)(&making, &params)?;
-    let params = to_raw_value(&Stored { params, quote }).map_err(|_| ApiError::InvalidJson)?;
+    let tier = tier.map(|tier| tier.name.clone());
+    let making =
+        Making { operation: Operation::clone(context), known, caller: caller.clone(), tier: tier.clone() };
+    // Apart from the connection: of a client that goes away nothing is heard, and its files would stay in memory.
+    let prepared = detached::first_value(&context.event, move |reply_to| async move {
+        let prepared = (kind.prepare)(&making, &params).await;
+        let _gone = reply_to.send(prepared.map(|prepared| (prepared, params)));
+    });
+    let (prepared, params) = prepared.await.unwrap_or(Err(ApiError::Unavailable))?;
+    let Prepared { amount, owner, quote, file_bytes } = prepared;
+    let stored = Stored { params, quote, file_bytes };
+    let params = to_raw_value(&stored).map_err(|_| ApiError::InvalidJson)?;
     let rules = (kind.rules)(context.config.jobs);
     let terms = Terms {
         amount,
         owner,
-        tier: tier.map(|tier| tier.name.clone()),
+        tier,
         ttl_ms: rules.ttl_ms,
         lease_ms: rules.lease_ms,
         attempts_max: if manner == Manner::Now { 1 } else { rules.attempts_max },

@@ -47,10 +47,15 @@ pub fn whole_object(tenant: &TenantId, found: &JobWithBody) -> Map<String, Value
     object
 }
 
-/// What the client asked, of what is kept. A secret that it gave is not shown again.
+/// What the client asked, of what is kept.
 pub fn params_of(stored: &RawValue) -> Option<Value> {
     let stored: Stored = serde_json::from_str(stored.get()).ok()?;
-    let mut params: Map<String, Value> = serde_json::from_str(stored.params.get()).ok()?;
+    shown_params(&stored.params)
+}
+
+/// What the client asked, as it is shown. A secret that it gave is not shown again.
+pub fn shown_params(params: &RawValue) -> Option<Value> {
+    let mut params: Map<String, Value> = serde_json::from_str(params.get()).ok()?;
     params.remove(SECRET);
     Some(Value::Object(params))
 }

@@ -26,6 +26,7 @@ pub mod recording;
 pub mod secrets;
 pub mod stack;
 pub mod tokens;
+pub mod uploads;
 pub mod vars;
 pub mod web_socket;
 pub mod webhook_receiver;

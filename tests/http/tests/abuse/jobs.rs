@@ -3,6 +3,8 @@
 use crate::stage::Stage;
 use crate::table::Seen;
 use http_tests::client::{Call, Reply};
+use http_tests::recording::wav;
+use http_tests::uploads::uploaded;
 use http_tests::world::{Tenant, text};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ const JOBS: &str = "/api/jobs";
 
 pub async fn run(stage: &Stage<'_>, seen: &Seen) {
     another_tenants(stage, seen).await;
+    another_tenants_files(stage, seen).await;
     protected(stage, seen).await;
 }
 
@@ -62,6 +65,23 @@ async fn another_tenants(stage: &Stage<'_>, seen: &Seen) {
         observed == "400 invalid_cursor",
     );
     stage.victim.post(&format!("{JOBS}/{id}/cancel")).send().await.expect(200);
+}
+
+async fn another_tenants_files(stage: &Stage<'_>, seen: &Seen) {
+    let secret = uploaded(&stage.victim, "secret.wav", "audio/wav", wav(1_000)).await;
+    let expected = "404 attachment_not_found";
+    for params in [
+        json!({"type": "transcribe", "params": {"audio": secret}}),
+        json!({"params": {"input": "read it to me", "attachments": [secret]}}),
+        json!({"type": "batch", "params": {"inputs": ["read it to me"], "attachments": [secret]}}),
+    ] {
+        for route in [JOBS, "/api/jobs/run"] {
+            let call = stage.mine(stage.client.post(route)).json(&params);
+            let observed = told(&call.send().await);
+            let what = (16, "a job with another tenant's file");
+            seen.note(what, stage.mode, &format!("POST {route}"), expected, &observed, observed == expected);
+        }
+    }
 }
 
 async fn protected(stage: &Stage<'_>, seen: &Seen) {

@@ -1,11 +1,11 @@
 //! SIGKILL at the worst moments: a job that was acknowledged ends exactly once, with one charge, whatever is lost.
 
-use crate::stage::{CHARGE, asked, asking, id, made, settled, until};
+use crate::stage::{CHARGE, asked, asking, id, made, returned, settled, until};
 use http_tests::artifacts::repository_root;
 use http_tests::client::unique_marker;
 use http_tests::provider::PLAIN_USAGE;
 use http_tests::provider_script::Behaviour;
-use http_tests::world::{Tenant, World, assert_credits, whole};
+use http_tests::world::{World, assert_credits, whole};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -16,10 +16,6 @@ const BOUND: Duration = Duration::from_secs(45);
 
 async fn short_leases() -> World {
     World::private(json!({"JOB_LEASE_MS": "2000", "PREFERRED_PROVIDER": "groq,local"})).await
-}
-
-fn returned(world: &World, tenant: Tenant) -> Tenant {
-    Tenant { client: world.client(), ..tenant }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Jobs, made and watched as clients do, on real workerd: with its queue, its alarms and its workers.
 
+mod attached;
 mod crash;
 mod kinds;
 mod life;
@@ -8,3 +9,4 @@ mod queue;
 mod schedules;
 mod stage;
 mod tenants;
+mod transcribe;

@@ -128,7 +128,7 @@ async fn what_is_asked_wrongly_is_said_before_a_job_is_made() {
         let call = |body: Value| tenant.post(path).json(&body).send();
         let refused = call(json!({"type": "mining", "params": {}})).await;
         assert_eq!(refused.expect_error(400, "unsupported_type").json()["type"], "mining");
-        call(json!({"type": "transcribe", "params": {}})).await.expect_error(400, "unsupported_type");
+        call(json!({"type": "transcribe", "params": {}})).await.expect_error(400, "invalid_field");
         call(json!({"type": 7, "params": {}})).await.expect_error(400, "invalid_field");
         call(json!({})).await.expect_error(400, "invalid_field");
         call(json!({"params": [1]})).await.expect_error(400, "invalid_field");

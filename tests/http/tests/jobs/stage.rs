@@ -88,3 +88,14 @@ pub async fn asked(world: &World, marker: &str) {
     })
     .await;
 }
+
+/// The tenant, after its stack was started again.
+pub fn returned(world: &World, tenant: Tenant) -> Tenant {
+    Tenant { client: world.client(), ..tenant }
+}
+
+/// Nothing was made, and nothing is set aside.
+pub async fn none_made(tenant: &Tenant) {
+    assert!(tenant.items(JOBS).await.is_empty() && tenant.items("/api/jobs/schedules").await.is_empty());
+    settled(tenant).await;
+}
