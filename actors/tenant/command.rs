@@ -293,7 +293,7 @@ pub enum Effect {
     /// Send a message that there is a job to do. It may get lost: it is sent again until somebody comes.
     Nudge(Nudge),
     /// Make the run of a schedule. Asked for again until it is made.
-    RunSchedule(ScheduleDue),
+    RunSchedule(Box<ScheduleDue>),
 }
 
 /// A reply and the effects of the command that made it.

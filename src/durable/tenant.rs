@@ -246,7 +246,7 @@ impl Tenant {
             match effect {
                 Effect::Deliver(delivery) => deliveries.push(delivery),
                 Effect::Nudge(nudge) => nudges.push(nudge),
-                Effect::RunSchedule(due) => runs.push(due),
+                Effect::RunSchedule(due) => runs.push(*due),
                 _ => {}
             }
         }

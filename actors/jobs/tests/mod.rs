@@ -92,7 +92,7 @@ impl Shop {
         for effect in effects {
             match effect {
                 Effect::Nudge(nudge) => self.nudges.push(nudge),
-                Effect::RunSchedule(run) => self.runs.push(run),
+                Effect::RunSchedule(run) => self.runs.push(*run),
                 Effect::WakeBy { at_ms } => {
                     self.wake_ms = Some(self.wake_ms.map_or(at_ms, |known| known.min(at_ms)));
                 }

@@ -62,6 +62,6 @@ pub(in super::super) fn ring(
     }
     nudges.extend(jobs::refill(sql, &books.limits.settings.jobs, now_ms)?);
     jobs::prune(sql)?;
-    let runs = jobs::due_schedules(sql, now_ms)?.into_iter().map(Effect::RunSchedule);
+    let runs = jobs::due_schedules(sql, now_ms)?.into_iter().map(|due| Effect::RunSchedule(Box::new(due)));
     Ok(nudges.into_iter().map(Effect::Nudge).chain(runs).collect())
 }
