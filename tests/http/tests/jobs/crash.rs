@@ -14,8 +14,10 @@ use std::time::Duration;
 /// A lease that runs out, a retry, an alarm that is late; and a message that is sent again after fifteen seconds.
 const BOUND: Duration = Duration::from_secs(45);
 
+/// With more attempts than there are kills: each may take one from the same job.
 async fn short_leases() -> World {
-    World::private(json!({"JOB_LEASE_MS": "2000", "PREFERRED_PROVIDER": "groq,local"})).await
+    let changes = json!({"JOB_LEASE_MS": "2000", "JOB_ATTEMPTS": "20", "PREFERRED_PROVIDER": "groq,local"});
+    World::private(changes).await
 }
 
 #[tokio::test]
