@@ -51,7 +51,7 @@ impl Client {
 
     /// Says that it has so many more of what it was sent.
     fn acknowledges(&mut self, books: &mut Books, count: usize) {
-        let acknowledged = self.unacknowledged.drain(..count.min(self.unacknowledged.len())).last();
+        let acknowledged = self.unacknowledged.drain(..count.min(self.unacknowledged.len())).next_back();
         let Some(last) = acknowledged else { return };
         let text = ack(last);
         let heard = self.listener.hear(Some(&text), text.len(), &me(), books.now_ms);
