@@ -30,3 +30,4 @@ pub mod sql;
 pub mod sqlite;
 pub mod tenant;
 pub mod tickets;
+pub mod voice;
