@@ -141,6 +141,9 @@ impl<S: Sql> Work<'_, S> {
         self.at.paused = None;
         self.lose_calls()?;
         self.ask_again(true)?;
+        if self.at.is_over() {
+            self.act(Action::Over);
+        }
         if live != Some(self.at.epoch) {
             self.detach(self.now_ms)?;
         }
