@@ -139,15 +139,14 @@ impl<S: Sql> Work<'_, S> {
 
     fn wake_up(&mut self, live: Option<u32>) -> Result<(), Refusal> {
         self.at.paused = None;
-        self.lose_calls()?;
-        self.ask_again(true)?;
         if self.at.is_over() {
             self.act(Action::Over);
         }
         if live != Some(self.at.epoch) {
             self.detach(self.now_ms)?;
         }
-        Ok(())
+        self.lose_calls()?;
+        self.ask_again(true)
     }
 
     fn belongs_to(&self, tenant: &crate::shared::TenantId) -> Result<(), Refusal> {

@@ -167,7 +167,8 @@ impl World {
         for (at, query) in wrong.iter().enumerate() {
             assert!((over && at == 0) || host.number(query) == 0, "{query}");
         }
-        let again = host.called.iter().filter(|call| call.attempt > 1).count();
+        // What a new answer needs of speech is looked at in the end.
+        let again = host.called.iter().filter(|call| call.attempt > 1 && call.stage != Stage::Tts).count();
         assert!(again <= host.excused.len(), "calls were made again without a reason");
     }
 
