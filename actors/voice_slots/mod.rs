@@ -56,14 +56,10 @@ fn make_tables(sql: &mut impl Sql) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// `TooManyVoiceSessions`; `DuplicateOperation` for one that is there.
-pub fn open(
-    sql: &mut impl Sql,
-    session: &str,
-    api_key: Option<&str>,
-    now_ms: i64,
-) -> Result<(), Refusal> {
+pub fn open(sql: &mut impl Sql, session: &str, api_key: Option<&str>, now_ms: i64) -> Result<(), Refusal> {
     make_tables(sql)?;
-    let over = "UPDATE voice_sessions SET ended_at_ms = ends_by_ms WHERE ended_at_ms IS NULL AND ends_by_ms <= ?1";
+    let over =
+        "UPDATE voice_sessions SET ended_at_ms = ends_by_ms WHERE ended_at_ms IS NULL AND ends_by_ms <= ?1";
     sql.execute(over, &[now_ms.into()])?;
     let open: Option<u32> = row(sql, "SELECT COUNT(*) FROM voice_sessions WHERE ended_at_ms IS NULL", &[])?;
     if open.unwrap_or(0) >= SESSIONS_OPEN_MAX {
@@ -123,8 +119,7 @@ pub fn list(
     let more = items.len() > limit;
     items.truncate(limit);
     let last = items.last().filter(|_| more);
-    let next_cursor =
-        last.map(|last| Cursor { at_ms: last.opened_at_ms, seq: last.n }.encode(LIST, tenant));
+    let next_cursor = last.map(|last| Cursor { at_ms: last.opened_at_ms, seq: last.n }.encode(LIST, tenant));
     Ok(Page { items, next_cursor })
 }
 

@@ -77,11 +77,7 @@ pub async fn send(origin: Origin<'_>, session: &str, asked: VoiceAsked) -> Voice
 ///
 /// # Errors
 /// As [`send`].
-pub async fn open_socket(
-    origin: Origin<'_>,
-    session: &str,
-    asked: VoiceAsked,
-) -> Result<Response, Refusal> {
+pub async fn open_socket(origin: Origin<'_>, session: &str, asked: VoiceAsked) -> Result<Response, Refusal> {
     let failed = |detail: &str| unreachable(origin, detail);
     let call = text(origin, asked).map_err(|error| failed(&error))?;
     let opened = speak(origin.env, &name_of(session), &call).map_err(|error| failed(&words(&error)))?;

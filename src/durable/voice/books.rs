@@ -33,8 +33,14 @@ pub(super) fn command(ask: &Ask, opened: &Open) -> Command {
     }
 }
 
+/// The model whose price counts, as the front door noted it.
+fn priced(opened: &Open, stage: &str) -> Option<String> {
+    let found = opened.settings.prefs.pointer(&format!("/priced/{stage}"));
+    found.and_then(Value::as_str).map(str::to_owned)
+}
+
 fn model(opened: &Open) -> Option<String> {
-    super::asking::named(&opened.settings.prefs, "model")
+    priced(opened, "model")
 }
 
 fn owner(ask: &Ask, opened: &Open, micro: Micro) -> Owner {
@@ -70,8 +76,7 @@ fn usage(ask: &Ask, opened: &Open, used: &Used) -> Usage {
     let more = match ask.turn {
         Some(turn) => json!({
             "turn": turn, "listened_ms": listened_ms, "characters": characters,
-            "stt_model": opened.settings.prefs.pointer("/stt_model"),
-            "tts_model": opened.settings.prefs.pointer("/tts_model"),
+            "stt_model": priced(opened, "stt_model"), "tts_model": priced(opened, "tts_model"),
         }),
         None => json!({ "attached_ms": attached_ms }),
     };

@@ -1,61 +1,72 @@
 //! Calls of providers that are under way in this memory: what is fed to each, and how each is ended.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use actors::shared::Units;
-use actors::voice::{CallId, Input, Stage};
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::future::{AbortHandle, Abortable};
+use actors::voice::{CallEnd, CallId, Command, Input, Open, Stage};
+use futures::future::{AbortHandle, Abortable, FutureExt, LocalBoxFuture};
 use serde_json::Value;
 
 use super::{Voice, hearing, speaking, thinking};
+use crate::platform::log;
+use crate::providers::voice::{Ended, TextFeed};
 
-/// What is fed to speech.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
-    pub part: i64,
-    pub text: String,
-}
-
-/// What a call has used so far, for when it is cut short.
+/// What a model has used so far, for when it is cut short.
 pub(super) type SoFar = Rc<RefCell<Units>>;
 
 struct Running {
     abort: AbortHandle,
     so_far: SoFar,
     gate: Gate,
-    /// None once all was fed. What is fed is bounded by the turn's characters.
-    feed: Option<UnboundedSender<Part>>,
+    /// Of speech, what is to be spoken.
+    feed: Option<TextFeed>,
+}
+
+impl Running {
+    fn used(&self) -> Units {
+        self.feed.as_ref().map_or_else(|| *self.so_far.borrow(), TextFeed::units)
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Calls {
-    running: RefCell<HashMap<CallId, Running>>,
+    running: RefCell<BTreeMap<CallId, Running>>,
 }
 
 impl Calls {
     pub fn feed(&self, call: CallId, part: i64, text: String) {
-        if let Some(running) = self.running.borrow().get(&call)
-            && let Some(feed) = &running.feed
-        {
-            let _ended = feed.unbounded_send(Part { part, text });
-        }
+        self.fed(call, |feed| {
+            // A turn may say less than a feed takes.
+            if !feed.push(part, text) {
+                log::fault("voice_feed_full", "a sentence was not taken");
+            }
+        });
     }
 
     pub fn end_feed(&self, call: CallId) {
-        if let Some(running) = self.running.borrow_mut().get_mut(&call) {
-            running.feed = None;
+        self.fed(call, TextFeed::finish);
+    }
+
+    fn fed(&self, call: CallId, tell: impl FnOnce(&TextFeed)) {
+        if let Some(feed) = self.running.borrow().get(&call).and_then(|running| running.feed.as_ref()) {
+            tell(feed);
         }
     }
 
-    /// Ends a call; what it used.
+    /// What a call has used so far.
+    pub fn used(&self, call: CallId) -> Units {
+        self.running.borrow().get(&call).map(Running::used).unwrap_or_default()
+    }
+
+    /// Ends a call; what it used. Dropping its work closes its sockets.
     pub fn cancel(&self, call: CallId) -> Units {
-        let Some(running) = self.running.borrow_mut().remove(&call) else { return Units::default() };
+        let running = self.running.borrow_mut().remove(&call);
+        let Some(running) = running else { return Units::default() };
         running.abort.abort();
-        running.so_far.take()
+        running.used()
     }
 
     pub fn pause(&self, turn: i64) {
@@ -73,7 +84,7 @@ impl Calls {
     }
 
     pub fn drop_all(&self) {
-        for (_, running) in self.running.borrow_mut().drain() {
+        for running in std::mem::take(&mut *self.running.borrow_mut()).into_values() {
             running.abort.abort();
         }
     }
@@ -82,27 +93,51 @@ impl Calls {
 impl Voice {
     /// Asks a provider, as a task of this actor.
     pub(super) fn begin_call(self: &Rc<Self>, call: CallId, input: Input, prefs: &Value) {
+        let Some(opened) = self.opened() else { return };
         let (so_far, gate) = (SoFar::default(), Gate::default());
-        let (feed, parts): (_, UnboundedReceiver<Part>) = unbounded();
-        let (abort, registration) = AbortHandle::new_pair();
-        let running = Running { abort, so_far: Rc::clone(&so_far), gate: gate.clone(), feed: Some(feed) };
-        self.calls.running.borrow_mut().insert(call, running);
         let (voice, prefs) = (Rc::clone(self), prefs.clone());
-        let work = async move {
-            let ended = match input {
-                Input::Sound(pcm) => hearing::hear(&voice, call, pcm, &prefs).await,
-                Input::Messages { messages, tokens_out_max } => {
-                    thinking::think(&voice, call, (messages, tokens_out_max), &prefs, &so_far).await
-                }
-                Input::Parts => speaking::speak(&voice, call, parts, &prefs, &gate).await,
-            };
-            voice.calls.running.borrow_mut().remove(&call);
-            voice.report(actors::voice::Command::CallEnded { call, ended });
+        let mut feed = None;
+        let work: LocalBoxFuture<'static, CallEnd> = match input {
+            Input::Sound(pcm) => async move { hearing::hear(&voice, call, pcm, &prefs).await }.boxed_local(),
+            Input::Messages { messages, tokens_out_max } => {
+                let so_far = Rc::clone(&so_far);
+                async move { thinking::think(&voice, call, (messages, tokens_out_max), &prefs, &so_far).await }
+                    .boxed_local()
+            }
+            Input::Parts => {
+                let (parts, events) = speaking::started(self, &opened, call, &prefs);
+                feed = Some(parts);
+                let gate = gate.clone();
+                async move { speaking::speak(&voice, call, events, &gate).await }.boxed_local()
+            }
         };
+        let (abort, registration) = AbortHandle::new_pair();
+        self.calls.running.borrow_mut().insert(call, Running { abort, so_far, gate, feed });
+        let voice = Rc::clone(self);
         self.keep(async move {
-            let _cancelled = Abortable::new(work, registration).await;
+            // One that was cancelled has said so already.
+            if let Ok(ended) = Abortable::new(work, registration).await {
+                voice.calls.running.borrow_mut().remove(&call);
+                voice.report(Command::CallEnded { call, ended });
+            }
         });
     }
+}
+
+/// What providers are told that this call is, and what the log calls it.
+pub(super) fn request_id(opened: &Open, call: CallId) -> String {
+    format!("{}-t{}", opened.session, call.turn)
+}
+
+/// How a call ended that came to nothing. The code is for the client, the rest for the log.
+pub(super) fn ended(code: &str, why: &Ended) -> CallEnd {
+    let attempts: Vec<String> = why
+        .attempts
+        .iter()
+        .map(|attempt| format!("{}: {}", attempt.provider, attempt.outcome.code()))
+        .collect();
+    log::fault("voice_call_failed", &format!("{code}: {} ({})", why.code, attempts.join("; ")));
+    if why.broke_off { CallEnd::Broken } else { CallEnd::Failed { code: code.to_owned() } }
 }
 
 /// Whether sound is taken from a provider.
@@ -135,11 +170,11 @@ impl Gate {
     pub async fn pass(&self) {
         std::future::poll_fn(|context| {
             let mut at = self.0.borrow_mut();
-            if at.shut {
-                at.waits = Some(context.waker().clone());
-                return std::task::Poll::Pending;
+            if !at.shut {
+                return Poll::Ready(());
             }
-            std::task::Poll::Ready(())
+            at.waits = Some(context.waker().clone());
+            Poll::Pending
         })
         .await;
     }

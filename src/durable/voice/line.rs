@@ -125,8 +125,8 @@ impl Lines {
 
     /// It is gone.
     pub fn forget(&self, socket: &Socket) {
-        let is_known = self.known.borrow().as_ref().is_some_and(|(_, known)| known == socket);
-        if is_known {
+        let is_known = |(_, known): &(u32, Socket)| js_sys::Object::is(known, socket);
+        if self.known.borrow().as_ref().is_some_and(is_known) {
             self.known.replace(None);
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Voice;
 use super::asking::{failed, serving};
-use super::calls::SoFar;
+use super::calls::{SoFar, request_id};
 use crate::platform::{log, now_ms};
 use crate::providers::{self, Answered, ChatRequest, Members, Produced, Prompt, TokenUsage, WholeRequest};
 
@@ -36,7 +36,7 @@ pub(super) async fn think(
     let request = ChatRequest {
         prompt: Prompt::Whole(WholeRequest::new(members, 1)),
         max_tokens: u32::try_from(tokens_out_max).unwrap_or(u32::MAX),
-        request_id: format!("{}-t{}", opened.session, call.turn),
+        request_id: request_id(&opened, call),
     };
     let providers = serving(&voice.config.providers, prefs, "model");
     let end_ms = now_ms().saturating_add(LLM_MS_MAX);
