@@ -29,6 +29,7 @@ pub mod tokens;
 pub mod vars;
 pub mod voice_breaker;
 pub mod voice_client;
+pub mod voice_drops;
 pub mod voice_provider;
 pub mod voice_wire;
 pub mod web_socket;

@@ -205,6 +205,12 @@ impl VoiceClient {
         self.line.as_ref().is_some_and(Line::is_live)
     }
 
+    /// Both sides have said all that they have, and heard that it arrived.
+    pub fn is_even(&self) -> bool {
+        let is_whole = self.line.as_ref().is_some_and(|line| line.phase() == line::Phase::Live);
+        is_whole && self.kept.is_empty() && self.acked_down == self.heard.last_down
+    }
+
     /// Numbered messages that the server has not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.kept.len()

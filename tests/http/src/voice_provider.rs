@@ -47,7 +47,7 @@ pub enum Stage {
 pub struct Called {
     pub mark: String,
     pub stage: Stage,
-    /// SHA-256 of what was asked: the sound, the last message, the text.
+    /// SHA-256 of what was asked: the sound, all messages, the text.
     pub input: String,
 }
 
@@ -128,9 +128,9 @@ impl VoiceProvider {
         }
     }
 
-    /// All calls of a mark so far.
-    pub fn called(&self, mark: &str) -> Vec<Called> {
-        self.books().called.iter().filter(|called| called.mark == mark).cloned().collect()
+    /// All calls of these marks so far, in their order.
+    pub fn called(&self, marks: &[String]) -> Vec<Called> {
+        self.books().called.iter().filter(|called| marks.contains(&called.mark)).cloned().collect()
     }
 }
 
@@ -282,7 +282,7 @@ fn completion(books: &Shared, body: &[u8]) -> Response<Body> {
     let Some(mark) = mark_in(last) else {
         return plain(StatusCode::BAD_REQUEST);
     };
-    let call = Call::enter(books, &mark, Stage::Llm, last.as_bytes());
+    let call = Call::enter(books, &mark, Stage::Llm, asked["messages"].to_string().as_bytes());
     let chunk = |choices: Value, usage: Value| {
         let chunk = json!({"id": "c", "object": "chat.completion.chunk", "created": 0,
             "model": asked["model"], "choices": choices, "usage": usage});

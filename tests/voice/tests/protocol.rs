@@ -102,7 +102,7 @@ async fn a_cable_that_is_pulled_in_mid_answer_costs_nothing() {
     assert_eq!((client.heard.epoch, client.heard.losses, client.heard.resumed_in.len()), (2, 1, 1));
     assert!(client.heard.pcm_of("one") == sound_of(&mark));
     assert_eq!(
-        stage.provider.called(&mark).len(),
+        stage.provider.called(&[mark]).len(),
         5,
         "one call to hear, one to think, one for each sentence"
     );

@@ -124,15 +124,19 @@ impl Heard {
         self.events.iter().any(|event| event["type"] == "interrupted" && event["turn"] == turn)
     }
 
-    /// What was understood of a turn, once it is final; or the sentences of its answer.
+    /// What was understood of a turn, once it is final; or the sentences of its answer. A model that has to think again
+    /// makes void what was told of its answer.
     pub fn transcripts(&self, turn: &str, role: &str) -> Vec<&str> {
-        let of = |event: &&Value| {
-            event["type"] == "transcript"
-                && event["turn"] == turn
-                && event["role"] == role
-                && event["final"] == true
-        };
-        self.events.iter().filter(of).filter_map(|event| event["text"].as_str()).collect()
+        let mut texts = Vec::new();
+        for event in self.events.iter().filter(|event| event["turn"] == turn) {
+            if event["type"] == "turn" && event["state"] == "thinking" && role == "assistant" {
+                texts.clear();
+            }
+            if event["type"] == "transcript" && event["role"] == role && event["final"] == true {
+                texts.extend(event["text"].as_str());
+            }
+        }
+        texts
     }
 
     pub fn pcm_of(&self, turn: &str) -> &[u8] {
