@@ -300,8 +300,7 @@ impl VoiceClient {
             return;
         }
         self.heard.dials += 1;
-        let bound = self.manner.dead_after();
-        match Line::open(&self.dial, by_ticket, bound).await {
+        match Line::open(&self.dial, by_ticket, self.manner.dial_max).await {
             Ok(line) => {
                 self.ticket_spent = true;
                 self.line = Some(line);

@@ -12,6 +12,8 @@ pub struct Manner {
     pub rate_hz: usize,
     /// How often it pings; a line that is silent for two of these is dead.
     pub heartbeat: Duration,
+    /// How long a dial may take.
+    pub dial_max: Duration,
     /// The least and the most of the waits before it dials again, which double.
     pub wait_first: Duration,
     pub wait_max: Duration,
@@ -25,6 +27,7 @@ impl Manner {
         Self {
             rate_hz: 24_000,
             heartbeat: Duration::from_millis(1_000),
+            dial_max: Duration::from_secs(4),
             wait_first: Duration::from_millis(20),
             wait_max: Duration::from_millis(200),
             seed,

@@ -51,8 +51,11 @@ impl Found {
 /// Holds one against the other.
 pub fn judge(calm: &Played, played: &Played, due: Due) -> (Outcome, Found) {
     let mut found = Found::default();
+    let said_bye = played.account.why.as_deref() == Some("bye");
     let outcome = match played.heard.failed.as_deref() {
         None => Outcome::Resumed,
+        // The server heard its goodbye, and it did not hear the answer.
+        Some("expired") if said_bye => Outcome::Resumed,
         Some(reason) => {
             if reason != "expired" {
                 found.wrong.push(format!("turned away: {reason}"));

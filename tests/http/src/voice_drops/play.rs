@@ -13,8 +13,9 @@ const PLAYED_MS: u32 = 300;
 /// How often a client of the matrix pings; silence for two of these is death.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const SETTLED_BOUND: Duration = Duration::from_secs(30);
-/// How often one session loses its calls, where drops are drawn.
-const LOSSES_MAX: usize = 2;
+/// How often one session loses its calls, where drops are drawn. A turn of which a call is lost three times fails, and where
+/// the model's is lost with that of speech, speech is begun anew twice.
+const LOSSES_MAX: usize = 1;
 /// How long before the end of a gap the ring is looked at.
 const LOOK_BEFORE_END: Duration = Duration::from_millis(400);
 
@@ -204,7 +205,6 @@ impl<S: Stage> Play<'_, S> {
             Fate::Random(_) => {
                 let drop = Drop::ALL[usize::try_from(self.chance.next() % 6).expect("a small number")];
                 let gap = Duration::from_millis(self.chance.next() % 600);
-                // A turn of which a call is lost three times fails, and is to.
                 let loses_calls = matches!(drop, Drop::Killed | Drop::Provider);
                 let drop = if loses_calls && self.lost_calls >= LOSSES_MAX { Drop::Reset } else { drop };
                 let drop = if drop == Drop::Killed && self.stage.dies_whole() { Drop::Silence } else { drop };
