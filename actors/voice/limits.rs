@@ -52,7 +52,7 @@ pub const PAUSE_MS: u32 = 5_000;
 pub const GO_ON_MS: u32 = 2_500;
 /// Rows of all kinds that are unacknowledged: 30 s of sound and some turns' news. A client that is further behind is
 /// disconnected, and comes back for them.
-pub const RING_ROWS_MAX: i64 = 1_000;
+pub const RING_ROWS_MAX: i64 = 800;
 
 /// Rows before speech is detected that belong to it.
 pub const PREROLL_FRAMES: u32 = 5;
