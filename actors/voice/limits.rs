@@ -54,6 +54,9 @@ pub const GO_ON_MS: u32 = 2_500;
 /// disconnected, and comes back for them.
 pub const RING_ROWS_MAX: i64 = 800;
 
+/// Rows of sound that one query reads: of 200 ms at 48 kHz in base64, 1.2 MB. The platform's values end at 2 MB.
+pub const ROWS_READ_MAX: i64 = 48;
+
 /// Rows before speech is detected that belong to it.
 pub const PREROLL_FRAMES: u32 = 5;
 /// Turns that wait for the one before them.

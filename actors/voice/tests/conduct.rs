@@ -3,14 +3,14 @@
 use super::client::{Client, quiet};
 use super::host::{Host, ROW_BYTES, answer, digest, settings, sound, tokens, understood};
 use super::links::spoken;
-use crate::voice::frame::DROPPED;
+use crate::voice::frame::{DROPPED, Frame};
 use crate::voice::limits::{
     GO_ON_MS, HISTORY_TURNS_MAX, LLM_MS_MAX, PAUSE_MS, PREROLL_FRAMES, RING_MS_MAX, TURN_MS_MAX,
     TURNS_WAITING_MAX,
 };
 use crate::voice::{
     CallEnd, CallId, Command, Control, Detection, Down, Event, Input, Message, Role, Said, Settings, Stage,
-    State, TurnBounds, Used,
+    State, TurnBounds, Up, Used,
 };
 
 const MUCH: i64 = 1_000_000_000;
@@ -436,6 +436,22 @@ fn where_the_protocol_cannot_come_back_nothing_is_kept() {
     assert!(host.turns()[0].used.is_some());
     host.lose_line(0);
     assert_eq!(host.view().why.as_deref(), Some("window"));
+}
+
+#[test]
+fn a_protocol_without_numbers_is_heard_in_its_order() {
+    let (mut host, _client) = pair_with(Settings { window_ms: 0, ..settings() });
+    let frame =
+        |byte: u8| Up::Audio(Frame { flags: 0, stream: 0, seq: 0, media_offset: 0, pcm: vec![byte; 800] });
+    let commit = Up::Control(Control::Commit { seq: 0, turn: None });
+    for up in [frame(1), frame(2), commit] {
+        host.run(Command::Unnumbered { epoch: 1, up });
+    }
+    host.run(Command::Unnumbered { epoch: 0, up: frame(3) });
+    host.settle_down();
+    let turn = &host.turns()[0];
+    assert_eq!(turn.turn, "t3");
+    assert_eq!(turn.user_text, Some(understood(&[vec![1; 800], vec![2; 800]].concat())));
 }
 
 #[test]
