@@ -105,11 +105,9 @@ impl World {
                 (0..6).for_each(|_| _ = self.client.hear(&mut self.host, line));
             }
             Step::Drop { noticed } => {
-                if let Some(line) = client.drop_line() {
-                    if noticed {
-                        host.lose_line(line);
-                    }
-                    // Otherwise what was on its way may still arrive, later than what comes after.
+                // Where it is not noticed, what was on its way may still arrive, later than what comes after.
+                if let Some(line) = client.drop_line().filter(|_| noticed) {
+                    host.lose_line(line);
                 }
             }
             Step::ComeBack => {
@@ -167,7 +165,8 @@ impl World {
         for (at, query) in wrong.iter().enumerate() {
             assert!((over && at == 0) || host.number(query) == 0, "{query}");
         }
-        let again = host.called.iter().filter(|call| call.attempt > 1).count();
+        // What a new answer needs of speech is looked at in the end.
+        let again = host.called.iter().filter(|call| call.attempt > 1 && call.stage != Stage::Tts).count();
         assert!(again <= host.excused.len(), "calls were made again without a reason");
     }
 
@@ -301,7 +300,7 @@ fn run(steps: Vec<Step>, micro: i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_lost_doubled_or_charged_twice(steps in prop::collection::vec(step(), 1..220)) {
         run(steps, 1_000_000_000);
