@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::control::Message;
+use super::control::{Message, Up};
 use super::event::Down;
 use super::money::Used;
 use super::read::{SessionView, TurnPage};
@@ -46,6 +46,11 @@ pub enum Command {
     Message {
         epoch: u32,
         message: Message,
+    },
+    /// The same of a protocol without numbers of its own: each is the next.
+    Unnumbered {
+        epoch: u32,
+        up: Up,
     },
     /// That socket is gone.
     Detached {

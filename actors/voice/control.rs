@@ -66,12 +66,10 @@ pub enum Control {
 }
 
 impl Control {
-    /// Its number, if it is part of the sequence.
-    #[must_use]
-    pub const fn seq(&self) -> Option<u32> {
+    const fn number(&mut self) -> Option<&mut u32> {
         match self {
-            Self::Commit { seq, .. } | Self::Say { seq, .. } | Self::Interrupt { seq, .. } => Some(*seq),
-            _ => None,
+            Self::Commit { seq, .. } | Self::Say { seq, .. } | Self::Interrupt { seq, .. } => Some(seq),
+            Self::Resume(_) | Self::Ack { .. } | Self::Played { .. } | Self::Bye => None,
         }
     }
 }
@@ -86,6 +84,14 @@ pub enum Unread {
 }
 
 impl Up {
+    /// Its number, if it is part of the sequence.
+    pub(super) const fn number(&mut self) -> Option<&mut u32> {
+        match self {
+            Self::Audio(frame) => Some(&mut frame.seq),
+            Self::Control(control) => control.number(),
+        }
+    }
+
     /// # Errors
     /// Why it was not understood.
     pub fn read(message: &Message) -> Result<Self, Unread> {

@@ -6,13 +6,20 @@ use sha2::{Digest, Sha256};
 use super::command::{Action, Socket};
 use super::control::{Control, Message, Resume, Up};
 use super::event::{Down, Event, NotResumed};
-use super::limits::{HEARTBEAT_MS, TOKENS_KEPT, close};
+use super::limits::{HEARTBEAT_MS, ROWS_READ_MAX, TOKENS_KEPT, close};
 use super::session::Work;
 use crate::shared::Refusal;
 use crate::sql::{Sql, row};
 
 fn digest(token: &str) -> String {
     format!("{:x}", Sha256::digest(token))
+}
+
+/// The asking socket is told why it is not let in, and closed.
+pub(super) fn turned_away(reason: NotResumed) -> [Action; 2] {
+    let down = Down::Event(None, Event::ResumeFailed { reason });
+    let socket = Socket::Asking;
+    [Action::Send { to: socket, down }, Action::Close { socket, code: close::NOT_RESUMED }]
 }
 
 impl<S: Sql> Work<'_, S> {
@@ -54,9 +61,7 @@ impl<S: Sql> Work<'_, S> {
     }
 
     fn turn_away(&mut self, reason: NotResumed) {
-        let down = Down::Event(None, Event::ResumeFailed { reason });
-        self.act(Action::Send { to: Socket::Asking, down });
-        self.act(Action::Close { socket: Socket::Asking, code: close::NOT_RESUMED });
+        self.actions.extend(turned_away(reason));
     }
 
     /// Why a client may not come back. Only who has a token hears more than that it is bad.
@@ -147,16 +152,23 @@ impl<S: Sql> Work<'_, S> {
 
     /// Says everything again that is not acknowledged.
     fn replay(&mut self) -> Result<(), Refusal> {
-        let rows =
+        let page =
             "SELECT json_group_array(json_object('seq', seq, 'turn', turn, 'media_offset', media_offset,
                       'flags', flags, 'sound', sound, 'event', json(event)))
-                    FROM (SELECT * FROM down ORDER BY seq)";
-        let rows: Vec<Kept> = row(self.sql, rows, &[])?.unwrap_or_default();
-        for kept in rows {
-            let down = kept.down()?;
-            self.act(Action::Send { to: Socket::Epoch(self.at.epoch), down });
+                    FROM (SELECT * FROM down WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
+        let mut after = 0_i64;
+        loop {
+            let rows: Vec<Kept> =
+                row(self.sql, page, &[after.into(), ROWS_READ_MAX.into()])?.unwrap_or_default();
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after = i64::from(last.seq);
+            for kept in rows {
+                let down = kept.down()?;
+                self.act(Action::Send { to: Socket::Epoch(self.at.epoch), down });
+            }
         }
-        Ok(())
     }
 }
 

@@ -60,14 +60,16 @@ pub fn handle(sql: &mut impl Sql, command: Command, now_ms: i64) -> Result<Outco
         return begin(sql, &open, now_ms);
     }
     let Some(mut work) = Work::load(sql, now_ms)? else {
-        return Ok(Outcome { reply: Reply::Unknown, actions: Vec::new() });
+        let asks = matches!(command, Command::First { .. } | Command::Attach { .. });
+        let actions = if asks { link::turned_away(NotResumed::Evicted).to_vec() } else { Vec::new() };
+        return Ok(Outcome { reply: Reply::Unknown, actions });
     };
-    let at_once = matches!(command, Command::Alarm { .. });
+    let is_alarm = matches!(command, Command::Alarm { .. });
     let reply = work.does(command)?;
     if !matches!(reply, Reply::Done) {
         return Ok(Outcome { reply, actions: Vec::new() });
     }
-    if at_once && work.forget()? {
+    if is_alarm && work.forget()? {
         return Ok(Outcome { reply, actions: work.actions });
     }
     work.follow()?;
@@ -130,6 +132,7 @@ impl<S: Sql> Work<'_, S> {
             Command::Attach { ticket_digest, token } => self.attach(ticket_digest, token)?,
             Command::First { message, token } => self.first(&message, token)?,
             Command::Message { epoch, message } => self.message(epoch, &message)?,
+            Command::Unnumbered { epoch, up } => self.unnumbered(epoch, up)?,
             Command::Detached { epoch } if epoch == self.at.epoch => self.detach(self.now_ms)?,
             Command::Detached { .. } => {}
             Command::Hears { call, text } => self.hears(call, text)?,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::command::{CallEnd, CallId, Input, Role, Said, Stage};
 use super::event::Event;
-use super::limits::{HISTORY_CHARACTERS_MAX, HISTORY_TURNS_MAX, TEXT_BYTES_MAX};
+use super::limits::{HISTORY_CHARACTERS_MAX, HISTORY_TURNS_MAX, ROWS_READ_MAX, TEXT_BYTES_MAX};
 use super::session::Work;
 use super::turn::{State, Turn};
 use crate::shared::{Refusal, Units};
@@ -68,13 +68,20 @@ impl<S: Sql> Work<'_, S> {
 
     /// All sound of an utterance.
     pub(super) fn utterance(&mut self, n: i64) -> Result<Vec<u8>, Refusal> {
-        let rows = "SELECT json_group_array(sound) FROM (SELECT sound FROM up WHERE turn = ?1 ORDER BY seq)";
-        let rows: Vec<String> = row(self.sql, rows, &[n.into()])?.unwrap_or_default();
-        let mut sound = Vec::new();
-        for text in rows {
-            sound.extend(super::sound::decode(&text)?);
+        let page = "SELECT json_group_array(json_array(seq, sound)) FROM (SELECT seq, sound FROM up
+                      WHERE turn = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3)";
+        let (mut sound, mut after) = (Vec::new(), 0_i64);
+        loop {
+            let args = [n.into(), after.into(), ROWS_READ_MAX.into()];
+            let rows: Vec<(i64, String)> = row(self.sql, page, &args)?.unwrap_or_default();
+            let Some((last, _)) = rows.last() else {
+                return Ok(sound);
+            };
+            after = *last;
+            for (_, text) in rows {
+                sound.extend(super::sound::decode(&text)?);
+            }
         }
-        Ok(sound)
     }
 
     /// What the model is told: who it is, what was said and heard before, and the turn's own text.

@@ -15,30 +15,49 @@ use crate::sql::{Sql, SqlValue};
 impl<S: Sql> Work<'_, S> {
     /// One message of the socket of `epoch`; of an older one it is not looked at.
     pub(super) fn message(&mut self, epoch: u32, message: &Message) -> Result<(), Refusal> {
-        if !self.at.attached || epoch != self.at.epoch {
+        if !self.is_heard(epoch)? {
             return Ok(());
+        }
+        match Up::read(message) {
+            Ok(up) => self.take(up),
+            Err(Unread::TooLarge) => self.drop_socket(close::TOO_LARGE),
+            Err(Unread::Malformed | Unread::Frame(_)) => {
+                self.error("malformed_frame");
+                Ok(())
+            }
+        }
+    }
+
+    /// The same of a protocol that has no numbers.
+    pub(super) fn unnumbered(&mut self, epoch: u32, mut up: Up) -> Result<(), Refusal> {
+        if !self.is_heard(epoch)? {
+            return Ok(());
+        }
+        if let Some(number) = up.number() {
+            *number = self.at.up_next;
+        }
+        self.take(up)
+    }
+
+    /// Whether a socket is the one that counts, and does not send too much.
+    fn is_heard(&mut self, epoch: u32) -> Result<bool, Refusal> {
+        if !self.at.attached || epoch != self.at.epoch {
+            return Ok(false);
         }
         self.at.seen_ms = self.now_ms;
         self.at.messages_due_ms = self.at.messages_due_ms.max(self.now_ms).saturating_add(MESSAGE_COST_MS);
-        if self.at.messages_due_ms.saturating_sub(self.now_ms) > MESSAGES_BURST_MS {
-            return self.drop_socket(close::POLICY);
+        let is_flood = self.at.messages_due_ms.saturating_sub(self.now_ms) > MESSAGES_BURST_MS;
+        if is_flood {
+            self.drop_socket(close::POLICY)?;
         }
-        let up = match Up::read(message) {
-            Ok(up) => up,
-            Err(Unread::TooLarge) => return self.drop_socket(close::TOO_LARGE),
-            Err(Unread::Malformed | Unread::Frame(_)) => {
-                self.error("malformed_frame");
-                return Ok(());
-            }
-        };
+        Ok(!is_flood)
+    }
+
+    fn take(&mut self, mut up: Up) -> Result<(), Refusal> {
         // It speaks, so it knows its new token, and it heard of the gap.
-        self.at.confirmed = epoch;
+        self.at.confirmed = self.at.epoch;
         self.at.gap = false;
-        let seq = match &up {
-            Up::Audio(frame) => Some(frame.seq),
-            Up::Control(control) => control.seq(),
-        };
-        if let Some(seq) = seq {
+        if let Some(seq) = up.number().copied() {
             if seq > self.at.up_next {
                 return self.drop_socket(close::GAP);
             }

@@ -6,4 +6,5 @@ mod host;
 mod links;
 mod money;
 mod parsers;
+mod points;
 mod random;
