@@ -51,6 +51,11 @@ impl World {
         World::start(changes, None, Some(Self::permit().await)).await
     }
 
+    /// A stack for all tests of a binary that need other variables than the base ones. It is never dropped.
+    pub async fn lasting(changes: Value) -> World {
+        World::start(changes, None, None).await
+    }
+
     /// The same with a second Worker beside it, which has `beside` over the first one's variables.
     pub async fn private_pair(changes: Value, beside: Value) -> World {
         World::start(changes, Some(beside), Some(Self::permit().await)).await
