@@ -39,6 +39,7 @@ pub enum ApiError {
     MissingTurnstile,
     TurnstileFailed,
     ExchangeUnconfigured,
+    CartesiaUnconfigured,
     EmailUnverified,
     EmailDomainForbidden,
     KeysForbidden,
@@ -69,6 +70,7 @@ pub enum ApiError {
         expected: &'static str,
     },
     MissingInput,
+    MissingText,
     // Uploads and attachments
     R2NotBound,
     LengthRequired,
@@ -226,6 +228,7 @@ impl ApiError {
             Self::MissingTurnstile => "missing_turnstile",
             Self::TurnstileFailed => "turnstile_failed",
             Self::ExchangeUnconfigured => "exchange_unconfigured",
+            Self::CartesiaUnconfigured => "cartesia_unconfigured",
             Self::EmailUnverified => "email_unverified",
             Self::EmailDomainForbidden => "email_domain_forbidden",
             Self::KeysForbidden => "keys_forbidden",
@@ -242,6 +245,7 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidField { .. } => "invalid_field",
             Self::MissingInput => "missing_input",
+            Self::MissingText => "missing_text",
             Self::R2NotBound => "r2_not_bound",
             Self::LengthRequired => "length_required",
             Self::EmptyBody => "empty_body",
@@ -301,6 +305,7 @@ impl ApiError {
             | Self::InvalidForm
             | Self::InvalidField { .. }
             | Self::MissingInput
+            | Self::MissingText
             | Self::EmptyBody
             | Self::BodyLengthMismatch
             | Self::AttachmentUnsupported { .. }
@@ -328,7 +333,7 @@ impl ApiError {
             | Self::SkillDisabled { .. }
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
-            Self::ExchangeUnconfigured => 501,
+            Self::ExchangeUnconfigured | Self::CartesiaUnconfigured => 501,
             Self::NotFound | Self::UnknownModel | Self::AttachmentNotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict

@@ -30,6 +30,7 @@ pub enum Action {
     Chat,
     Embeddings,
     Speech,
+    SpeechBatch,
     Transcription,
     Upload,
     ModelList,
@@ -93,8 +94,8 @@ use Action::{
     JobRetry, JobRun, JobShow, JobStats, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow,
     Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth,
     Ready, ScheduleDelete, ScheduleList, ScheduleSet, ScheduleShow, SkillDelete, SkillList, SkillRollBack,
-    SkillSet, SkillShow, SkillsForAll, Speech, TicketMint, Transcription, Upload, UsageList, UsageRecord,
-    UserToken, Verify,
+    SkillSet, SkillShow, SkillsForAll, Speech, SpeechBatch, TicketMint, Transcription, Upload, UsageList,
+    UsageRecord, UserToken, Verify,
 };
 
 impl Route {
@@ -155,6 +156,7 @@ const BUILT: &[Route] = &[
     route(&["/v1/embeddings"], &[(POST, Embeddings)]),
     route(&["/v1/audio/speech"], &[(POST, Speech)]),
     route(&["/v1/audio/transcriptions"], &[(POST, Transcription)]),
+    route(&["/api/tts/cartesia/batch"], &[(POST, SpeechBatch)]),
     route(&["/api/upload/direct"], &[(POST, Upload)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
@@ -197,7 +199,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
     route(&["/v1/realtime"], &[(GET, NotImplemented)]),
-    route(&["/api/tts/cartesia/batch"], &[(POST, NotImplemented)]),
     route(&["/api/tts/cartesia/realtime-token"], &[(GET, NotImplemented)]),
     route(&["/api/voice/prefs"], &[(GET, NotImplemented), (PUT, NotImplemented)]),
     route(&["/api/voice/sessions"], &[(GET, NotImplemented), (POST, NotImplemented)]),
