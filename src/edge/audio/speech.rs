@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
+use actors::tenant::Idempotency;
+
 use super::super::catalog;
 use super::super::context::Context;
 use super::super::error::ApiError;
-use super::super::idempotency_key::Idempotency;
 use super::super::identity::Caller;
 use super::super::kept_answer;
 use super::super::limits::{JSON_BODY_BYTES_MAX, KEPT_SPEECH_BYTES_MAX};
