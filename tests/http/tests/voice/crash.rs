@@ -28,7 +28,10 @@ async fn a_turn_survives_the_death_of_the_server_in_mid_audio() {
     assert_eq!(client.heard.pcm_of("one"), answer_pcm(&mark), "to the byte, over two processes");
     let shown = settled(&tenant, client.session(), 1).await;
     let turn = &shown["items"][0];
-    assert_eq!((text(turn, "state"), text(turn, "heard")), ("done", provider::sentences(&mark).join(" ").as_str()));
+    assert_eq!(
+        (text(turn, "state"), text(turn, "heard")),
+        ("done", provider::sentences(&mark).join(" ").as_str())
+    );
     assert!(shown["crash_retries"].as_i64().is_some_and(|again| again >= 1), "{shown}");
     // What was asked again for the crash is the house's.
     assert_eq!(turn["used"]["tokens_out"], json!(provider::TOKENS_OUT));

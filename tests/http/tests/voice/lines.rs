@@ -64,7 +64,10 @@ async fn who_comes_back_takes_over_and_the_older_socket_hears_4001() {
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     let (mut first, hello) = by_ticket(&tenant, &opened).await;
-    assert_eq!((&hello["epoch"], &hello["up_next"], &hello["heartbeat_ms"]), (&json!(1), &json!(1), &json!(15_000)));
+    assert_eq!(
+        (&hello["epoch"], &hello["up_next"], &hello["heartbeat_ms"]),
+        (&json!(1), &json!(1), &json!(15_000))
+    );
     let token = text(&hello, "resume_token").to_owned();
     assert_eq!(token.len(), 64);
     let (mut second, resumed) = resumes(&tenant, session, &token, 0).await;

@@ -153,7 +153,8 @@ pub fn raw(tenant: &Tenant, session: &str) -> SocketCall {
 }
 
 pub async fn by_ticket(tenant: &Tenant, opened: &Value) -> (Socket, Value) {
-    let mut socket = raw(tenant, text(opened, "session")).ticket(PROTOCOL, text(opened, "ticket")).open().await;
+    let mut socket =
+        raw(tenant, text(opened, "session")).ticket(PROTOCOL, text(opened, "ticket")).open().await;
     let welcome = socket.json().await;
     assert_eq!(text(&welcome, "type"), "welcome", "{welcome}");
     (socket, welcome)

@@ -29,7 +29,11 @@ async fn a_ticket_opens_one_socket_of_its_session_from_its_page() {
     invalid(shown(client, text(&other, "session"), ticket).header("origin", APP_ORIGIN)).await;
     invalid(shown(client, session, ticket)).await;
     invalid(shown(client, session, ticket).header("origin", "https://www.cognomega.com")).await;
-    shown(client, session, ticket).header("origin", "https://evil.io").send().await.expect_error(403, "origin_forbidden");
+    shown(client, session, ticket)
+        .header("origin", "https://evil.io")
+        .send()
+        .await
+        .expect_error(403, "origin_forbidden");
     // A ticket for live events opens no session.
     let events = tenant.post("/api/tickets").header("origin", APP_ORIGIN).json(&json!({"purpose": "events"}));
     let events = events.send().await.expect(201).json();
@@ -49,9 +53,8 @@ async fn of_many_sockets_at_once_with_one_ticket_exactly_one_opens() {
     let stage = Stage::shared().await;
     let tenant = stage.world.tenant("at-once", 10.0).await;
     let opened = open(&tenant, &json!({})).await;
-    let all = (0..6).map(|_| {
-        raw(&tenant, text(&opened, "session")).ticket(PROTOCOL, text(&opened, "ticket")).try_open()
-    });
+    let all = (0..6)
+        .map(|_| raw(&tenant, text(&opened, "session")).ticket(PROTOCOL, text(&opened, "ticket")).try_open());
     let ends = futures::future::join_all(all).await;
     let refused: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).map(refused_with).collect();
     assert_eq!(refused, [Some(401); 5]);

@@ -1,8 +1,6 @@
 //! Turns: spoken, written, interrupted; what each says, sounds like and costs.
 
-use crate::stage::{
-    Stage, answer_pcm, by_ticket, finished, open, settled, shown, speak, utterance, welcome,
-};
+use crate::stage::{Stage, answer_pcm, by_ticket, finished, open, settled, shown, speak, utterance, welcome};
 use http_tests::voice_client::Waited;
 use http_tests::voice_provider::{self as provider, Stage as Part, TOKENS_IN, TOKENS_OUT};
 use http_tests::world::{assert_credits, number, text};
@@ -102,7 +100,10 @@ async fn barge_in_stops_everything_and_keeps_what_was_heard() {
     let turn = &shown["items"][0];
     assert_eq!(text(turn, "state"), "interrupted");
     let heard = text(turn, "heard");
-    assert!(!heard.is_empty() && sentences[0].starts_with(heard) && heard.len() < sentences[0].len(), "{heard}");
+    assert!(
+        !heard.is_empty() && sentences[0].starts_with(heard) && heard.len() < sentences[0].len(),
+        "{heard}"
+    );
     // The next one is answered as if nothing had been.
     let mark = speak(&mut client, "two", &utterance(4, 2)).await;
     finished(&mut client, "two").await;
@@ -115,18 +116,20 @@ async fn energy_ends_an_utterance_by_itself() {
     let tenant = stage.world.tenant("detects", 10.0).await;
     let detection = json!({"detection": {"energy": {"silence_ms": 300}}});
     let mut client = welcome(&tenant, &detection, 5).await;
-    let loud: Vec<u8> =
-        (0..FRAME / 2).flat_map(|at: usize| if at % 40 < 20 { 4_000_i16 } else { -4_000 }.to_le_bytes()).collect();
+    let loud: Vec<u8> = (0..FRAME / 2)
+        .flat_map(|at: usize| if at % 40 < 20 { 4_000_i16 } else { -4_000 }.to_le_bytes())
+        .collect();
     for _ in 0..4 {
         client.speak(loud.clone()).await;
     }
     for _ in 0..5 {
         client.speak(vec![0; FRAME]).await;
     }
-    client.until("a turn that was not committed ends", |heard| {
-        heard.events.iter().any(|event| event["type"] == "turn" && event["state"] == "done")
-    })
-    .await;
+    client
+        .until("a turn that was not committed ends", |heard| {
+            heard.events.iter().any(|event| event["type"] == "turn" && event["state"] == "done")
+        })
+        .await;
     let shown = settled(&tenant, client.session(), 1).await;
     assert!(text(&shown["items"][0], "user_text").starts_with("said "), "{shown}");
 }
@@ -164,7 +167,10 @@ async fn what_is_no_frame_is_said_so_and_floods_are_cut() {
     socket.send_binary(vec![9; 40]).await;
     assert_eq!(text(&socket.json().await, "code"), "malformed_frame");
     socket.send_binary(vec![1; 60_000]).await;
-    assert_eq!(socket.ended().await, http_tests::web_socket::Ended::With(1009, "the message is too long".into()));
+    assert_eq!(
+        socket.ended().await,
+        http_tests::web_socket::Ended::With(1009, "the message is too long".into())
+    );
     let shown = shown(&tenant, text(&opened, "session")).await;
     assert_eq!(shown["attached"], json!(false));
 }
