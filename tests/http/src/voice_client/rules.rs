@@ -103,7 +103,7 @@ pub fn may_close(code: Option<u16>, heard: &Heard) {
     match code {
         close::ENDED => assert!(heard.ended.is_some(), "closed as ended without a word"),
         close::NOT_RESUMED => assert!(heard.failed.is_some(), "turned away without a reason"),
-        close::TAKEN_OVER | close::BEHIND | close::DEAD | 1001 | 1006 => {}
+        close::TAKEN_OVER | close::BEHIND | close::DEAD | 1001 | 1006 | 1013 => {}
         other => panic!("closed with {other}"),
     }
 }
