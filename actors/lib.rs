@@ -31,3 +31,4 @@ pub mod sqlite;
 pub mod tenant;
 pub mod tickets;
 pub mod voice;
+pub mod voice_slots;

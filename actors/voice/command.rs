@@ -271,6 +271,8 @@ pub enum Action {
     WakeBy {
         at_ms: i64,
     },
+    /// The session is over: its tenant may have another one. Said again to a new memory.
+    Over,
     /// All rows are gone: so may the object be.
     Forget,
 }

@@ -72,6 +72,7 @@ impl<S: Sql> Work<'_, S> {
             return Ok(());
         }
         self.at.ended_at_ms = Some(self.now_ms);
+        self.act(Action::Over);
         self.at.why = Some(why.to_owned());
         if self.at.attached {
             self.tell(Event::Ended { why: why.to_owned() });

@@ -40,7 +40,7 @@ pub use energy::{Detector, Edge};
 pub use event::{Down, Event, Latencies, NotResumed, Wire};
 pub use money::Used;
 pub use read::{SessionView, TurnPage, TurnView};
-pub use settings::{Costs, Detection, Prices, Settings, TurnBounds};
+pub use settings::{Costs, Detection, Prices, Settings, TurnBounds, milliseconds};
 pub use turn::State;
 
 use crate::shared::Refusal;
@@ -74,6 +74,14 @@ pub fn handle(sql: &mut impl Sql, command: Command, now_ms: i64) -> Result<Outco
     }
     work.follow()?;
     Ok(Outcome { reply, actions: work.actions })
+}
+
+/// What the session was opened with; `None` where there is none.
+///
+/// # Errors
+/// What the database refused.
+pub fn opened(sql: &mut impl Sql) -> Result<Option<Open>, Refusal> {
+    Ok(Work::load(sql, 0)?.map(|work| work.opened))
 }
 
 /// Makes the session. The same again is answered the same.
@@ -142,6 +150,9 @@ impl<S: Sql> Work<'_, S> {
 
     fn wake_up(&mut self, live: Option<u32>) -> Result<(), Refusal> {
         self.at.paused = None;
+        if self.at.is_over() {
+            self.act(Action::Over);
+        }
         if live != Some(self.at.epoch) {
             self.detach(self.now_ms)?;
         }

@@ -10,7 +10,7 @@ use super::reply::seconds_up;
 /// When to come back with a new idempotency key after too many, in seconds. Nobody knows when the oldest of them is
 /// forgotten, so this is a hint.
 const TOO_MANY_KEYS_WAIT_S: i64 = 60;
-/// The same after too many sockets: nobody knows when one of them is closed.
+/// The same after too many sockets or voice sessions: nobody knows when one of them is closed.
 const TOO_MANY_SOCKETS_WAIT_S: i64 = 10;
 /// The same after too many jobs: nobody knows when one of them is over.
 const TOO_MANY_JOBS_WAIT_S: i64 = 10;
@@ -57,6 +57,11 @@ pub enum ApiError {
         limit: u32,
     },
     UpgradeRequired,
+    // Voice
+    TooManySessions {
+        limit: u32,
+    },
+    CartesiaUnconfigured,
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
@@ -236,6 +241,8 @@ impl ApiError {
             Self::TooManyTickets { .. } => "too_many_tickets",
             Self::TooManySockets { .. } => "too_many_sockets",
             Self::UpgradeRequired => "upgrade_required",
+            Self::TooManySessions { .. } => "too_many_sessions",
+            Self::CartesiaUnconfigured => "cartesia_unconfigured",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
             Self::InvalidForm => "invalid_form",
@@ -355,10 +362,11 @@ impl ApiError {
             | Self::TooManyHolds { .. }
             | Self::TooManyTickets { .. }
             | Self::TooManySockets { .. }
+            | Self::TooManySessions { .. }
             | Self::TooManyJobs { .. }
             | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound | Self::R2NotBound => 500,
-            Self::NotImplemented => 501,
+            Self::NotImplemented | Self::CartesiaUnconfigured => 501,
             Self::AskFailed { .. } => 502,
             Self::Misconfigured | Self::Unavailable | Self::ActorQuarantined => 503,
         }
@@ -370,7 +378,7 @@ impl ApiError {
             Self::RateLimited { retry_after_ms, .. }
             | Self::CapReached { retry_after_ms, .. }
             | Self::TooManyTickets { retry_after_ms, .. } => Some(seconds_up(*retry_after_ms)),
-            Self::TooManySockets { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
+            Self::TooManySockets { .. } | Self::TooManySessions { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
             Self::TooManyJobs { .. } => Some(TOO_MANY_JOBS_WAIT_S),
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
             Self::TooManyKeys { .. } => Some(TOO_MANY_KEYS_WAIT_S),
@@ -501,6 +509,7 @@ impl From<Refusal> for ApiError {
             | Refusal::UnknownExperiment
             | Refusal::UnknownJob
             | Refusal::UnknownSchedule
+            | Refusal::UnknownVoiceSession
             | Refusal::UnknownRequest => Self::NotFound,
             Refusal::ExperimentEnded => Self::ExperimentEnded,
             Refusal::ArmChanged { arm } => Self::ArmChanged { arm },
@@ -510,6 +519,7 @@ impl From<Refusal> for ApiError {
                 Self::TooManyTickets { limit, retry_after_ms }
             }
             Refusal::TooManySockets { limit } => Self::TooManySockets { limit },
+            Refusal::TooManyVoiceSessions { limit } => Self::TooManySessions { limit },
             Refusal::TooManyApiKeys { limit } => Self::TooManyApiKeys { limit },
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },

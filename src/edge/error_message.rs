@@ -77,6 +77,7 @@ impl ApiError {
             Self::ExperimentEnded => "the experiment was promoted or withdrawn; define it anew to go on",
             Self::AskFailed { .. } => "no provider answered; nothing was charged",
             Self::AiRunFailed { .. } => "the AI binding did not answer",
+            Self::CartesiaUnconfigured => "Cartesia is not configured here",
             Self::AiNotBound => "the binding AI is absent",
             _ => "",
         }
@@ -97,6 +98,9 @@ impl ApiError {
             }
             Self::TooManySockets { limit } => {
                 format!("{limit} sockets are open, which is the limit; close one")
+            }
+            Self::TooManySessions { limit } => {
+                format!("{limit} voice sessions are open, which is the limit; end one")
             }
             Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
             Self::AttachmentNotFound { index } => {

@@ -40,6 +40,8 @@ pub(super) fn each() -> Vec<ApiError> {
         ApiError::TicketInvalid,
         ApiError::TooManyTickets { limit: 1, retry_after_ms: 1 },
         ApiError::TooManySockets { limit: 1 },
+        ApiError::TooManySessions { limit: 1 },
+        ApiError::CartesiaUnconfigured,
         ApiError::UpgradeRequired,
         ApiError::InvalidJson,
         ApiError::UnsupportedContentType,

@@ -253,6 +253,7 @@ impl Host {
             Action::WakeBy { at_ms } => {
                 self.wake_ms = Some(self.wake_ms.map_or(at_ms, |known_ms| known_ms.min(at_ms)));
             }
+            Action::Over => {}
             Action::Forget => self.forgotten = true,
         }
     }

@@ -17,9 +17,9 @@ use super::kept_speech::{self, KeptSpeech};
 use super::passing::{self, Begun, Passed, Passing};
 use super::speech_form::{self, Spoken};
 use super::{offer, with_tier};
-use crate::platform::config::ProviderKind;
+use crate::platform::config::Provider;
 use crate::platform::detached::{self, ClientWatch};
-use crate::providers::{self, Answered, Basis, ByteStream};
+use crate::providers::{self, Answered, Basis, ByteStream, SpeechRequest, Wish};
 
 pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
@@ -28,23 +28,12 @@ pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let idempotency = context.idempotency(&caller, &bytes)?;
     let spoken = speech_form::parse(context, &bytes)?;
     let known = catalog::current(context).await;
-    let (as_events, paced) = (spoken.request.as_events, spoken.paced);
-    let cannot = if as_events {
-        ApiError::InvalidField {
-            field: "stream_format",
-            expected: "`audio`: nobody who serves this model sends events",
-        }
-    } else {
-        ApiError::InvalidField {
-            field: "speed",
-            expected: "1: nobody who serves this model speaks at another speed",
-        }
-    };
+    let speech = &context.config.offers.speech;
     let offer = offer::make(
         context,
         &known,
-        (&context.config.offers.speech, &spoken.model),
-        (|provider| provider.kind == ProviderKind::OpenAiCompatible || !(as_events || paced), cannot),
+        (speech, &spoken.model),
+        (|provider| spoken.request.beyond(provider.kind).is_none(), cannot(speech, &spoken.request)),
         |price| price.units_of_characters(spoken.characters),
     )?;
     let idempotency = idempotency.map(|mut key| {
@@ -63,6 +52,18 @@ pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
         }
     });
     reply.await.unwrap_or(Err(ApiError::Unavailable))
+}
+
+/// What a client is told when nobody can do what it wants.
+fn cannot(providers: &[Provider], request: &SpeechRequest) -> ApiError {
+    let (field, expected) = match providers.iter().find_map(|provider| request.beyond(provider.kind)) {
+        Some(Wish::Events) | None => ("stream_format", "`audio`: nobody who serves this model sends events"),
+        Some(Wish::Speed) => ("speed", "1: nobody who serves this model speaks at another speed"),
+        Some(Wish::Format) => {
+            ("response_format", "`mp3`, `wav` or `pcm`: nobody who serves this model packs sound otherwise")
+        }
+    };
+    ApiError::InvalidField { field, expected }
 }
 
 async fn run(context: &Context, caller: &Caller, spoken: &Spoken, ticket: &Ticket, reply_to: ReplyTo) {
