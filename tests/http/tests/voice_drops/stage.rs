@@ -16,6 +16,8 @@ const CREDITS: f64 = 1_000.0;
 const RESTART_BOUND: Duration = Duration::from_secs(60);
 /// What a provider may take. Some wait at a gate for as long as their client is away.
 const PATIENCE_MS: &str = "60000";
+/// Longer than that.
+const HOLDS_MS: &str = "90000";
 
 pub struct OnWorkerd {
     provider: VoiceProvider,
@@ -39,6 +41,7 @@ impl OnWorkerd {
             "ANSWER_TIMEOUT_MS": PATIENCE_MS,
             "IDLE_TIMEOUT_MS": PATIENCE_MS,
             "ASK_TIMEOUT_MS": PATIENCE_MS,
+            "HOLD_TTL_MS": HOLDS_MS,
         }))
         .await;
         let client = world.client();
@@ -55,7 +58,10 @@ impl OnWorkerd {
 
     async fn tenant(&self) -> Tenant {
         let world = self.world.lock().await;
-        world.tenant("voice", CREDITS).await
+        let tenant = world.tenant("voice", CREDITS).await;
+        // UNDOCUMENTED
+        let client = Client::new(http_tests::client::Target { documented: false, ..world.stack.target() });
+        Tenant { client, ..tenant }
     }
 }
 
