@@ -94,7 +94,7 @@ pub fn table(where_: &str, window: Window, judged: &[Judged], random: &[Judged])
     if again > 0 {
         let _ = writeln!(
             page,
-            "\n{again} cells with one second left were run once more, alone: the machine was too busy."
+            "\n{again} cells were run once more, alone: they are decided by one second, and the machine was busier than that."
         );
     }
     let wrong: Vec<&Judged> = all.filter(|one| !one.found.is_sound()).collect();

@@ -37,6 +37,8 @@ impl OnWorkerd {
             "PREFERRED_PROVIDER": "openai",
             "TTS_PROVIDERS": "openai=tts-1",
             "STT_PROVIDERS": "openai=whisper-1",
+            // As in production: one whose connection breaks before it says anything is asked once more.
+            "PROVIDER_RETRIES": "2",
             "FIRST_BYTE_TIMEOUT_MS": PATIENCE_MS,
             "ANSWER_TIMEOUT_MS": PATIENCE_MS,
             "IDLE_TIMEOUT_MS": PATIENCE_MS,
