@@ -9,6 +9,7 @@ const PLAYED_MS = 1_000;
 
 export class Conversation {
   readonly session: VoiceSession;
+  readonly #loudspeaker: AudioContext;
   readonly #player: Player;
   readonly #microphone: Microphone;
   readonly #told = new Map<string, number>();
@@ -16,8 +17,10 @@ export class Conversation {
   readonly #unlisten: (() => void)[];
   #muted = false;
 
-  private constructor(session: VoiceSession, player: Player, microphone: Microphone) {
+  private constructor(session: VoiceSession, loudspeaker: AudioContext, microphone: Microphone) {
+    const player = new Player(loudspeaker, session.sampleRateHz);
     this.session = session;
+    this.#loudspeaker = loudspeaker;
     this.#player = player;
     this.#microphone = microphone;
     this.#unlisten = [
@@ -30,12 +33,19 @@ export class Conversation {
 
   /** Opens the microphone and connects. Call it from a click: browsers make no sound before one. */
   static async begin(session: VoiceSession, workletUrl: string | URL): Promise<Conversation> {
-    const player = new Player(new AudioContext(), session.sampleRateHz);
+    const loudspeaker = new AudioContext();
     let conversation: Conversation | undefined;
-    const microphone = await openMicrophone(workletUrl, session.sampleRateHz, (samples) => {
+    const hear = (samples: Int16Array): void => {
       if (conversation && !conversation.#muted) session.speak(samples);
-    });
-    conversation = new Conversation(session, player, microphone);
+    };
+    let microphone: Microphone;
+    try {
+      microphone = await openMicrophone(workletUrl, session.sampleRateHz, hear);
+    } catch (error) {
+      void loudspeaker.close();
+      throw error;
+    }
+    conversation = new Conversation(session, loudspeaker, microphone);
     session.connect();
     return conversation;
   }
@@ -62,11 +72,12 @@ export class Conversation {
     this.session.played(turn, samples);
   }
 
-  /** Lets go of the microphone and ends the session. */
+  /** Lets go of the microphone and the loudspeaker, and ends the session. */
   stop(): void {
     clearInterval(this.#timer);
     for (const unlisten of this.#unlisten) unlisten();
     this.#microphone.stop();
+    if (this.#loudspeaker.state !== 'closed') void this.#loudspeaker.close();
     if (this.session.status !== 'over') this.session.bye();
   }
 }

@@ -93,6 +93,7 @@ export class VoiceSession extends Emitter<SessionEvents> {
   #heartbeatMs = HEARTBEAT_MS;
   #heardAt = 0;
   #status: Status = 'connecting';
+  #leaves = false;
   #ackTimer: ReturnType<typeof setTimeout> | undefined;
   #beatTimer: ReturnType<typeof setInterval> | undefined;
   #dialTimer: ReturnType<typeof setTimeout> | undefined;
@@ -152,8 +153,12 @@ export class VoiceSession extends Emitter<SessionEvents> {
     if (this.#phase === 'live') this.#send({ type: 'played', turn, media_offset: samples });
   }
 
-  /** Ends the session. What is not acknowledged by then may not count. */
+  /**
+   * Ends the session. What is not acknowledged by then may not count. While it is away it ends here at once, and there when
+   * it was waited for long enough.
+   */
   bye(): void {
+    this.#leaves = true;
     if (this.#status === 'live') this.#send({ type: 'bye' });
     else this.#end({ ended: 'bye' });
   }
@@ -344,6 +349,8 @@ export class VoiceSession extends Emitter<SessionEvents> {
     this.#upward.acknowledge(upNext - 1);
     this.#phase = 'replaying';
     for (const message of this.#upward.again()) this.#sendRaw(message);
+    // It has no number: it was lost with the last socket.
+    if (this.#leaves) this.#send({ type: 'bye' });
   }
 
   #isLive(): void {

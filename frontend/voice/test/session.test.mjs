@@ -206,3 +206,15 @@ test('interruptions, gaps, balances and goodbyes are heard; dropped sound is not
   assert.deepEqual(heard.map(([name]) => name), ['status', 'turn', 'interrupted', 'low_balance', 'status', 'over']);
   assert.deepEqual(of(heard, 'over'), [{ ended: 'bye' }]);
 });
+
+test('a goodbye that was lost with its socket is said again', (context) => {
+  const { session, sockets, heard, tick } = live(context);
+  session.bye();
+  sockets[0].breaks();
+  tick(100);
+  sockets[1].opens();
+  sockets[1].says(resumed());
+  assert.deepEqual(sockets[1].controls().at(-1), { type: 'bye' });
+  sockets[1].says({ type: 'ended', why: 'bye' });
+  assert.deepEqual(of(heard, 'over'), [{ ended: 'bye' }]);
+});

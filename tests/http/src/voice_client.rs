@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::Message;
 pub const BUFFER_MS_MAX: usize = 10_000;
 /// How long anything may take that must come; loaded machines are slow.
 const BOUND: Duration = Duration::from_secs(90);
+const BYE: &str = r#"{"type":"bye"}"#;
 /// Downward frames are acknowledged after so many, or so long after the first that was not.
 const ACK_FRAMES: u32 = 16;
 const ACK_AFTER: Duration = Duration::from_millis(250);
@@ -65,6 +66,7 @@ pub struct VoiceClient {
     played: BTreeMap<u16, u32>,
     hook: Option<Hook>,
     struck: bool,
+    leaves: bool,
     dial_at: Instant,
     tries: u32,
     pub heard: Heard,
@@ -90,6 +92,7 @@ impl VoiceClient {
             played: BTreeMap::new(),
             hook: None,
             struck: false,
+            leaves: false,
             dial_at: Instant::now(),
             tries: 0,
             heard: Heard::default(),
@@ -151,9 +154,12 @@ impl VoiceClient {
         self.meets(&Moment::WantedSilence);
     }
 
-    /// Ends the session.
+    /// Ends the session. It has no number, so it is said again by every connection until it is answered.
     pub async fn bye(&mut self) {
-        self.send(Message::text(r#"{"type":"bye"}"#)).await;
+        self.leaves = true;
+        if self.is_live() {
+            self.send(Message::text(BYE)).await;
+        }
     }
 
     async fn control(&mut self, control: &Value) {
@@ -399,6 +405,9 @@ impl VoiceClient {
         let rest: Vec<Message> = self.kept.iter().map(|kept| kept.message.clone()).collect();
         for message in rest {
             self.send(message).await;
+        }
+        if self.leaves {
+            self.send(Message::text(BYE)).await;
         }
     }
 

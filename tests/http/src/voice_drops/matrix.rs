@@ -2,15 +2,12 @@
 
 use super::cell::{Cell, Drop, Due, Gap, Point, Window};
 use super::judge::{Found, Outcome, judge};
-use super::play::{Fate, Utterances, play};
+use super::play::{Fate, Played, Together, Utterances, play};
 use super::stage::Stage;
 use futures::StreamExt;
 use futures::stream;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Of a cell whose client came too late because this machine was slow: it is tried again so often.
-const TRIES: usize = 2;
 
 /// What a cell came to.
 #[derive(Clone, Debug)]
@@ -22,6 +19,8 @@ pub struct Judged {
     pub found: Found,
     pub resumed_in: Vec<Duration>,
     pub ring_bytes: u64,
+    /// It was run once more, because its client came too late the first time.
+    pub again: bool,
 }
 
 /// All cells, in their order.
@@ -46,41 +45,109 @@ pub fn every_point_and_a_tenth() -> Vec<Cell> {
     chosen.into_iter().map(|at| all[at]).collect()
 }
 
-/// Runs cells, so many at once; those that kill a whole process run alone, after the others.
+/// Runs cells, so many at once. Where a kill is of all sessions, those of one gap die in one, after the others. Cells whose
+/// client or whose server was late, as they are where the machine is too busy, run once more, alone.
 pub async fn run<S: Stage>(stage: Arc<S>, window: Window, cells: Vec<Cell>, at_once: usize) -> Vec<Judged> {
-    let is_alone = |cell: &Cell| stage.dies_whole() && cell.drop == Drop::Killed;
-    let (alone, beside): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(is_alone);
-    let mut judged = Vec::new();
-    for (cells, at_once) in [(beside, at_once), (alone, 1)] {
-        let runs = cells.into_iter().map(|cell| one(stage.clone(), window, cell));
-        judged.extend(stream::iter(runs).buffer_unordered(at_once).collect::<Vec<_>>().await);
+    let is_apart = |cell: &Cell| stage.dies_whole() && cell.drop == Drop::Killed;
+    let (apart, beside): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(is_apart);
+    let runs = beside.into_iter().map(|cell| disturbed(stage.clone(), Run::of(window, cell, 0)));
+    let mut judged: Vec<Judged> = stream::iter(runs).buffer_unordered(at_once).collect().await;
+    for gap in Gap::ALL {
+        let cells: Vec<Cell> = apart.iter().copied().filter(|cell| cell.gap == gap).collect();
+        judged.extend(killed_together(&stage, window, &cells, at_once).await);
+    }
+    for late in judged.iter_mut().filter(|one| was_late(one)) {
+        if let Some(cell) = late.cell {
+            *late = disturbed(stage.clone(), Run::of(window, cell, 1)).await;
+            late.again = true;
+        }
     }
     judged.sort_by_key(|judged| judged.cell);
     judged
 }
 
-async fn one<S: Stage>(stage: Arc<S>, window: Window, cell: Cell) -> Judged {
-    let seed = cells().iter().position(|known| *known == cell).unwrap_or_default();
-    let interrupts = cell.point == Point::AroundInterrupt;
-    let mut judged = nothing(Some(cell), cell.name());
-    for attempt in 0..TRIES {
-        let seed = u64::try_from(seed * TRIES + attempt).expect("a small number");
-        judged = disturbed(
-            stage.clone(),
-            window,
-            seed,
-            interrupts,
-            Fate::Cell(cell),
-            cell.due(),
-            nothing(Some(cell), cell.name()),
-        )
-        .await;
-        let too_slow = cell.gap == Gap::JustInTime && judged.outcome == Some(Outcome::ToldExpired);
-        if !too_slow {
-            return judged;
-        }
+/// The client had a second left and came too late, or the alarm that ends the wait had one and rang too late.
+fn was_late(judged: &Judged) -> bool {
+    let Some(cell) = judged.cell else { return false };
+    match judged.outcome {
+        Some(Outcome::ToldExpired) => cell.gap == Gap::JustInTime,
+        Some(Outcome::Resumed) => cell.due() == Due::Expires,
+        None => false,
     }
-    judged
+}
+
+async fn killed_together<S: Stage>(
+    stage: &Arc<S>,
+    window: Window,
+    cells: &[Cell],
+    at_once: usize,
+) -> Vec<Judged> {
+    let calm = cells.iter().map(|cell| {
+        let run = Run::of(window, *cell, 0);
+        let stage = stage.clone();
+        async move { (run, tokio::spawn(async move { run.play(&*stage, Fate::Calm, None).await }).await.ok()) }
+    });
+    let calm: Vec<(Run, Option<Played>)> = stream::iter(calm).buffer_unordered(at_once).collect().await;
+    let together = Together::new(calm.len());
+    let runs = calm.into_iter().map(|(run, calm)| {
+        let (stage, together) = (stage.clone(), together.clone());
+        async move {
+            let played = tokio::spawn(async move { run.play(&*stage, run.fate, Some(together)).await }).await;
+            run.judged(played.map(|played| (calm, played)))
+        }
+    });
+    futures::future::join_all(runs).await
+}
+
+/// One session that is disturbed, and what it is to come to.
+#[derive(Clone, Copy)]
+struct Run {
+    window: Window,
+    seed: u64,
+    interrupts: bool,
+    fate: Fate,
+    due: Due,
+}
+
+impl Run {
+    fn of(window: Window, cell: Cell, attempt: usize) -> Self {
+        let place = cells().iter().position(|known| *known == cell).unwrap_or_default();
+        let seed = u64::try_from(place * 2 + attempt).expect("a small number");
+        let interrupts = cell.point == Point::AroundInterrupt;
+        Self { window, seed, interrupts, fate: Fate::Cell(cell), due: cell.due() }
+    }
+
+    async fn play<S: Stage>(self, stage: &S, fate: Fate, together: Option<Together>) -> Played {
+        let said = Utterances::of(self.seed);
+        play(stage, self.window, &said, self.interrupts, fate, together).await
+    }
+
+    /// What panics is written down as wrong: the others go on.
+    fn judged(self, played: Result<(Option<Played>, Played), tokio::task::JoinError>) -> Judged {
+        let (cell, name) = match self.fate {
+            Fate::Cell(cell) => (Some(cell), cell.name()),
+            Fate::Random(seed) => (None, format!("seed {seed}")),
+            Fate::Calm => (None, "calm".to_owned()),
+        };
+        let found = Found::default();
+        let mut judged =
+            Judged { cell, name, outcome: None, found, resumed_in: Vec::new(), ring_bytes: 0, again: false };
+        match played {
+            Ok((Some(calm), played)) => {
+                let (outcome, found) = judge(&calm, &played, self.due);
+                (judged.outcome, judged.found) = (Some(outcome), found);
+                judged.resumed_in = played.heard.resumed_in;
+                judged.ring_bytes = played.ring_bytes;
+            }
+            Ok((None, _)) => judged.found.wrong.push("it panicked undisturbed".to_owned()),
+            Err(failed) => {
+                let words = failed.into_panic();
+                let words = words.downcast_ref::<String>().cloned();
+                judged.found.wrong.push(words.unwrap_or_else(|| "a panic".to_owned()));
+            }
+        }
+        judged
+    }
 }
 
 /// Runs with drops at moments that are drawn, four of them each.
@@ -91,47 +158,18 @@ pub async fn random_runs<S: Stage>(
     at_once: usize,
 ) -> Vec<Judged> {
     let runs = seeds.map(|seed| {
-        let blank = nothing(None, format!("seed {seed}"));
-        let interrupts = seed % 4 == 3;
-        let fate = Fate::Random(seed);
-        disturbed(stage.clone(), window, 1_000_000 + seed, interrupts, fate, Due::Resumes, blank)
+        let (interrupts, fate) = (seed % 4 == 3, Fate::Random(seed));
+        let run = Run { window, seed: 1_000_000 + seed, interrupts, fate, due: Due::Resumes };
+        disturbed(stage.clone(), run)
     });
     stream::iter(runs).buffer_unordered(at_once).collect().await
 }
 
-fn nothing(cell: Option<Cell>, name: String) -> Judged {
-    let found = Found::default();
-    Judged { cell, name, outcome: None, found, resumed_in: Vec::new(), ring_bytes: 0 }
-}
-
-/// Plays it undisturbed, then disturbed. What panics is written down as wrong: the others go on.
-async fn disturbed<S: Stage>(
-    stage: Arc<S>,
-    window: Window,
-    seed: u64,
-    interrupts: bool,
-    fate: Fate,
-    due: Due,
-    mut judged: Judged,
-) -> Judged {
+/// Plays it undisturbed, then disturbed.
+async fn disturbed<S: Stage>(stage: Arc<S>, run: Run) -> Judged {
     let played = tokio::spawn(async move {
-        let said = Utterances::of(seed);
-        let calm = play(&*stage, window, &said, interrupts, Fate::Calm).await;
-        let played = play(&*stage, window, &said, interrupts, fate).await;
-        (judge(&calm, &played, due), played)
+        let calm = run.play(&*stage, Fate::Calm, None).await;
+        (Some(calm), run.play(&*stage, run.fate, None).await)
     });
-    match played.await {
-        Ok(((outcome, found), played)) => {
-            judged.outcome = Some(outcome);
-            judged.found = found;
-            judged.resumed_in = played.heard.resumed_in;
-            judged.ring_bytes = played.ring_bytes;
-        }
-        Err(failed) => {
-            let words = failed.into_panic();
-            let words = words.downcast_ref::<String>().cloned();
-            judged.found.wrong.push(words.unwrap_or_else(|| "a panic".to_owned()));
-        }
-    }
-    judged
+    run.judged(played.await)
 }

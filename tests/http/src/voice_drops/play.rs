@@ -6,7 +6,9 @@ use crate::poll::eventually;
 use crate::voice_breaker::{Breaker, Greeting};
 use crate::voice_client::{Chance, Dial, Heard, Manner, Moment, VoiceClient, Waited};
 use crate::voice_provider::{self as provider, Called};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Barrier;
 
 const FRAMES: [usize; 2] = [8, 4];
 const PLAYED_MS: u32 = 300;
@@ -28,6 +30,16 @@ pub enum Fate {
     Random(u64),
 }
 
+/// Sessions that die in one kill: each waits at its point until all are there.
+#[derive(Clone)]
+pub struct Together(Arc<Barrier>);
+
+impl Together {
+    pub fn new(sessions: usize) -> Self {
+        Self(Arc::new(Barrier::new(sessions)))
+    }
+}
+
 /// How it went.
 #[derive(Debug)]
 pub struct Played {
@@ -36,6 +48,8 @@ pub struct Played {
     pub calls: Vec<Called>,
     pub ring_bytes: u64,
     pub struck: usize,
+    /// How often a provider's connection was broken.
+    pub breaks: usize,
 }
 
 /// What is said in both turns; another seed says other things.
@@ -65,11 +79,13 @@ struct Play<'a, S> {
     session: String,
     fate: Fate,
     interrupts: bool,
+    together: Option<Together>,
     chance: Chance,
     said: &'a Utterances,
     ring_bytes: u64,
     struck: usize,
     lost_calls: usize,
+    breaks: usize,
 }
 
 /// The server will have no more of it.
@@ -82,6 +98,7 @@ pub async fn play<S: Stage>(
     said: &Utterances,
     interrupts: bool,
     fate: Fate,
+    together: Option<Together>,
 ) -> Played {
     let before = stage.provider().called(&said.marks).len();
     let opened = stage.open().await;
@@ -109,11 +126,13 @@ pub async fn play<S: Stage>(
         session,
         fate,
         interrupts,
+        together,
         chance,
         said,
         ring_bytes: 0,
         struck: 0,
         lost_calls: 0,
+        breaks: 0,
     };
     play.prepare();
     let _over_or_not = play.script().await;
@@ -123,7 +142,8 @@ pub async fn play<S: Stage>(
     })
     .await;
     let calls = stage.provider().called(&said.marks).split_off(before);
-    Played { heard: play.client.heard, account, calls, ring_bytes: play.ring_bytes, struck: play.struck }
+    let Play { client, ring_bytes, struck, breaks, .. } = play;
+    Played { heard: client.heard, account, calls, ring_bytes, struck, breaks }
 }
 
 impl<S: Stage> Play<'_, S> {
@@ -234,8 +254,13 @@ impl<S: Stage> Play<'_, S> {
 
     /// Cuts the client off, for so long.
     async fn cut(&mut self, point: Point, drop: Drop, gap: Duration) {
-        if drop == Drop::Provider {
-            self.stage.provider().break_calls(self.mark());
+        match drop {
+            Drop::Killed => self.kill(point, gap).await,
+            Drop::Provider => {
+                self.stage.provider().break_calls(self.mark());
+                self.breaks += 1;
+            }
+            _ => {}
         }
         // What is to be interrupted has to be under way until it is.
         if point != Point::AroundInterrupt {
@@ -254,7 +279,7 @@ impl<S: Stage> Play<'_, S> {
                 self.client.repeat().await;
                 self.client.abandon();
             }
-            Drop::Killed => self.stage.kill(&self.session).await,
+            Drop::Killed => {}
         }
         if gap >= Duration::from_secs(1) {
             self.client.idle(gap - LOOK_BEFORE_END).await;
@@ -278,10 +303,25 @@ impl<S: Stage> Play<'_, S> {
                 self.client.until_client("a welcome", |client| client.heard.epoch > 0).await;
                 self.breaker.release();
             }
-            Drop::Killed => {
-                self.breaker.greet(Greeting::Reset, gap);
-                self.stage.kill(&self.session).await;
-            }
+            Drop::Killed => {}
+        }
+    }
+
+    /// Kills the actor, or all of its process, with every session of the same fate.
+    async fn kill(&mut self, point: Point, gap: Duration) {
+        let together = self.together.take();
+        let kills = match &together {
+            Some(Together(all)) => all.wait().await.is_leader(),
+            None => true,
+        };
+        if point == Point::Upgrade {
+            self.breaker.greet(Greeting::Reset, gap);
+        }
+        if kills {
+            self.stage.kill(&self.session).await;
+        }
+        if let Some(Together(all)) = &together {
+            all.wait().await;
         }
     }
 }

@@ -90,6 +90,13 @@ pub fn table(where_: &str, window: Window, judged: &[Judged], random: &[Judged])
          heartbeats later, so after `window + 1 s` it goes on. A ticket that nobody used lives on, too. After a kill the \
          window begins when the actor is woken: both ends are right, and told.\n",
     );
+    let again = judged.iter().filter(|one| one.again).count();
+    if again > 0 {
+        let _ = writeln!(
+            page,
+            "\n{again} cells were run once more, alone: they are decided by one second, and the machine was busier than that."
+        );
+    }
     let wrong: Vec<&Judged> = all.filter(|one| !one.found.is_sound()).collect();
     if !wrong.is_empty() {
         page.push_str("\n## Not as it should be\n\n");

@@ -64,13 +64,14 @@ pub struct Account {
     pub ring_bytes: u64,
     /// Calls that were made again because the actor or a provider's connection was lost.
     pub retries: usize,
-    pub held_micro: i64,
+    /// Credit is set aside for it.
+    pub is_held: bool,
     pub attached_ms: u64,
     pub turns: Vec<TurnAccount>,
 }
 
 impl Account {
-    /// From the documents of a session and of its turns.
+    /// From the documents of a session and of its turns, as the API has them or as the rules do.
     pub fn read(session: &Value, turns: &[Value]) -> Self {
         let text = |value: &Value, member: &str| value[member].as_str().map(ToOwned::to_owned);
         let count = |value: &Value, member: &str| value[member].as_u64().unwrap_or_default();
@@ -83,7 +84,7 @@ impl Account {
         let turn = |turn: &Value| TurnAccount {
             turn: text(turn, "turn").unwrap_or_default(),
             state: text(turn, "state").unwrap_or_default(),
-            user_text: text(turn, "user_text"),
+            user_text: text(turn, "transcript").or_else(|| text(turn, "user_text")),
             heard: text(turn, "heard").unwrap_or_default(),
             gap: turn["gap"] == true,
             code: text(turn, "code"),
@@ -92,9 +93,11 @@ impl Account {
         let retries = count(session, "crash_retries") + count(session, "broken_retries");
         Self {
             why: text(session, "why"),
-            ring_bytes: count(session, "ring_bytes"),
+            ring_bytes: count(session, "waiting_bytes").max(count(session, "ring_bytes")),
             retries: usize::try_from(retries).unwrap_or(usize::MAX),
-            held_micro: session["held_micro"].as_i64().unwrap_or_default(),
+            is_held: ["held", "held_micro"]
+                .iter()
+                .any(|held| session[held].as_f64().unwrap_or_default() > 0.0),
             attached_ms: count(session, "attached_ms"),
             turns: turns.iter().map(turn).collect(),
         }
@@ -102,6 +105,6 @@ impl Account {
 
     /// Nothing is open any more.
     pub fn is_settled(&self) -> bool {
-        self.why.is_some() && self.held_micro == 0 && self.turns.iter().all(|turn| turn.units.is_some())
+        self.why.is_some() && !self.is_held && self.turns.iter().all(|turn| turn.units.is_some())
     }
 }

@@ -12,7 +12,7 @@ const RESTART_BOUND: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn a_turn_survives_the_death_of_the_server_in_mid_audio() {
     let mut stage = Stage::private(json!({})).await;
-    let tenant = stage.world.tenant("killed", 10.0).await;
+    let tenant = stage.world.tenant("killed", 100.0).await;
     let mut client = welcome(&tenant, &json!({"window_ms": 120_000}), 41).await;
     let pcm = utterance(41, 5);
     let mut frames = 0;
@@ -41,6 +41,6 @@ async fn a_turn_survives_the_death_of_the_server_in_mid_audio() {
     client.until("the end", |_| false).await;
     let balance = tenant.settled_balance().await;
     let shown = crate::stage::shown(&tenant, client.session()).await;
-    assert_credits(balance, 10.0 - number(&shown, "charged"), "charged once");
+    assert_credits(balance, 100.0 - number(&shown, "charged"), "charged once");
     tenant.verified().await;
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 #[tokio::test]
 async fn a_socket_that_is_cut_in_mid_audio_loses_nothing_and_doubles_nothing() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("cut", 10.0).await;
+    let tenant = stage.world.tenant("cut", 100.0).await;
     let mut client = welcome(&tenant, &json!({"window_ms": 60000}), 11).await;
     let pcm = utterance(11, 6);
     let mut frames = 0;
@@ -39,7 +39,7 @@ async fn a_socket_that_is_cut_in_mid_audio_loses_nothing_and_doubles_nothing() {
 #[tokio::test]
 async fn a_turn_goes_on_without_its_client_and_waits_for_it() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("away", 10.0).await;
+    let tenant = stage.world.tenant("away", 100.0).await;
     let mut client = welcome(&tenant, &json!({"window_ms": 60000}), 12).await;
     let pcm = utterance(12, 3);
     let mark = provider::mark_of(&pcm);
@@ -60,7 +60,7 @@ async fn a_turn_goes_on_without_its_client_and_waits_for_it() {
 #[tokio::test]
 async fn who_comes_back_takes_over_and_the_older_socket_hears_4001() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("takeover", 10.0).await;
+    let tenant = stage.world.tenant("takeover", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     let (mut first, hello) = by_ticket(&tenant, &opened).await;
@@ -94,7 +94,7 @@ async fn who_comes_back_takes_over_and_the_older_socket_hears_4001() {
 #[tokio::test]
 async fn bad_tokens_and_strangers_are_told_nothing() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("tokens", 10.0).await;
+    let tenant = stage.world.tenant("tokens", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     let (mut socket, hello) = by_ticket(&tenant, &opened).await;
@@ -123,7 +123,7 @@ async fn bad_tokens_and_strangers_are_told_nothing() {
 #[tokio::test]
 async fn silent_strangers_shut_nobody_out() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("silent", 10.0).await;
+    let tenant = stage.world.tenant("silent", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     let (_socket, hello) = by_ticket(&tenant, &opened).await;
@@ -139,7 +139,7 @@ async fn silent_strangers_shut_nobody_out() {
 #[tokio::test]
 async fn a_skipped_number_closes_the_socket_and_what_was_said_twice_is_heard_once() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("numbers", 10.0).await;
+    let tenant = stage.world.tenant("numbers", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     let (mut socket, hello) = by_ticket(&tenant, &opened).await;
@@ -172,7 +172,7 @@ async fn a_skipped_number_closes_the_socket_and_what_was_said_twice_is_heard_onc
 #[tokio::test]
 async fn who_does_not_come_back_within_the_window_finds_the_session_over() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("window", 10.0).await;
+    let tenant = stage.world.tenant("window", 100.0).await;
     let opened = open(&tenant, &json!({"window_ms": 1000})).await;
     let session = text(&opened, "session").to_owned();
     let (socket, hello) = by_ticket(&tenant, &opened).await;
@@ -189,7 +189,7 @@ async fn who_does_not_come_back_within_the_window_finds_the_session_over() {
 #[tokio::test]
 async fn a_client_that_lost_the_welcome_comes_back_with_its_ticket() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("unwelcome", 10.0).await;
+    let tenant = stage.world.tenant("unwelcome", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let mut client = client(&tenant, &opened, 14);
     client.strike_at(|moment, _| matches!(moment, Moment::About(event) if event["type"] == "welcome"));

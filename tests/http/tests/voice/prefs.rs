@@ -2,6 +2,7 @@
 
 use crate::stage::{FRAME_BYTES, Stage, finished, welcome};
 use http_tests::client::Call;
+use http_tests::voice_provider as provider;
 use http_tests::world::{Tenant, text};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ fn put(tenant: &Tenant, body: &Value) -> Call {
 #[tokio::test]
 async fn preferences_are_kept_and_a_session_goes_by_them() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("likes", 10.0).await;
+    let tenant = stage.world.tenant("likes", 100.0).await;
     let fresh = tenant.get(PREFS).send().await.expect(200).json();
     assert_eq!((text(&fresh, "email"), &fresh["prefs"]), (tenant.email.as_str(), &json!({})));
     let likes = json!({"voice": "nova", "language": "en", "speed": 1.25, "theme": "dark"});
@@ -29,9 +30,9 @@ async fn preferences_are_kept_and_a_session_goes_by_them() {
     put(&tenant, &json!({"theme": "x".repeat(3_000)})).send().await.expect_error(413, "payload_too_large");
     put(&tenant, &json!({"theme": "x".repeat(9_000)})).send().await.expect_error(413, "payload_too_large");
     assert_eq!(tenant.get(PREFS).send().await.expect(200).json()["prefs"], likes);
-    // At 8 kHz all is resampled, so the bytes are others, and about a third of them.
-    let mut client = welcome(&tenant, &json!({"sample_rate_hz": 24_000}), 31).await;
-    client.say("one", "Say 0123456789ab").await;
+    // Whoever speaks is told.
+    let mut client = welcome(&tenant, &json!({"prefs": {"speed": null}}), 31).await;
+    client.say("one", &format!("Say {}", provider::mark_of(b"liked"))).await;
     finished(&mut client, "one").await;
     assert!(client.heard.pcm_of("one").len() > FRAME_BYTES);
 }

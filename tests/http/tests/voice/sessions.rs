@@ -9,7 +9,7 @@ use serde_json::json;
 #[tokio::test]
 async fn sessions_are_listed_ended_and_limited() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("many", 10.0).await;
+    let tenant = stage.world.tenant("many", 100.0).await;
     assert_eq!(tenant.get(SESSIONS).send().await.expect(200).json()["items"], json!([]));
     let mut sessions = Vec::new();
     for _ in 0..64 {
@@ -46,7 +46,7 @@ async fn sessions_are_listed_ended_and_limited() {
 #[tokio::test]
 async fn what_a_session_cannot_be_is_refused_by_its_field() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("fields", 10.0).await;
+    let tenant = stage.world.tenant("fields", 100.0).await;
     for (body, field) in [
         (json!({"window_ms": 5}), "window_ms"),
         (json!({"window_ms": "long"}), "window_ms"),
@@ -80,8 +80,11 @@ async fn what_a_session_cannot_be_is_refused_by_its_field() {
 
 #[tokio::test]
 async fn without_providers_there_is_no_session() {
-    let world = http_tests::world::World::private(json!({"TTS_PROVIDERS": "", "STT_PROVIDERS": ""})).await;
-    let tenant = world.tenant("nobody", 10.0).await;
+    let world = http_tests::world::World::private(
+        json!({"TTS_PROVIDERS": "", "STT_PROVIDERS": "", "CARTESIA_API_KEY": null}),
+    )
+    .await;
+    let tenant = world.tenant("nobody", 100.0).await;
     try_open(&tenant, &json!({})).await.expect_error(502, "si_ask_failed");
     let token = tenant.get("/api/tts/cartesia/realtime-token");
     token.send().await.expect_error(501, "cartesia_unconfigured");

@@ -17,7 +17,7 @@ fn shown(client: &Client, session: &str, ticket: &str) -> Call {
 #[tokio::test]
 async fn a_ticket_opens_one_socket_of_its_session_from_its_page() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("opens", 10.0).await;
+    let tenant = stage.world.tenant("opens", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let (session, ticket) = (text(&opened, "session"), text(&opened, "ticket"));
     assert_eq!(text(&opened, "protocol"), PROTOCOL);
@@ -51,7 +51,7 @@ async fn a_ticket_opens_one_socket_of_its_session_from_its_page() {
 #[tokio::test]
 async fn of_many_sockets_at_once_with_one_ticket_exactly_one_opens() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("at-once", 10.0).await;
+    let tenant = stage.world.tenant("at-once", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let all = (0..6)
         .map(|_| raw(&tenant, text(&opened, "session")).ticket(PROTOCOL, text(&opened, "ticket")).try_open());
@@ -64,7 +64,7 @@ async fn of_many_sockets_at_once_with_one_ticket_exactly_one_opens() {
 async fn a_session_is_its_tenants_and_nobody_elses() {
     let stage = Stage::shared().await;
     let (tenant, stranger) =
-        (stage.world.tenant("mine", 10.0).await, stage.world.tenant("theirs", 10.0).await);
+        (stage.world.tenant("mine", 100.0).await, stage.world.tenant("theirs", 10.0).await);
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     stranger.get(&path(session)).send().await.expect_error(404, "not_found");
@@ -87,7 +87,7 @@ async fn a_session_is_its_tenants_and_nobody_elses() {
 #[tokio::test]
 async fn a_socket_speaks_the_protocol_or_is_none() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("speaks", 10.0).await;
+    let tenant = stage.world.tenant("speaks", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let session = text(&opened, "session");
     tenant.get(&ws(session)).send().await.expect_error(426, "upgrade_required");

@@ -9,7 +9,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_spoken_turn_is_heard_answered_and_charged_for() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("speaks", 10.0).await;
+    let tenant = stage.world.tenant("speaks", 100.0).await;
     let mut client = welcome(&tenant, &json!({"window_ms": 5000}), 1).await;
     let pcm = utterance(1, 8);
     let mark = speak(&mut client, "one", &pcm).await;
@@ -47,7 +47,7 @@ async fn a_spoken_turn_is_heard_answered_and_charged_for() {
     let balance = tenant.settled_balance().await;
     let shown = crate::stage::shown(&tenant, &session).await;
     assert_eq!((text(&shown, "why"), &shown["held"]), ("bye", &json!(0.0)));
-    assert_credits(balance, 10.0 - number(&shown, "charged"), "what was charged is what is gone");
+    assert_credits(balance, 100.0 - number(&shown, "charged"), "what was charged is what is gone");
     assert!(number(&shown, "charged") >= number(used, "cost_credits"));
     let rows = tenant.usage().await;
     let row = rows.iter().find(|row| row["meta"]["turn"] == json!(1)).expect("a row of the turn");
@@ -60,15 +60,15 @@ async fn a_spoken_turn_is_heard_answered_and_charged_for() {
 #[tokio::test]
 async fn a_second_turn_knows_the_first_and_a_written_one_is_spoken() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("again", 10.0).await;
+    let tenant = stage.world.tenant("again", 100.0).await;
     let mut client = welcome(&tenant, &json!({"system": "You are brief."}), 2).await;
     let mark = speak(&mut client, "one", &utterance(2, 3)).await;
     finished(&mut client, "one").await;
-    let second = "0123456789ab";
+    let second = provider::mark_of(b"written");
     client.say("two", &format!("And {second}?")).await;
     finished(&mut client, "two").await;
-    assert_eq!(client.heard.pcm_of("two"), answer_pcm(second));
-    let called = stage.provider.called(&[mark, second.to_owned()]);
+    assert_eq!(client.heard.pcm_of("two"), answer_pcm(&second));
+    let called = stage.provider.called(&[mark, second]);
     let count = |part| called.iter().filter(|called| called.stage == part).count();
     assert_eq!((count(Part::Stt), count(Part::Llm), count(Part::Tts)), (1, 2, 6));
     let shown = settled(&tenant, client.session(), 2).await;
@@ -81,18 +81,18 @@ async fn a_second_turn_knows_the_first_and_a_written_one_is_spoken() {
 #[tokio::test]
 async fn barge_in_stops_everything_and_keeps_what_was_heard() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("barges", 10.0).await;
+    let tenant = stage.world.tenant("barges", 100.0).await;
     let mut client = welcome(&tenant, &json!({}), 3).await;
     let pcm = utterance(3, 4);
     let mark = provider::mark_of(&pcm);
     let sentences = provider::sentences(&mark);
     // Speech stops in the middle of its first sentence, and the model has more to say.
-    stage.provider.hold(&mark, Part::Tts, 20_000);
+    stage.provider.hold(&mark, Part::Tts, 30_000);
     speak(&mut client, "one", &pcm).await;
-    let waited = client.until("some sound", |heard| heard.pcm_of("one").len() >= 14_000).await;
+    let waited = client.until("some sound", |heard| heard.pcm_of("one").len() >= 24_000).await;
     assert_eq!(waited, Waited::Holds);
-    client.interrupt("one", 250).await;
-    client.interrupt("one", 250).await;
+    client.interrupt("one", 500).await;
+    client.interrupt("one", 500).await;
     finished(&mut client, "one").await;
     assert!(client.heard.was_interrupted("one"));
     stage.provider.release(&mark);
@@ -113,7 +113,7 @@ async fn barge_in_stops_everything_and_keeps_what_was_heard() {
 #[tokio::test]
 async fn energy_ends_an_utterance_by_itself() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("detects", 10.0).await;
+    let tenant = stage.world.tenant("detects", 100.0).await;
     let detection = json!({"detection": {"energy": {"silence_ms": 300}}});
     let mut client = welcome(&tenant, &detection, 5).await;
     let loud: Vec<u8> = (0..FRAME / 2)
@@ -130,6 +130,7 @@ async fn energy_ends_an_utterance_by_itself() {
             heard.events.iter().any(|event| event["type"] == "turn" && event["state"] == "done")
         })
         .await;
+    client.until_client("all is acknowledged", |client| client.is_even()).await;
     let shown = settled(&tenant, client.session(), 1).await;
     assert!(text(&shown["items"][0], "user_text").starts_with("said "), "{shown}");
 }
@@ -139,7 +140,7 @@ const FRAME: usize = crate::stage::FRAME_BYTES;
 #[tokio::test]
 async fn what_providers_fail_at_fails_the_turn_and_costs_nothing() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("fails", 10.0).await;
+    let tenant = stage.world.tenant("fails", 100.0).await;
     let mut client = welcome(&tenant, &json!({}), 6).await;
     // No mark is in it, so the model refuses.
     client.say("one", "Hello there").await;
@@ -148,7 +149,7 @@ async fn what_providers_fail_at_fails_the_turn_and_costs_nothing() {
     assert_eq!(text(failed, "code"), "llm_failed");
     let shown = settled(&tenant, client.session(), 1).await;
     assert_credits(number(&shown["items"][0]["used"], "cost_credits"), 0.0, "nothing was used");
-    client.say("two", "But 0123456789ab").await;
+    client.say("two", &format!("But {}", provider::mark_of(b"another"))).await;
     finished(&mut client, "two").await;
     assert_eq!(client.heard.states("two").last(), Some(&"done"));
 }
@@ -156,7 +157,7 @@ async fn what_providers_fail_at_fails_the_turn_and_costs_nothing() {
 #[tokio::test]
 async fn what_is_no_frame_is_said_so_and_floods_are_cut() {
     let stage = Stage::shared().await;
-    let tenant = stage.world.tenant("malformed", 10.0).await;
+    let tenant = stage.world.tenant("malformed", 100.0).await;
     let opened = open(&tenant, &json!({})).await;
     let (mut socket, _) = by_ticket(&tenant, &opened).await;
     for wrong in ["{", "[]", r#"{"type":"unheard_of"}"#, r#"{"type":"commit"}"#] {
