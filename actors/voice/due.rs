@@ -114,12 +114,12 @@ impl<S: Sql> Work<'_, S> {
     pub(super) fn wake(&mut self) -> Result<(), Refusal> {
         let rows = "SELECT json_array(
              (SELECT MIN(deadline_ms) FROM provider_calls WHERE state IN ('running', 'cancelling')),
-             (SELECT MIN(again_at_ms) FROM holds WHERE again_at_ms IS NOT NULL),
+             (SELECT MIN(again_at_ms) FROM holds WHERE again_at_ms IS NOT NULL AND (again_at_ms > ?1 OR state <> 'granted')),
              (SELECT MIN(to_ms) FROM holds WHERE turn IS NULL AND ended_ms IS NULL AND state IN ('asked', 'granted')),
              (SELECT MIN(json_extract(body, '$.began_at_ms')) FROM turns
                 WHERE state NOT IN ('done', 'interrupted', 'failed')))";
         let rows: (Option<i64>, Option<i64>, Option<i64>, Option<i64>) =
-            row(self.sql, rows, &[])?.unwrap_or_default();
+            row(self.sql, rows, &[self.now_ms.into()])?.unwrap_or_default();
         let (call_ms, hold_ms, period_ms, began_ms) = rows;
         let mut due = vec![call_ms, hold_ms];
         if self.at.is_over() {

@@ -264,8 +264,8 @@ impl<S: Sql> Work<'_, S> {
 
     /// Settles the turns of which nothing is under way any more, neither to a provider nor to the client.
     pub(super) fn settle_turns(&mut self) -> Result<(), Refusal> {
-        let ended = "state = 'granted' AND turn IN (SELECT n FROM turns
-                       WHERE state IN ('done', 'interrupted', 'failed'))";
+        let ended = "state = 'granted' AND EXISTS (SELECT 1 FROM turns AS t
+                       WHERE t.n = turn AND t.state IN ('done', 'interrupted', 'failed'))";
         for hold in self.holds_where(ended, &[])? {
             let Some(n) = hold.turn else { continue };
             let turn = self.turn(n)?;
@@ -283,8 +283,9 @@ impl<S: Sql> Work<'_, S> {
         if under_way.unwrap_or(0) > 0 {
             return Ok(false);
         }
+        let waits = "SELECT 1 FROM down WHERE turn = ?1 AND samples > 0 LIMIT 1";
         let is_old = self.now_ms.saturating_sub(turn.began_at_ms) >= TURN_MS_MAX;
-        Ok(is_old || self.unacknowledged(turn.n)? == 0)
+        Ok(is_old || self.sql.text(waits, &[turn.n.into()])?.is_none())
     }
 
     fn settle_turn(&mut self, hold: &Hold, mut turn: Turn) -> Result<(), Refusal> {

@@ -98,3 +98,5 @@ CREATE TABLE holds (
   again_at_ms      INTEGER
 );
 CREATE INDEX holds_to_look_at ON holds (again_at_ms) WHERE again_at_ms IS NOT NULL;
+CREATE INDEX holds_of_time ON holds (to_ms) WHERE turn IS NULL AND ended_ms IS NULL;
+CREATE INDEX holds_granted ON holds (turn) WHERE state = 'granted';

@@ -21,5 +21,6 @@ wasm="$(ls "$out"/*.wasm | head -n 1)"
 node ops/setup/strip-names.mjs "$wasm" "target/named/$(basename "$out").wasm"
 raw="$(wc -c <"$wasm")"; packed="$(gzip -9 -c "$wasm" | wc -c)"
 step "$out: wasm $raw bytes, $packed gzipped"
-# The platform takes 3 MB gzipped on its free plan; half of that leaves room and keeps cold starts short.
-[ "$packed" -lt 1572864 ] || fail "the gzipped wasm is larger than 1.5 MiB" "see what grew with 'cargo tree --target wasm32-unknown-unknown'"
+# The platform takes 3 MB gzipped on its free plan; with voice sessions, two thirds of that leave room and keep cold starts
+# short.
+[ "$packed" -lt 2097152 ] || fail "the gzipped wasm is larger than 2 MiB" "see what grew with 'cargo tree --target wasm32-unknown-unknown'"

@@ -161,6 +161,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Chat => chat::complete(context).await,
         Action::Embeddings => embeddings::embed(context).await,
         Action::Speech => audio::speech::speak(context).await,
+        Action::SpeechBatch => audio::batch::speak(context).await,
         Action::Transcription => audio::transcription::transcribe(context).await,
         Action::Upload => upload::direct(context).await,
         Action::ModelList => models::list(context).await,

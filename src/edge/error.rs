@@ -74,6 +74,7 @@ pub enum ApiError {
         expected: &'static str,
     },
     MissingInput,
+    MissingText,
     // Uploads and attachments
     R2NotBound,
     LengthRequired,
@@ -231,6 +232,7 @@ impl ApiError {
             Self::MissingTurnstile => "missing_turnstile",
             Self::TurnstileFailed => "turnstile_failed",
             Self::ExchangeUnconfigured => "exchange_unconfigured",
+            Self::CartesiaUnconfigured => "cartesia_unconfigured",
             Self::EmailUnverified => "email_unverified",
             Self::EmailDomainForbidden => "email_domain_forbidden",
             Self::KeysForbidden => "keys_forbidden",
@@ -242,13 +244,13 @@ impl ApiError {
             Self::TooManySockets { .. } => "too_many_sockets",
             Self::UpgradeRequired => "upgrade_required",
             Self::TooManySessions { .. } => "too_many_sessions",
-            Self::CartesiaUnconfigured => "cartesia_unconfigured",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
             Self::InvalidForm => "invalid_form",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidField { .. } => "invalid_field",
             Self::MissingInput => "missing_input",
+            Self::MissingText => "missing_text",
             Self::R2NotBound => "r2_not_bound",
             Self::LengthRequired => "length_required",
             Self::EmptyBody => "empty_body",
@@ -308,6 +310,7 @@ impl ApiError {
             | Self::InvalidForm
             | Self::InvalidField { .. }
             | Self::MissingInput
+            | Self::MissingText
             | Self::EmptyBody
             | Self::BodyLengthMismatch
             | Self::AttachmentUnsupported { .. }
@@ -335,7 +338,7 @@ impl ApiError {
             | Self::SkillDisabled { .. }
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
-            Self::ExchangeUnconfigured => 501,
+            Self::ExchangeUnconfigured | Self::CartesiaUnconfigured => 501,
             Self::NotFound | Self::UnknownModel | Self::AttachmentNotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
@@ -366,7 +369,7 @@ impl ApiError {
             | Self::TooManyJobs { .. }
             | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound | Self::R2NotBound => 500,
-            Self::NotImplemented | Self::CartesiaUnconfigured => 501,
+            Self::NotImplemented => 501,
             Self::AskFailed { .. } => 502,
             Self::Misconfigured | Self::Unavailable | Self::ActorQuarantined => 503,
         }

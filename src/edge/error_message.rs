@@ -33,6 +33,7 @@ impl ApiError {
             }
             Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`",
             Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one",
+            Self::CartesiaUnconfigured => "this deployment has no key of Cartesia's",
             Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens",
             Self::EmailUnverified => "the issuer did not verify the token's e-mail address",
             Self::EmailDomainForbidden => "this issuer is not trusted with addresses of that domain",
@@ -50,6 +51,7 @@ impl ApiError {
             Self::InvalidForm => {
                 "the body is no whole form: send Content-Type: multipart/form-data, with its boundary"
             }
+            Self::MissingText => "`text` is missing or empty",
             Self::MissingInput => "`input` is missing or empty",
             Self::R2NotBound => "the bucket of uploads is absent",
             Self::LengthRequired => {
@@ -77,7 +79,6 @@ impl ApiError {
             Self::ExperimentEnded => "the experiment was promoted or withdrawn; define it anew to go on",
             Self::AskFailed { .. } => "no provider answered; nothing was charged",
             Self::AiRunFailed { .. } => "the AI binding did not answer",
-            Self::CartesiaUnconfigured => "Cartesia is not configured here",
             Self::AiNotBound => "the binding AI is absent",
             _ => "",
         }

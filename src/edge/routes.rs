@@ -30,6 +30,7 @@ pub enum Action {
     Chat,
     Embeddings,
     Speech,
+    SpeechBatch,
     Transcription,
     Upload,
     ModelList,
@@ -101,9 +102,9 @@ use Action::{
     JobRetry, JobRun, JobShow, JobStats, Jwks, KeyCreate, KeyList, KeyRevoke, Ledger, LimitsSet, LimitsShow,
     Logout, ModelList, ModelShow, NotImplemented, Notices, OpenApi, PricesSet, PricesShow, ProviderHealth,
     Ready, RealtimeToken, ScheduleDelete, ScheduleList, ScheduleSet, ScheduleShow, SkillDelete, SkillList,
-    SkillRollBack, SkillSet, SkillShow, SkillsForAll, Speech, TicketMint, Transcription, Upload, UsageList,
-    UsageRecord, UserToken, Verify, VoiceCreate, VoiceEnd, VoiceList, VoicePrefsSet, VoicePrefsShow,
-    VoiceShow, VoiceSocket,
+    SkillRollBack, SkillSet, SkillShow, SkillsForAll, Speech, SpeechBatch, TicketMint, Transcription, Upload,
+    UsageList, UsageRecord, UserToken, Verify, VoiceCreate, VoiceEnd, VoiceList, VoicePrefsSet,
+    VoicePrefsShow, VoiceShow, VoiceSocket,
 };
 
 impl Route {
@@ -164,6 +165,7 @@ const BUILT: &[Route] = &[
     route(&["/v1/embeddings"], &[(POST, Embeddings)]),
     route(&["/v1/audio/speech"], &[(POST, Speech)]),
     route(&["/v1/audio/transcriptions"], &[(POST, Transcription)]),
+    route(&["/api/tts/cartesia/batch"], &[(POST, SpeechBatch)]),
     route(&["/api/upload/direct"], &[(POST, Upload)]),
     route(&["/v1/models"], &[(GET, ModelList)]),
     route(&["/v1/models/:id"], &[(GET, ModelShow)]),
@@ -211,7 +213,6 @@ const TO_COME: &[Route] = &[
     route(&["/api/files"], &[(GET, NotImplemented)]),
     route(&["/api/files/:id"], &[(GET, NotImplemented), (DELETE, NotImplemented)]),
     route(&["/v1/realtime"], &[(GET, NotImplemented)]),
-    route(&["/api/tts/cartesia/batch"], &[(POST, NotImplemented)]),
     route(&["/api/admin/cleanup"], &[(POST, NotImplemented)]),
     route(&["/api/admin/backfill"], &[(POST, NotImplemented)]),
     route(&["/api/admin/drift"], &[(GET, NotImplemented)]),

@@ -265,6 +265,18 @@ fn a_turn_that_is_done_may_still_be_interrupted_while_it_plays() {
 }
 
 #[test]
+fn nobody_has_heard_more_than_was_sent() {
+    let (mut host, mut client) = pair();
+    answered(&mut host, &mut client, "One two three four five six.");
+    let whole = sound("One two three four five six.");
+    speak(&mut host, 1, 0, whole[..whole.len() / 2].to_vec());
+    client.interrupt(&mut host, "turn-0", 60_000);
+    host.deliver_up(0);
+    let heard = host.turns().remove(0).heard;
+    assert!(heard.starts_with("One") && heard.len() < 16, "{heard}");
+}
+
+#[test]
 fn speech_that_runs_ahead_is_paused_and_goes_on() {
     let (mut host, mut client) = pair();
     answered(&mut host, &mut client, "One sentence to be spoken for long.");

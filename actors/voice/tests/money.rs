@@ -196,6 +196,17 @@ fn a_tenant_that_does_not_answer_is_asked_again_and_more_and_more_rarely() {
 }
 
 #[test]
+fn a_host_that_lost_its_memory_asks_at_once_what_was_not_answered() {
+    let (mut host, mut client) = pair_with(settings(), MUCH);
+    client.hear(&mut host, 0);
+    client.speak(&mut host);
+    host.deliver_up(0);
+    host.die(true);
+    let asked: Vec<&str> = host.asks.iter().map(|ask| ask.hold.as_str()).collect();
+    assert_eq!(asked, ["s1-m1", "s1-t1"]);
+}
+
+#[test]
 fn a_tenant_that_never_answers_lets_nobody_stay() {
     let (mut host, mut client) = pair_with(settings(), MUCH);
     client.hear(&mut host, 0);
@@ -262,4 +273,29 @@ fn a_tenant_may_end_it() {
     quiet(&mut host, &mut client);
     assert_eq!(client.over.as_deref(), Some("ended"));
     assert_eq!(host.tenant.holds.len(), host.tenant.settled.len());
+}
+
+#[test]
+fn no_command_looks_at_every_row() {
+    let (mut host, _client) = pair_with(settings(), MUCH);
+    for query in [
+        "SELECT MIN(deadline_ms) FROM provider_calls WHERE state IN ('running', 'cancelling')",
+        "SELECT MIN(again_at_ms) FROM holds WHERE again_at_ms IS NOT NULL AND (again_at_ms > 1 OR state <> 'granted')",
+        "SELECT MIN(to_ms) FROM holds WHERE turn IS NULL AND ended_ms IS NULL AND state IN ('asked', 'granted')",
+        "SELECT * FROM holds WHERE turn IS NULL AND ended_ms IS NULL AND state IN ('asked', 'granted') AND to_ms <= 1",
+        "SELECT * FROM holds WHERE state IN ('asked', 'settling') AND again_at_ms <= 1",
+        "SELECT * FROM holds WHERE state = 'granted' AND EXISTS (SELECT 1 FROM turns AS t WHERE t.n = turn)",
+        "SELECT * FROM holds WHERE hold = 'x'",
+        "SELECT t.n FROM turns AS t JOIN holds AS h ON h.turn = t.n
+           WHERE t.state NOT IN ('done', 'interrupted', 'failed') ORDER BY t.n",
+        "SELECT COUNT(*) FROM turns WHERE state = 'committed' AND state NOT IN ('done', 'interrupted', 'failed')",
+        "SELECT body FROM turns WHERE id = 'x'",
+        "SELECT * FROM parts WHERE turn = 1 ORDER BY part",
+        "DELETE FROM down WHERE seq <= 1",
+    ] {
+        let plan: Vec<String> =
+            host.sql.every_row(&format!("EXPLAIN QUERY PLAN {query}"), &[], |row| row.get(3)).unwrap();
+        let all = plan.iter().any(|step| step.starts_with("SCAN") && !step.contains("USING"));
+        assert!(!all, "{query}: {plan:?}");
+    }
 }

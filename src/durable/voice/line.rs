@@ -6,8 +6,8 @@ use actors::voice::limits::close;
 use actors::voice::{self, Down, Wire};
 use serde::{Deserialize, Serialize};
 
-use crate::platform::log;
 use crate::platform::sockets::{self, ObjectState, Socket};
+use crate::platform::{log, now_ms};
 
 /// Sockets of one session whose clients have not said who they are. One more takes the place of an older one: they cost
 /// nothing while they are silent, and who opens many shuts out nobody but others that are silent.
@@ -31,6 +31,9 @@ pub(super) struct Attached {
     /// Zero while it is nobody's.
     pub epoch: u32,
     pub role: Role,
+    /// While it is nobody's, since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since_ms: Option<i64>,
 }
 
 pub(super) fn attached(socket: &Socket) -> Option<Attached> {
@@ -75,22 +78,24 @@ impl Lines {
 
     /// Has no more than a few sockets be nobody's, with the one to come.
     pub fn make_room(&self, state: &ObjectState) {
-        let asking: Vec<Socket> = of_role(state, Role::Asking).map(|(_, socket)| socket).collect();
+        let mut asking: Vec<(Attached, Socket)> = of_role(state, Role::Asking).collect();
+        asking.sort_by_key(|(attached, _)| attached.since_ms);
         let over = asking.len().saturating_add(1).saturating_sub(ASKING_MAX);
-        for socket in asking.iter().take(over) {
+        for (_, socket) in asking.iter().take(over) {
             end(socket, close::POLICY);
         }
     }
 
     /// It is nobody's yet.
     pub fn asks(&self, socket: &Socket, session: &str) {
-        keep(socket, &Attached { session: session.to_owned(), epoch: 0, role: Role::Asking });
+        let since_ms = Some(now_ms());
+        keep(socket, &Attached { session: session.to_owned(), epoch: 0, role: Role::Asking, since_ms });
     }
 
     pub fn bind(&self, asking: Option<&Socket>, epoch: u32) {
         let Some(socket) = asking else { return };
         if let Some(attached) = attached(socket) {
-            keep(socket, &Attached { epoch, role: Role::Client, ..attached });
+            keep(socket, &Attached { epoch, role: Role::Client, since_ms: None, ..attached });
             self.known.replace(Some((epoch, socket.clone())));
         }
     }
@@ -135,15 +140,15 @@ impl Lines {
 /// The code of a server that is to be tried again.
 const UNAVAILABLE: u16 = 1013;
 
-fn of_role(state: &ObjectState, role: Role) -> impl Iterator<Item = (u32, Socket)> {
+fn of_role(state: &ObjectState, role: Role) -> impl Iterator<Item = (Attached, Socket)> {
     sockets::all(state).filter_map(move |socket| {
         let attached = attached(&socket).filter(|attached| attached.role == role)?;
-        Some((attached.epoch, socket))
+        Some((attached, socket))
     })
 }
 
 fn clients(state: &ObjectState) -> impl Iterator<Item = (u32, Socket)> {
-    of_role(state, Role::Client)
+    of_role(state, Role::Client).map(|(attached, socket)| (attached.epoch, socket))
 }
 
 fn keep(socket: &Socket, attached: &Attached) {

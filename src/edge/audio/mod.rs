@@ -6,6 +6,7 @@ use super::error::ApiError;
 use super::offer::Offer;
 use crate::providers::Failed;
 
+pub mod batch;
 mod charge;
 mod kept_speech;
 mod kept_transcript;

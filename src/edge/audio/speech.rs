@@ -5,6 +5,8 @@
 
 use std::rc::Rc;
 
+use actors::tenant::Idempotency;
+
 use super::super::catalog;
 use super::super::context::Context;
 use super::super::error::ApiError;
@@ -27,13 +29,23 @@ pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
     let spoken = speech_form::parse(context, &bytes)?;
+    serve(context, caller, spoken, &context.config.offers.speech, idempotency).await
+}
+
+/// Has one of `providers` speak.
+pub(super) async fn serve(
+    context: &Rc<Context>,
+    caller: Caller,
+    spoken: Spoken,
+    providers: &[Provider],
+    idempotency: Option<Idempotency>,
+) -> Result<Reply, ApiError> {
     let known = catalog::current(context).await;
-    let speech = &context.config.offers.speech;
     let offer = offer::make(
         context,
         &known,
-        (speech, &spoken.model),
-        (|provider| spoken.request.beyond(provider.kind).is_none(), cannot(speech, &spoken.request)),
+        (providers, &spoken.model),
+        (|provider| spoken.request.beyond(provider.kind).is_none(), cannot(providers, &spoken.request)),
         |price| price.units_of_characters(spoken.characters),
     )?;
     let idempotency = idempotency.map(|mut key| {

@@ -147,10 +147,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_usual() {
         let usual = parsed(json!({ "speed": 1, "voice": { "id": "voice_1" } })).ok().unwrap();
-        assert_eq!(
-            (usual.request.format, usual.request.as_events, usual.paced),
-            (SpeechFormat::Mp3, false, false)
-        );
+        assert_eq!((usual.request.format, usual.request.as_events), (SpeechFormat::Mp3, false));
         assert_eq!(usual.request.voice, "voice_1");
         assert_eq!(usual.request.speed, 1.0);
         assert_eq!(parsed(json!({ "speed": 1.5 })).ok().unwrap().request.speed, 1.5);

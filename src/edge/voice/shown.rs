@@ -26,10 +26,12 @@ pub fn session(view: &SessionView) -> Value {
         "attached_ms": view.attached_ms,
         "turns": view.turns,
         "charged": view.charged_micro.credits(),
+        "charged_micro": view.charged_micro,
         "held": view.held_micro.credits(),
+        "held_micro": view.held_micro,
         "crash_retries": view.crash_retries,
         "broken_retries": view.broken_retries,
-        "waiting_bytes": view.ring_bytes,
+        "ring_bytes": view.ring_bytes,
     })
 }
 
@@ -41,7 +43,7 @@ pub fn turn(view: &TurnView) -> Value {
         "state": view.state,
         "began_at": iso_time(view.began_at_ms),
         "ended_at": view.ended_at_ms.map(iso_time),
-        "transcript": view.user_text,
+        "user_text": view.user_text,
         "heard": view.heard,
         "gap": view.gap,
         "code": view.code,

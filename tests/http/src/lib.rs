@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod background;
+pub mod cartesia;
 pub mod client;
 pub mod contract;
 pub mod event_stream;

@@ -10,18 +10,9 @@ pub const STATES: [&str; 8] =
     ["listening", "committed", "stt", "thinking", "speaking", "done", "interrupted", "failed"];
 pub const FINAL: [&str; 3] = ["done", "interrupted", "failed"];
 /// Events that have a number, so that they are said again after a resume.
-const NUMBERED: [&str; 3] = ["turn", "transcript", "interrupted"];
-const OF_ONE_SOCKET: [&str; 9] = [
-    "welcome",
-    "resumed",
-    "replayed",
-    "resume_failed",
-    "ack",
-    "goaway",
-    "ended",
-    "low_balance",
-    "transcript",
-];
+const NUMBERED: [&str; 4] = ["turn", "transcript", "interrupted", "low_balance"];
+const OF_ONE_SOCKET: [&str; 8] =
+    ["welcome", "resumed", "replayed", "resume_failed", "ack", "goaway", "ended", "transcript"];
 
 #[track_caller]
 pub fn number(event: &Value, member: &str) -> u32 {
