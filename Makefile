@@ -48,9 +48,9 @@ sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0, THREADS=1; S
 test-voice: setup-rust ## voice sessions without a Worker: a client that is cut off at every point, on the rules in process
 	cargo test --locked -p voice-tests
 
-test-voice-client: setup-rust setup-node ## the client library for browsers, on sockets of a test and against the rules in process
+test-voice-client: setup-rust setup-node ## the client library for browsers: on sockets of a test, against the rules in process, in a real Chromium
 	cargo build --locked -p voice-tests --target-dir target
-	VOICE_SERVER="$(CURDIR)/target/debug/voice-tests" $(NODE) --test --test-timeout=120000 --test-reporter=spec "frontend/voice/test/*.test.mjs"
+	COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" VOICE_SERVER="$(CURDIR)/target/debug/voice-tests" $(NODE) --test --test-timeout=120000 --test-reporter=spec "frontend/voice/test/*.test.mjs"
 
 voice-client: setup-node ## the client library for browsers as JavaScript, in frontend/voice/dist
 	node_modules/.bin/tsc -p frontend/voice

@@ -218,3 +218,11 @@ test('a goodbye that was lost with its socket is said again', (context) => {
   sockets[1].says({ type: 'ended', why: 'bye' });
   assert.deepEqual(of(heard, 'over'), [{ ended: 'bye' }]);
 });
+
+test('a server that missed a message of ours is a mistake that coming back would repeat', (context) => {
+  const { sockets, heard, tick } = live(context);
+  sockets[0].breaks(4008);
+  tick(60_000);
+  assert.equal(sockets.length, 1);
+  assert.deepEqual(of(heard, 'over'), [{ protocol: 'a message was skipped' }]);
+});

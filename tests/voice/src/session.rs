@@ -4,6 +4,7 @@
 use crate::calls::{Fed, Provider, Running};
 use actors::shared::{Micro, Units};
 use actors::sqlite::Sqlite;
+use actors::voice::limits::close;
 use actors::voice::{
     Action, Ask, Asked, CallEnd, CallId, Command, Down, Message, Open, Reply, Socket, TenantAnswer, Used,
     Wire, handle,
@@ -215,6 +216,12 @@ impl Session {
             Action::Ask(ask) => self.tenant(ask),
             Action::WakeBy { at_ms } => {
                 self.wake_ms = Some(self.wake_ms.map_or(at_ms, |known_ms| known_ms.min(at_ms)));
+            }
+            Action::Over => {
+                let asking = self.lines.values().filter(|line| line.epoch.is_none());
+                for out in asking.filter_map(|line| line.out.as_ref()) {
+                    let _ = out.send(Out::Close(close::NOT_RESUMED));
+                }
             }
             Action::Forget => {}
         }
