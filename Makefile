@@ -11,7 +11,7 @@ RUST_SOURCES := $(shell find src actors -name "*.rs" -o -name "*.sql" -o -name "
 BENCH_SOURCES := $(shell find ops/bench/load/src -name '*.rs') ops/bench/load/Cargo.toml Cargo.lock
 PROBE_SOURCES := $(shell find tests/transaction/src -name '*.rs') tests/transaction/Cargo.toml src/platform/sql.rs
 
-.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash crash-jobs mutants check bench bench-peers stream-memory drain-memory fmt deploy deploy-dry-run clean clean-tools
+.PHONY: help setup setup-rust setup-node setup-llm dev build test test-native test-shell test-fuzz test-sim test-voice test-voice-client voice-client voice-drops test-http test-openapi test-sdk test-browser fuzz-openapi test-crash abuse-table provider-faults fuzz keys sim crash crash-jobs mutants check bench bench-peers stream-memory drain-memory fmt deploy deploy-dry-run clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ help: ## list the targets
 dev: build ## build, then serve on http://127.0.0.1:8787 with a real local model; Ctrl-C ends it
 	@exec $(NODE) ops/dev/dev.mjs
 
-test: test-native test-shell test-fuzz test-sim test-http test-openapi test-sdk test-browser test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
+test: test-native test-shell test-fuzz test-sim test-voice test-voice-client test-http test-openapi test-sdk test-browser test-crash ## every test: the rules on SQLite and simulated, then the release bundle on workerd
 
 test-native: setup-rust ## the rules and the pure parts of the Worker
 	cargo test --locked -p actors -p cognomega --lib
@@ -44,6 +44,19 @@ test-sim: setup-rust ## ten thousand simulated schedules, every fault of every s
 
 sim: setup-rust ## simulate more: SEEDS=1000000, STEPS=200, FROM=0, THREADS=1; SEED=7 replays one with a trace
 	@cargo run --quiet --locked --profile sim -p sim
+
+test-voice: setup-rust ## voice sessions without a Worker: a client that is cut off at every point, on the rules in process
+	cargo test --locked -p voice-tests
+
+test-voice-client: setup-rust setup-node ## the client library for browsers: on sockets of a test, against the rules in process, in a real Chromium
+	cargo build --locked -p voice-tests --target-dir target
+	COGNOMEGA_CHROMIUM="$$(ops/setup/browser.sh)" VOICE_SERVER="$(CURDIR)/target/debug/voice-tests" $(NODE) --test --test-timeout=120000 --test-reporter=spec "frontend/voice/test/*.test.mjs"
+
+voice-client: setup-node ## the client library for browsers as JavaScript, in frontend/voice/dist
+	node_modules/.bin/tsc -p frontend/voice
+
+voice-drops: build ## all 384 drops of a voice session and 200 runs of random ones, on workerd; writes ops/proofs/voice-drops.md
+	VOICE_DROPS=all VOICE_DROPS_REPORT="$(CURDIR)/ops/proofs/voice-drops.md" cargo test --locked -p http-tests --test voice_drops -- --nocapture
 
 test-http: build target/transaction-probe/index.js setup-llm ## the release bundle on workerd, over HTTP
 	cargo test --locked -p http-tests

@@ -1,6 +1,6 @@
 //! The rules of the system, and nothing else: what a command does to an actor's database, given the time.
 //!
-//! Owns: money, holds, usage, budgets, idempotency, experiments, jobs, and the SQL that ships.
+//! Owns: money, holds, usage, budgets, idempotency, experiments, jobs, voice sessions, and the SQL that ships.
 //! Never does: input or output other than [`sql::Sql`], waiting, reading a clock, drawing a random number.
 //! The same code runs over Durable Object storage in production and over SQLite in tests.
 #![cfg_attr(
@@ -30,3 +30,5 @@ pub mod sql;
 pub mod sqlite;
 pub mod tenant;
 pub mod tickets;
+pub mod voice;
+pub mod voice_slots;

@@ -22,7 +22,7 @@ mod providers;
 mod schedule;
 mod shown;
 
-pub use durable::{AddressActor, CatalogActor, ExperimentActor, TenantActor};
+pub use durable::{AddressActor, CatalogActor, ExperimentActor, TenantActor, VoiceActor};
 /// What takes apart what strangers send, for the fuzz targets (`tests/fuzz`); in no build that ships.
 #[cfg(feature = "parsers")]
 pub use edge::parsers;

@@ -35,6 +35,10 @@ const CALL = 'x-call';
 // Messages of clients longer than this, in UTF-16 units, are not carried over; the actor is told how long they are.
 const MESSAGE_LENGTH_MAX = 4_096;
 
+// The same of a voice session, in UTF-16 units and in bytes: what is longer is cut to one more than is read.
+const VOICE_LENGTH_MAX = 8_193;
+const VOICE_BYTES_MAX = 19_213;
+
 // Before each call. A trap leaves the instance's memory unusable: a new one takes its place. Memory is only a cache.
 function enter() {
   if (!state.criticalError) return;
@@ -188,6 +192,10 @@ globalThis.cognomega = {
     return { server, response: new Response(null, { status: 101, webSocket: client }) };
   },
   upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
+  voice: (env, name, call) => env.VOICE.getByName(name).command(call),
+  speak: (env, name, call) => env.VOICE.getByName(name).fetch('https://actor/', {
+    headers: { upgrade: 'websocket', [CALL]: encodeURIComponent(call) },
+  }),
   address: (env, name, call) => env.ADDRESS.getByName(name).command(call),
   // Text that is kept for a while, near where it was made; undefined where there is none.
   recall: async (key) => (await caches.default.match(`https://cache.invalid/${key}`))?.text(),
@@ -341,8 +349,10 @@ class Actor extends DurableObject {
         failed(error);
       }
     }
-    this.#listened ??= this.ctx.getWebSockets().length > 0;
-    if (this.#listened) this.#guarded((actor) => actor.tell());
+    if (this.constructor.tells) {
+      this.#listened ??= this.ctx.getWebSockets().length > 0;
+      if (this.#listened) this.#guarded((actor) => actor.tell());
+    }
     if (this.#waiting.length > 0) this.#schedule();
   }
 
@@ -352,18 +362,27 @@ class Actor extends DurableObject {
   }
 
   webSocketMessage(socket, message) {
-    const text = typeof message === 'string' && message.length <= MESSAGE_LENGTH_MAX ? message : undefined;
-    this.#guarded((actor) => actor.heard(socket, text, message.length ?? message.byteLength));
+    this.#guarded((actor) => this.constructor.heard(actor, socket, message));
   }
 
   // The goodbye is said back here: the runtime itself does so late, and a client would take its socket for broken.
   webSocketClose(socket, code) {
     this.#listened = null;
+    this.#left(socket);
     // 1005 says that the client gave no code; no frame may have it.
     try { socket.close(code === 1005 ? 1000 : code); } catch { /* it is closed, or its code is none that can be sent */ }
   }
 
-  webSocketError() { this.#listened = null; }
+  webSocketError(socket) {
+    this.#listened = null;
+    this.#left(socket);
+  }
+
+  // Who only listens is missed by nobody.
+  #left(socket) {
+    const { left } = this.constructor;
+    if (left) this.#guarded((actor) => left(actor, socket));
+  }
 
   // When it fails, the runtime rings again.
   alarm() {
@@ -373,6 +392,14 @@ class Actor extends DurableObject {
 }
 
 export class TenantActor extends Actor {
+  // Its sockets are told what its commands changed.
+  static tells = true;
+
+  static heard(actor, socket, message) {
+    const text = typeof message === 'string' && message.length <= MESSAGE_LENGTH_MAX ? message : undefined;
+    actor.heard(socket, text, message.length ?? message.byteLength);
+  }
+
   static made = (ctx, env) => new rust.TenantActor(ctx, env);
 }
 
@@ -386,4 +413,15 @@ export class CatalogActor extends Actor {
 
 export class ExperimentActor extends Actor {
   static made = (ctx) => new rust.ExperimentActor(ctx.storage);
+}
+
+export class VoiceActor extends Actor {
+  static heard(actor, socket, message) {
+    if (typeof message === 'string') actor.said(socket, message.slice(0, VOICE_LENGTH_MAX));
+    else actor.heard(socket, new Uint8Array(message, 0, Math.min(message.byteLength, VOICE_BYTES_MAX)));
+  }
+
+  static left(actor, socket) { actor.left(socket); }
+
+  static made = (ctx, env) => new rust.VoiceActor(ctx, env);
 }

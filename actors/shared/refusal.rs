@@ -68,6 +68,12 @@ pub enum Refusal {
     /// As many sockets are open as a tenant may have.
     #[error("{limit} sockets are open")]
     TooManySockets { limit: u32 },
+    /// As many voice sessions are open as a tenant may have.
+    #[error("{limit} voice sessions are open")]
+    TooManyVoiceSessions { limit: u32 },
+    /// There is no such voice session here.
+    #[error("no such voice session")]
+    UnknownVoiceSession,
     /// Another version is the current one than whoever changes it knows.
     #[error("version {current_version} is the current one")]
     VersionConflict { current_version: i64 },

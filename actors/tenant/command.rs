@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::jobs::{JobCommand, JobReply};
 use super::live::{Opened, Opening};
 use super::settings::Settings;
+use super::voice::{VoiceCommand, VoiceReply};
 use crate::credits::caps::Cap;
 use crate::credits::{
     Account, Adjusted, Adjustment, EndedHold, Entry, EntryPage, HoldPage, HoldState, Owner, Progressed,
@@ -156,6 +157,8 @@ pub enum Command {
     OpenSocket(Box<Opening>),
     /// About jobs.
     Jobs(Box<JobCommand>),
+    /// About voice sessions.
+    Voice(Box<VoiceCommand>),
 }
 
 impl Command {
@@ -187,6 +190,7 @@ impl Command {
             Self::MintTicket(_) => "mint_ticket",
             Self::OpenSocket(_) => "open_socket",
             Self::Jobs(asked) => asked.name(),
+            Self::Voice(asked) => asked.name(),
         }
     }
 }
@@ -276,6 +280,7 @@ pub enum Reply {
     },
     Opened(Box<Opened>),
     Jobs(Box<JobReply>),
+    Voice(Box<VoiceReply>),
 }
 
 /// What the shell does after the commit.

@@ -9,6 +9,7 @@ use super::idempotency::{self, KEY_TTL_MS, Seen};
 use super::limits::LimitsRow;
 use super::live;
 use super::settings::Settings;
+use super::voice::VoiceCommand;
 use super::{
     Actor, Call, Command, Effect, Idempotency, KeyCap, Outcome, Policy, Reply, Stored, admission, genesis,
 };
@@ -46,6 +47,11 @@ pub fn handle(
         && asked.ticket.is_some()
     {
         return live::open(sql, actor, asked, None, now_ms);
+    }
+    if let Command::Voice(asked) = &call.command
+        && let VoiceCommand::Redeem(shown) = &**asked
+    {
+        return super::voice::redeem(sql, actor, shown, now_ms);
     }
     if call.tenant != actor.tenant && !planted::on(Bug::WrongTenantAccepted) {
         return Err(Refusal::TenantMismatch);
@@ -98,6 +104,7 @@ pub fn handle(
             woken(Reply::Ticket { expires_at_ms }, batched(expires_at_ms))
         }
         Command::Jobs(asked) => at.jobs(sql, *asked),
+        Command::Voice(asked) => at.voice(sql, *asked, call.api_key.as_deref()),
         _ => Err(Refusal::Storage { detail: "a question among the changes".to_owned() }),
     }
 }
@@ -133,6 +140,7 @@ fn answer(
             Reply::Limits(Box::new(report(&LimitsRow::load(sql, actor)?, actor, policy, now_ms)))
         }
         Command::Jobs(asked) => super::jobs::answer(sql, tenant, *asked, now_ms)?,
+        Command::Voice(asked) => super::voice::answer(sql, tenant, *asked, now_ms)?,
         Command::Verify { from, limit } => {
             let counters = LimitsRow::load(sql, actor)?.counters;
             let mut found = credits::verify(sql, &genesis(tenant), from, limit, &counters.caps)?;
@@ -291,7 +299,7 @@ impl At<'_> {
     }
 
     /// Counts one request that needs no hold.
-    fn count_one(self, sql: &mut impl Sql) -> Result<(), Refusal> {
+    pub(super) fn count_one(self, sql: &mut impl Sql) -> Result<(), Refusal> {
         let mut limits = LimitsRow::load(sql, self.actor)?;
         let own = limits.effective(self.policy, &self.actor.tenant);
         let weight = Weight { requests: 1, ..Weight::default() };
@@ -423,6 +431,7 @@ impl Command {
     fn ends_work(&self) -> bool {
         match self {
             Self::Jobs(asked) => asked.ends_work(),
+            Self::Voice(asked) => asked.ends_work(),
             _ => matches!(self, Self::Progress { .. } | Self::Settle { .. } | Self::Release { .. }),
         }
     }
@@ -430,6 +439,9 @@ impl Command {
     /// Whether the command may change the database. A quarantined actor still answers the others.
     pub(super) fn changes(&self) -> bool {
         if let Self::Jobs(asked) = self {
+            return asked.changes();
+        }
+        if let Self::Voice(asked) = self {
             return asked.changes();
         }
         !matches!(

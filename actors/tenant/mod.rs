@@ -17,6 +17,7 @@ mod schema;
 mod settings;
 mod standing;
 mod unopened;
+mod voice;
 mod waking;
 
 #[cfg(test)]
@@ -39,4 +40,5 @@ pub use settings::{
 };
 pub use standing::{Standing, standing, standing_unopened, wants_standing};
 pub use unopened::unopened;
+pub use voice::{VoiceCommand, VoiceReply};
 pub use waking::{Woken, wake};

@@ -24,6 +24,9 @@ pub fn unopened(call: &Call, policy: &Policy, now_ms: i64) -> Result<Option<Repl
     if let Command::Jobs(asked) = &call.command {
         return super::jobs::unopened(asked, call, policy, now_ms);
     }
+    if let Command::Voice(asked) = &call.command {
+        return super::voice::unopened(asked, call, policy, now_ms);
+    }
     let cursor = match &call.command {
         Command::ListUsage(filter) => filter.cursor.as_ref(),
         Command::ListEntries { cursor, .. }

@@ -26,6 +26,8 @@ pub const ORIGIN_BYTES_MAX: usize = 512;
 pub enum Purpose {
     /// The tenant's live events.
     Events,
+    /// The first socket of a voice session.
+    Voice { session: String },
 }
 
 impl Purpose {

@@ -10,6 +10,9 @@ step "lints: shipped code on its own target, everything else natively"
 cargo clippy --locked -p actors -p cognomega --target wasm32-unknown-unknown -- -D warnings
 cargo clippy --locked --workspace --all-targets --exclude transaction-probe -- -D warnings
 
+step "types of the voice client"
+node_modules/.bin/tsc -p frontend/voice --noEmit
+
 step "direction of dependencies"
 tree="$(cargo tree --locked -p actors --edges normal --prefix none)"
 if grep -E '^(worker|js-sys|web-sys|wasm-bindgen|tokio|chrono|uuid|getrandom)\b' <<<"$tree"; then

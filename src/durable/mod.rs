@@ -9,9 +9,12 @@ mod listening;
 mod schedules;
 mod tenant;
 mod tenant_actor;
+mod voice;
+mod voice_actor;
 
 pub use address_actor::AddressActor;
 pub use catalog_actor::CatalogActor;
 pub use experiment_actor::ExperimentActor;
 pub use schedules::{PriceRun, Run as ScheduleRun};
 pub use tenant_actor::TenantActor;
+pub use voice_actor::VoiceActor;

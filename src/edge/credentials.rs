@@ -44,7 +44,8 @@ const fn reads(action: Action) -> Reads {
         | Action::AiBinding
         | Action::NotImplemented
         // Whose ticket it is, its actor says; a token is judged there, where no ticket is shown.
-        | Action::EventsOpen => Reads::AdminKey,
+        | Action::EventsOpen
+        | Action::VoiceSocket => Reads::AdminKey,
         Action::Ask
         | Action::Chat
         | Action::Embeddings
@@ -74,7 +75,12 @@ const fn reads(action: Action) -> Reads {
         | Action::ScheduleList
         | Action::ScheduleShow
         | Action::ScheduleSet
-        | Action::ScheduleDelete => Reads::All(Liveness::InCommands),
+        | Action::ScheduleDelete
+        | Action::VoiceCreate
+        | Action::VoiceList
+        | Action::VoicePrefsShow
+        | Action::VoicePrefsSet
+        | Action::RealtimeToken => Reads::All(Liveness::InCommands),
         _ => Reads::All(Liveness::Now),
     }
 }
@@ -139,6 +145,7 @@ mod tests {
             "NotImplemented",
             "OpenApi",
             "Ready",
+            "VoiceSocket",
         ];
         assert_eq!(lax.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         for action in [Action::Adjust, Action::EnvSnapshot, Action::KeyCreate, Action::UserToken] {

@@ -15,7 +15,7 @@ use super::routes::{self, Action, Match};
 use super::{
     admin, ai_binding, ask, audio, auth, chat, cookie, cors, credentials, credits, embeddings, events,
     exchange, experiments, feedback, health, jobs, keys, ledger, models, openapi, prices, provider_health,
-    skills, tenant_limits, tickets, upload, usage,
+    skills, tenant_limits, tickets, upload, usage, voice,
 };
 use crate::platform::{config, log, now_ms, random_id};
 
@@ -162,6 +162,7 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::Chat => chat::complete(context).await,
         Action::Embeddings => embeddings::embed(context).await,
         Action::Speech => audio::speech::speak(context).await,
+        Action::SpeechBatch => audio::batch::speak(context).await,
         Action::Transcription => audio::transcription::transcribe(context).await,
         Action::Upload => upload::direct(context).await,
         Action::ModelList => models::list(context).await,
@@ -194,6 +195,14 @@ async fn act(action: Action, context: &Rc<Context>) -> Result<Reply, ApiError> {
         Action::ScheduleShow => jobs::show_schedule(context).await,
         Action::ScheduleSet => jobs::set_schedule(context).await,
         Action::ScheduleDelete => jobs::delete_schedule(context).await,
+        Action::VoiceCreate => voice::create(context).await,
+        Action::VoiceList => voice::list(context).await,
+        Action::VoiceShow => voice::show(context).await,
+        Action::VoiceEnd => voice::end(context).await,
+        Action::VoiceSocket => voice::open_socket(context).await,
+        Action::VoicePrefsShow => voice::show_prefs(context).await,
+        Action::VoicePrefsSet => voice::set_prefs(context).await,
+        Action::RealtimeToken => voice::realtime_token(context).await,
         Action::AiBinding => Ok(ai_binding::bound(context)),
         Action::AiTest => ai_binding::test(context).await,
         Action::AdminPing => admin::ping(context),

@@ -10,7 +10,7 @@ use super::reply::seconds_up;
 /// When to come back with a new idempotency key after too many, in seconds. Nobody knows when the oldest of them is
 /// forgotten, so this is a hint.
 const TOO_MANY_KEYS_WAIT_S: i64 = 60;
-/// The same after too many sockets: nobody knows when one of them is closed.
+/// The same after too many sockets or voice sessions: nobody knows when one of them is closed.
 const TOO_MANY_SOCKETS_WAIT_S: i64 = 10;
 /// The same after too many jobs: nobody knows when one of them is over.
 const TOO_MANY_JOBS_WAIT_S: i64 = 10;
@@ -57,6 +57,11 @@ pub enum ApiError {
         limit: u32,
     },
     UpgradeRequired,
+    // Voice
+    TooManySessions {
+        limit: u32,
+    },
+    CartesiaUnconfigured,
     // Bodies and parameters
     InvalidJson,
     UnsupportedContentType,
@@ -69,6 +74,7 @@ pub enum ApiError {
         expected: &'static str,
     },
     MissingInput,
+    MissingText,
     // Uploads and attachments
     R2NotBound,
     LengthRequired,
@@ -226,6 +232,7 @@ impl ApiError {
             Self::MissingTurnstile => "missing_turnstile",
             Self::TurnstileFailed => "turnstile_failed",
             Self::ExchangeUnconfigured => "exchange_unconfigured",
+            Self::CartesiaUnconfigured => "cartesia_unconfigured",
             Self::EmailUnverified => "email_unverified",
             Self::EmailDomainForbidden => "email_domain_forbidden",
             Self::KeysForbidden => "keys_forbidden",
@@ -236,12 +243,14 @@ impl ApiError {
             Self::TooManyTickets { .. } => "too_many_tickets",
             Self::TooManySockets { .. } => "too_many_sockets",
             Self::UpgradeRequired => "upgrade_required",
+            Self::TooManySessions { .. } => "too_many_sessions",
             Self::InvalidJson => "invalid_json",
             Self::UnsupportedContentType => "unsupported_content_type",
             Self::InvalidForm => "invalid_form",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::InvalidField { .. } => "invalid_field",
             Self::MissingInput => "missing_input",
+            Self::MissingText => "missing_text",
             Self::R2NotBound => "r2_not_bound",
             Self::LengthRequired => "length_required",
             Self::EmptyBody => "empty_body",
@@ -301,6 +310,7 @@ impl ApiError {
             | Self::InvalidForm
             | Self::InvalidField { .. }
             | Self::MissingInput
+            | Self::MissingText
             | Self::EmptyBody
             | Self::BodyLengthMismatch
             | Self::AttachmentUnsupported { .. }
@@ -328,7 +338,7 @@ impl ApiError {
             | Self::SkillDisabled { .. }
             | Self::TierNotAllowed { .. } => 403,
             Self::MissingTurnstile => 400,
-            Self::ExchangeUnconfigured => 501,
+            Self::ExchangeUnconfigured | Self::CartesiaUnconfigured => 501,
             Self::NotFound | Self::UnknownModel | Self::AttachmentNotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::IdempotencyConflict
@@ -355,6 +365,7 @@ impl ApiError {
             | Self::TooManyHolds { .. }
             | Self::TooManyTickets { .. }
             | Self::TooManySockets { .. }
+            | Self::TooManySessions { .. }
             | Self::TooManyJobs { .. }
             | Self::TooManyKeys { .. } => 429,
             Self::SigningUnconfigured | Self::AiRunFailed { .. } | Self::AiNotBound | Self::R2NotBound => 500,
@@ -370,7 +381,7 @@ impl ApiError {
             Self::RateLimited { retry_after_ms, .. }
             | Self::CapReached { retry_after_ms, .. }
             | Self::TooManyTickets { retry_after_ms, .. } => Some(seconds_up(*retry_after_ms)),
-            Self::TooManySockets { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
+            Self::TooManySockets { .. } | Self::TooManySessions { .. } => Some(TOO_MANY_SOCKETS_WAIT_S),
             Self::TooManyJobs { .. } => Some(TOO_MANY_JOBS_WAIT_S),
             Self::TooManyHolds { .. } | Self::IdempotencyInProgress | Self::Unavailable => Some(1),
             Self::TooManyKeys { .. } => Some(TOO_MANY_KEYS_WAIT_S),
@@ -501,6 +512,7 @@ impl From<Refusal> for ApiError {
             | Refusal::UnknownExperiment
             | Refusal::UnknownJob
             | Refusal::UnknownSchedule
+            | Refusal::UnknownVoiceSession
             | Refusal::UnknownRequest => Self::NotFound,
             Refusal::ExperimentEnded => Self::ExperimentEnded,
             Refusal::ArmChanged { arm } => Self::ArmChanged { arm },
@@ -510,6 +522,7 @@ impl From<Refusal> for ApiError {
                 Self::TooManyTickets { limit, retry_after_ms }
             }
             Refusal::TooManySockets { limit } => Self::TooManySockets { limit },
+            Refusal::TooManyVoiceSessions { limit } => Self::TooManySessions { limit },
             Refusal::TooManyApiKeys { limit } => Self::TooManyApiKeys { limit },
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },

@@ -33,6 +33,7 @@ impl ApiError {
             }
             Self::MissingTurnstile => "send the challenge's answer as `turnstile_token`",
             Self::TurnstileFailed => "the challenge was not passed; have the page pose a new one",
+            Self::CartesiaUnconfigured => "this deployment has no key of Cartesia's",
             Self::ExchangeUnconfigured => "this deployment trusts no issuer of ID tokens",
             Self::EmailUnverified => "the issuer did not verify the token's e-mail address",
             Self::EmailDomainForbidden => "this issuer is not trusted with addresses of that domain",
@@ -50,6 +51,7 @@ impl ApiError {
             Self::InvalidForm => {
                 "the body is no whole form: send Content-Type: multipart/form-data, with its boundary"
             }
+            Self::MissingText => "`text` is missing or empty",
             Self::MissingInput => "`input` is missing or empty",
             Self::R2NotBound => "the bucket of uploads is absent",
             Self::LengthRequired => {
@@ -97,6 +99,9 @@ impl ApiError {
             }
             Self::TooManySockets { limit } => {
                 format!("{limit} sockets are open, which is the limit; close one")
+            }
+            Self::TooManySessions { limit } => {
+                format!("{limit} voice sessions are open, which is the limit; end one")
             }
             Self::PayloadTooLarge { max_bytes } => format!("the body is larger than {max_bytes} bytes"),
             Self::AttachmentNotFound { index } => {

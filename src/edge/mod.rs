@@ -84,6 +84,7 @@ mod upload;
 mod upload_key;
 mod usage;
 mod variant;
+mod voice;
 mod waiters;
 
 pub use dispatch::{lost, serve};

@@ -31,6 +31,7 @@ const PARTS: &[&str] = &[
     include_str!("openapi/experiments.json"),
     include_str!("openapi/jobs.json"),
     include_str!("openapi/files.json"),
+    include_str!("openapi/voice.json"),
 ];
 /// The page of errors. A test holds it against the enum.
 const ERRORS: &str = include_str!("../../ops/errors.md");

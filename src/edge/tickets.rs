@@ -40,12 +40,11 @@ pub async fn mint(context: &Context) -> Result<Reply, ApiError> {
     }
     let body: TicketBody = json_body::parse(&bytes)?;
     let wrong = ApiError::InvalidField { field: "purpose", expected: "`events`" };
-    let purpose = body.purpose.and_then(|purpose| Purpose::deserialize(purpose).ok()).ok_or(wrong)?;
+    let purpose = body.purpose.and_then(|purpose| Purpose::deserialize(purpose).ok());
+    // That of a voice session comes with the session.
+    let purpose = purpose.filter(|purpose| *purpose == Purpose::Events).ok_or(wrong)?;
     let secret = random_bytes();
     let ticket = compose(&caller.tenant, &secret).ok_or_else(unexpected)?;
-    let (path, protocol) = match purpose {
-        Purpose::Events => (events::PATH, events::PROTOCOL),
-    };
     let new = NewTicket {
         digest: routed_secret::digest(&secret),
         purpose,
@@ -60,14 +59,14 @@ pub async fn mint(context: &Context) -> Result<Reply, ApiError> {
         201,
         &json!({
             "ticket": ticket,
-            "url": context.inbound.socket_url(path),
-            "protocol": protocol,
+            "url": context.inbound.socket_url(events::PATH),
+            "protocol": events::PROTOCOL,
             "expires_at": iso_time(expires_at_ms),
         }),
     ))
 }
 
-fn compose(tenant: &TenantId, secret: &[u8; 32]) -> Option<String> {
+pub(super) fn compose(tenant: &TenantId, secret: &[u8; 32]) -> Option<String> {
     KIND.compose(&tenant_stub::name_of(tenant), secret)
 }
 
@@ -95,6 +94,11 @@ pub fn offered(header: Option<&str>, protocol: &str) -> Result<Offered, ApiError
         return Err(ApiError::TicketInvalid);
     }
     Ok(Offered { any: names().next().is_some(), ours: names().any(|name| name == protocol), ticket })
+}
+
+/// The ticket among what is offered, in its letters.
+pub fn letters(header: Option<&str>) -> Option<&str> {
+    header.unwrap_or_default().split(',').find_map(|name| name.trim().strip_prefix(SUBPROTOCOL))
 }
 
 #[cfg(test)]

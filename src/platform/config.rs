@@ -34,7 +34,7 @@ pub use identity::{TrustedIssuer, Turnstile};
 pub use images::Images;
 pub use jobs::JobRules;
 pub use log_names::LogNames;
-pub use offers::Offers;
+pub use offers::{Offers, is_voice as is_cartesia_voice};
 pub use plans::{limits_from_json, limits_to_json};
 pub use providers::{Provider, ProviderKind, safe_url};
 pub use response_cache::ResponseCache;

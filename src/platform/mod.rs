@@ -23,6 +23,7 @@ pub mod task;
 pub mod tenant_stub;
 pub mod timer;
 pub mod uploads;
+pub mod voice_stub;
 pub mod web_crypto;
 pub mod webhook;
 pub mod with_jobs;

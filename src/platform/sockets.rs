@@ -1,6 +1,8 @@
 //! WebSockets that the runtime keeps while their actor sleeps, and what it keeps beside each for us.
 
 use actors::events::{Ending, Listener};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
 use super::log;
@@ -25,6 +27,9 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = send)]
     fn send_text(this: &Socket, text: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = send)]
+    fn send_binary(this: &Socket, bytes: &[u8]) -> Result<(), JsValue>;
 
     #[wasm_bindgen(method, catch)]
     fn close(this: &Socket, code: u16, reason: &str) -> Result<(), JsValue>;
@@ -69,6 +74,12 @@ pub fn listening(state: &ObjectState) -> Vec<(Socket, Listener)> {
     sockets.iter().filter_map(with_state).collect()
 }
 
+/// All that are open, whatever is kept beside them.
+pub fn all(state: &ObjectState) -> impl Iterator<Item = Socket> {
+    let sockets: Vec<JsValue> = state.web_sockets().unwrap_or_default().iter().collect();
+    sockets.into_iter().map(JsValue::unchecked_into)
+}
+
 /// When the runtime last answered a ping of it.
 pub fn pinged_ms(state: &ObjectState, socket: &Socket) -> Option<i64> {
     let date = state.pinged(socket).ok().flatten()?;
@@ -80,14 +91,34 @@ pub fn pinged_ms(state: &ObjectState, socket: &Socket) -> Option<i64> {
 impl Socket {
     /// What is kept beside it; `None` for one that was told to end.
     pub fn listener(&self) -> Option<Listener> {
+        self.kept()
+    }
+
+    /// What is kept beside it; `None` where that is nothing, or something else.
+    pub fn kept<T: DeserializeOwned>(&self) -> Option<T> {
         let text = self.attached().ok()?.as_string()?;
         serde_json::from_str(&text).ok()
     }
 
+    /// Keeps `value` beside it; whether it is kept.
+    pub fn keep_beside(&self, value: &impl Serialize) -> bool {
+        let text = serde_json::to_string(value);
+        text.is_ok_and(|text| self.attach(&JsValue::from_str(&text)).is_ok())
+    }
+
+    /// Sends one message of bytes; as [`Socket::send`].
+    pub fn send_bytes(&self, bytes: &[u8]) -> bool {
+        self.send_binary(bytes).is_ok()
+    }
+
+    /// Ends it with a code and in words. What is kept beside it stays.
+    pub fn end_with(&self, code: u16, reason: &str) {
+        let _closing_already = self.close(code, reason);
+    }
+
     /// Keeps `listener` beside it, for as long as it is open.
     pub fn keep(&self, listener: &Listener) {
-        let kept = serde_json::to_string(listener).ok().map(|text| self.attach(&JsValue::from_str(&text)));
-        if !matches!(kept, Some(Ok(()))) {
+        if !self.keep_beside(listener) {
             log::fault("socket_state_not_kept", "what is kept beside a socket could not be written");
             self.end(Ending::Unavailable);
         }

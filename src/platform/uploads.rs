@@ -84,6 +84,12 @@ pub async fn head(blob: &Blob, bytes_max: usize) -> Option<Vec<u8>> {
     Some(Uint8Array::new(&buffer).to_vec())
 }
 
+/// A file of `bytes`.
+pub fn of_bytes(bytes: &[u8]) -> Option<Blob> {
+    let parts = Array::of1(&Uint8Array::from(bytes));
+    Blob::new_with_u8_array_sequence(&parts).ok()
+}
+
 /// A file's size in bytes.
 pub fn size(blob: &Blob) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -1,4 +1,4 @@
-//! What Workers AI heard, in the forms of OpenAI's transcripts.
+//! What Workers AI and Cartesia heard, in the forms of OpenAI's transcripts.
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ impl Span {
     }
 }
 
-/// A recording's text, as a model by the binding told it.
+/// A recording's text, as a model told it whose answer has a form of its own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Heard {
     pub text: String,
@@ -69,16 +69,23 @@ impl Heard {
         if words.is_empty() {
             words = Span::all(best.get("words"), "word");
         }
-        let segments = words.chunks(CUE_WORDS_MAX).filter_map(|words| {
-            let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-            let (start, end) = (words.first()?.start, words.last()?.end);
-            Some(Span { start, end, text: texts.join(" ") })
-        });
         Some(Self {
             text: best.get("transcript")?.as_str()?.to_owned(),
             duration: answer.pointer("/metadata/duration").and_then(Value::as_f64),
             language: channel.get("detected_language").and_then(Value::as_str).map(str::to_owned),
-            segments: segments.collect(),
+            segments: segments_of(&words),
+            words,
+        })
+    }
+
+    /// Cartesia's `/stt`.
+    pub fn by_cartesia(answer: &Value) -> Option<Self> {
+        let words = Span::all(answer.get("words"), "word");
+        Some(Self {
+            text: answer.get("text")?.as_str()?.trim().to_owned(),
+            duration: answer.get("duration").and_then(Value::as_f64),
+            language: answer.get("language").and_then(Value::as_str).map(str::to_owned),
+            segments: segments_of(&words),
             words,
         })
     }
@@ -121,6 +128,16 @@ impl Heard {
         }
         all
     }
+}
+
+/// Words in groups, where a model tells no more than those.
+fn segments_of(words: &[Span]) -> Vec<Span> {
+    let segments = words.chunks(CUE_WORDS_MAX).filter_map(|words| {
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let (start, end) = (words.first()?.start, words.last()?.end);
+        Some(Span { start, end, text: texts.join(" ") })
+    });
+    segments.collect()
 }
 
 /// `01:02:03,004`; what is no time is the nearest that is one.
@@ -180,6 +197,23 @@ mod tests {
         let vtt = heard.shown(TranscriptFormat::Vtt, None);
         assert!(vtt.ends_with("00:00:10.000 --> 00:00:12.000\nW10 W11\n\n"), "{vtt}");
         assert_eq!(Heard::by_deepgram(&json!({ "results": { "channels": [] } })), None);
+    }
+
+    #[test]
+    fn cartesia_s_answer_is_shown_in_every_form() {
+        let answer = json!({
+            "type": "transcript", "text": "How are you?", "duration": 1.5, "language": "en",
+            "words": [
+                { "word": "How", "start": 0, "end": 0.25 }, { "word": "are", "start": 0.25, "end": 0.5 },
+                { "word": "you?", "start": 0.5, "end": 1.25 },
+            ],
+        });
+        let heard = Heard::by_cartesia(&answer).unwrap();
+        assert_eq!(heard.duration, Some(1.5));
+        assert_eq!(heard.shown(TranscriptFormat::Text, None), "How are you?\n");
+        let srt = "1\n00:00:00,000 --> 00:00:01,250\nHow are you?\n\n";
+        assert_eq!(heard.shown(TranscriptFormat::Srt, None), srt);
+        assert_eq!(Heard::by_cartesia(&json!({ "text": null })), None);
     }
 
     #[test]

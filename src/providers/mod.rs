@@ -7,6 +7,9 @@ mod attempts;
 mod breaker;
 mod breakers;
 mod byte_stream;
+// Its sockets are for turns of voice.
+#[allow(dead_code)]
+mod cartesia;
 mod chat;
 mod count;
 mod failure;
@@ -22,6 +25,9 @@ mod sound_length;
 mod speech;
 mod sse;
 mod transcription;
+// For the host of voice sessions; what that leaves unused goes.
+#[allow(dead_code, unused_imports)]
+pub mod voice;
 mod whole_request;
 mod workers_ai;
 
@@ -38,7 +44,7 @@ pub use piece_stream::{Batch, Piece, PieceStream};
 pub use recent::WINDOW_MS;
 pub use reported::{Disbelieved, Flag};
 pub use sound_length::{HEAD_BYTES_MAX, SoundLength};
-pub use speech::{SpeechFormat, SpeechRequest, speak};
+pub use speech::{SpeechFormat, SpeechRequest, Wish, speak};
 pub use transcription::{
     Reported, Transcript, TranscriptFormat, TranscriptionRequest, UsageWatch, transcribe,
     transcribe_in_events,

@@ -5,11 +5,12 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{FormData, Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
 use super::answer::{Answer, Wire};
+use super::cartesia;
 use super::chat::ChatRequest;
 use super::failure::retry_after_ms;
 use super::{Failure, PieceStream};
 use crate::platform::abort::AbortGuard;
-use crate::platform::config::Provider;
+use crate::platform::config::{Provider, ProviderKind};
 use crate::platform::now_ms;
 use crate::platform::streams;
 use crate::platform::task::settled;
@@ -117,6 +118,9 @@ fn send(
         Content::Form(form) => form.into(),
     };
     headers.set("x-request-id", request_id)?;
+    if provider.kind == ProviderKind::Cartesia {
+        headers.set("cartesia-version", cartesia::VERSION)?;
+    }
     if let Some(key) = &provider.key {
         headers.set("authorization", &format!("Bearer {key}"))?;
     }

@@ -44,6 +44,8 @@ async fn once(env: &Env, provider: &Provider, request: &ChatRequest) -> Result<A
     match provider.kind {
         ProviderKind::OpenAiCompatible => openai_compatible::complete(provider, request).await,
         ProviderKind::WorkersAi => workers_ai::complete(env, provider, request).await,
+        // The configuration lets it answer no chat.
+        ProviderKind::Cartesia => Err(Failure::Status(404)),
     }
 }
 
@@ -73,6 +75,7 @@ async fn first_piece(
         match provider.kind {
             ProviderKind::OpenAiCompatible => openai_compatible::open(provider, request).await,
             ProviderKind::WorkersAi => workers_ai::open(env, provider, request).await,
+            ProviderKind::Cartesia => Err(Failure::Status(404)),
         }
     });
     let mut stream = opened.await.unwrap_or(Err(Failure::Timeout(Deadline::Connect)))?;

@@ -6,12 +6,13 @@ use worker::Env;
 
 use super::attempts::{self, Answered, Failed, Form, Plan};
 use super::byte_stream::ByteStream;
+use super::cartesia::{self, SPEED_MAX, SPEED_MIN};
 use super::failure::{Deadline, Failure};
 use super::openai_compatible::{self, Content};
 use super::whole_request::Members;
 use super::workers_ai;
 use crate::platform::abort::AbortGuard;
-use crate::platform::config::{Config, Provider, ProviderKind};
+use crate::platform::config::{Config, Provider, ProviderKind, is_cartesia_voice};
 use crate::platform::{now_ms, timer};
 
 /// The longest speech that is passed on, in bytes. 4,096 characters at 15 a second are 273 seconds, at a quarter of the
@@ -64,6 +65,10 @@ pub struct SpeechRequest {
     pub input: String,
     pub voice: String,
     pub format: SpeechFormat,
+    /// 1 is the usual.
+    pub speed: f64,
+    /// Of the text, by its two letters, for those who ask.
+    pub language: Option<String>,
     /// The sound in events with its usage, where the provider does that.
     pub as_events: bool,
     pub request_id: String,
@@ -82,15 +87,51 @@ pub async fn speak(
 ) -> Result<Answered<ByteStream>, Failed> {
     let plan = Plan { config, providers, request_id: &request.request_id, end_ms, form: Form::Bytes };
     attempts::run(plan, async |provider, wait_ms| {
-        let opening = async {
-            match provider.kind {
-                ProviderKind::OpenAiCompatible => compatible(provider, request).await,
-                ProviderKind::WorkersAi => binding(env, provider, request).await,
-            }
-        };
-        begun(provider, wait_ms, opening).await
+        begun(provider, wait_ms, opened(env, config, provider, request)).await
     })
     .await
+}
+
+/// Asks one provider, until its headers.
+pub(super) async fn opened(
+    env: &Env,
+    config: &Config,
+    provider: &Provider,
+    request: &SpeechRequest,
+) -> Result<ByteStream, Failure> {
+    match provider.kind {
+        ProviderKind::OpenAiCompatible => compatible(provider, request).await,
+        ProviderKind::WorkersAi => binding(env, provider, request).await,
+        ProviderKind::Cartesia => {
+            let guard = AbortGuard::new();
+            let response = cartesia::speak(config, provider, request, &guard).await?;
+            stream_of(&response, Some(guard), request)
+        }
+    }
+}
+
+/// What somebody wants of speech that not every kind of provider can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Events,
+    Speed,
+    Format,
+}
+
+impl SpeechRequest {
+    /// What `kind` cannot do of it, if anything.
+    pub fn beyond(&self, kind: ProviderKind) -> Option<Wish> {
+        use SpeechFormat::{Mp3, Pcm, Wav};
+        #[allow(clippy::float_cmp)]
+        let paced = self.speed != 1.0;
+        match kind {
+            ProviderKind::OpenAiCompatible => None,
+            _ if self.as_events => Some(Wish::Events),
+            ProviderKind::WorkersAi => paced.then_some(Wish::Speed),
+            ProviderKind::Cartesia if !(SPEED_MIN..=SPEED_MAX).contains(&self.speed) => Some(Wish::Speed),
+            ProviderKind::Cartesia => (!matches!(self.format, Mp3 | Wav | Pcm)).then_some(Wish::Format),
+        }
+    }
 }
 
 /// Has a stream begin within the deadlines of its provider.
@@ -168,7 +209,7 @@ fn binding_inputs(request: &SpeechRequest) -> Value {
     };
     if let (Some(inputs), Value::Object(more)) = (inputs.as_object_mut(), more) {
         inputs.extend(more);
-        if !OPENAI_VOICES.contains(&request.voice.as_str()) {
+        if !OPENAI_VOICES.contains(&request.voice.as_str()) && !is_cartesia_voice(&request.voice) {
             inputs.insert("speaker".to_owned(), json!(request.voice));
         }
     }
@@ -185,6 +226,8 @@ mod tests {
             input: "Hello".to_owned(),
             voice: "luna".to_owned(),
             format,
+            speed: 1.0,
+            language: None,
             as_events,
             request_id: String::new(),
         }
@@ -209,6 +252,27 @@ mod tests {
         let events = request(SpeechFormat::Mp3, true);
         assert_eq!(media_of("audio/mpeg", &events), None);
         assert!(media_of("text/event-stream", &events).is_some());
+    }
+
+    #[test]
+    fn what_a_kind_cannot_do_is_known_before_it_is_asked() {
+        use ProviderKind::{Cartesia, OpenAiCompatible, WorkersAi};
+        let usual = |format| request(format, false);
+        let paced = |speed| SpeechRequest { speed, ..usual(SpeechFormat::Mp3) };
+        for (request, kind, beyond) in [
+            (request(SpeechFormat::Mp3, true), OpenAiCompatible, None),
+            (request(SpeechFormat::Mp3, true), WorkersAi, Some(Wish::Events)),
+            (request(SpeechFormat::Mp3, true), Cartesia, Some(Wish::Events)),
+            (paced(4.0), OpenAiCompatible, None),
+            (paced(1.5), WorkersAi, Some(Wish::Speed)),
+            (paced(1.5), Cartesia, None),
+            (paced(0.5), Cartesia, Some(Wish::Speed)),
+            (usual(SpeechFormat::Opus), WorkersAi, None),
+            (usual(SpeechFormat::Opus), Cartesia, Some(Wish::Format)),
+            (usual(SpeechFormat::Wav), Cartesia, None),
+        ] {
+            assert_eq!(request.beyond(kind), beyond, "{kind:?} {request:?}");
+        }
     }
 
     #[test]

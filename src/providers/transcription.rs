@@ -8,6 +8,7 @@ use worker::Env;
 
 use super::attempts::{self, Answered, Failed, Form, Plan};
 use super::byte_stream::ByteStream;
+use super::cartesia;
 use super::failure::Failure;
 use super::heard::Heard;
 use super::openai_compatible::{self, Content};
@@ -105,11 +106,20 @@ pub async fn transcribe(
     end_ms: i64,
 ) -> Result<Answered<Transcript>, Failed> {
     let plan = Plan { config, providers, request_id: &request.request_id, end_ms, form: Form::Whole };
-    attempts::run(plan, async |provider, _| match provider.kind {
+    attempts::run(plan, async |provider, _| once(env, provider, request).await).await
+}
+
+/// Asks one provider.
+pub(super) async fn once(
+    env: &Env,
+    provider: &Provider,
+    request: &TranscriptionRequest,
+) -> Result<Transcript, Failure> {
+    match provider.kind {
         ProviderKind::OpenAiCompatible => compatible(provider, request).await,
         ProviderKind::WorkersAi => binding(env, &provider.model, request).await,
-    })
-    .await
+        ProviderKind::Cartesia => cartesia::transcribe(provider, request).await,
+    }
 }
 
 /// Asks `providers`, who all speak OpenAI's format, until the first event of one arrives.
@@ -282,10 +292,16 @@ async fn binding(env: &Env, model: &str, request: &TranscriptionRequest) -> Resu
     let answer = workers_ai::run_with_inputs(env, model, &inputs).await?;
     let answer: Value = serde_json::from_str(&answer).map_err(|_| Failure::Malformed)?;
     let heard = if deepgram { Heard::by_deepgram(&answer) } else { Heard::by_whisper(&answer) };
-    let heard = heard.ok_or(Failure::Malformed)?;
-    let reported = heard.duration.map(Reported::Seconds);
-    let body = heard.shown(request.format, request.language.as_deref());
-    Ok(Transcript { body, reported, characters: characters(&heard.text) })
+    Ok(Transcript::of(&heard.ok_or(Failure::Malformed)?, request))
+}
+
+impl Transcript {
+    /// What was heard, in the form that was asked for.
+    pub(super) fn of(heard: &Heard, request: &TranscriptionRequest) -> Self {
+        let reported = heard.duration.map(Reported::Seconds);
+        let body = heard.shown(request.format, request.language.as_deref());
+        Self { body, reported, characters: characters(&heard.text) }
+    }
 }
 
 /// `@cf/deepgram/nova-3`: the recording as a stream.

@@ -6,6 +6,7 @@ use super::error::ApiError;
 use super::offer::Offer;
 use crate::providers::Failed;
 
+pub mod batch;
 pub mod charge;
 pub mod hearing;
 mod kept_speech;

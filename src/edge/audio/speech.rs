@@ -5,6 +5,8 @@
 
 use std::rc::Rc;
 
+use actors::tenant::Idempotency;
+
 use super::super::catalog;
 use super::super::context::Context;
 use super::super::error::ApiError;
@@ -17,9 +19,9 @@ use super::kept_speech::{self, KeptSpeech};
 use super::passing::{self, Begun, Passed, Passing};
 use super::speech_form::{self, Spoken};
 use super::{offer, with_tier};
-use crate::platform::config::ProviderKind;
+use crate::platform::config::Provider;
 use crate::platform::detached::{self, ClientWatch};
-use crate::providers::{self, Answered, Basis, ByteStream};
+use crate::providers::{self, Answered, Basis, ByteStream, SpeechRequest, Wish};
 
 pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
@@ -27,25 +29,24 @@ pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
     let idempotency = context.idempotency(&caller, &bytes)?;
     let spoken = speech_form::parse(context, &bytes)?;
+    serve(context, caller, spoken, &context.config.offers.speech, idempotency).await
+}
+
+/// Has one of `providers` speak.
+pub(super) async fn serve(
+    context: &Rc<Context>,
+    caller: Caller,
+    spoken: Spoken,
+    providers: &[Provider],
+    idempotency: Option<Idempotency>,
+) -> Result<Reply, ApiError> {
     let known = catalog::current(context).await;
-    let (as_events, paced) = (spoken.request.as_events, spoken.paced);
-    let cannot = if as_events {
-        ApiError::InvalidField {
-            field: "stream_format",
-            expected: "`audio`: nobody who serves this model sends events",
-        }
-    } else {
-        ApiError::InvalidField {
-            field: "speed",
-            expected: "1: nobody who serves this model speaks at another speed",
-        }
-    };
     let tier = super::super::offer::tier(context, &context.config)?;
     let offer = offer::make(
         tier,
         known.pricing(None),
-        (&context.config.offers.speech, &spoken.model),
-        (|provider| provider.kind == ProviderKind::OpenAiCompatible || !(as_events || paced), cannot),
+        (providers, &spoken.model),
+        (|provider| spoken.request.beyond(provider.kind).is_none(), cannot(providers, &spoken.request)),
         |price| price.units_of_characters(spoken.characters),
     )?;
     let idempotency = idempotency.map(|mut key| {
@@ -64,6 +65,18 @@ pub async fn speak(context: &Rc<Context>) -> Result<Reply, ApiError> {
         }
     });
     reply.await.unwrap_or(Err(ApiError::Unavailable))
+}
+
+/// What a client is told when nobody can do what it wants.
+fn cannot(providers: &[Provider], request: &SpeechRequest) -> ApiError {
+    let (field, expected) = match providers.iter().find_map(|provider| request.beyond(provider.kind)) {
+        Some(Wish::Events) | None => ("stream_format", "`audio`: nobody who serves this model sends events"),
+        Some(Wish::Speed) => ("speed", "1: nobody who serves this model speaks at another speed"),
+        Some(Wish::Format) => {
+            ("response_format", "`mp3`, `wav` or `pcm`: nobody who serves this model packs sound otherwise")
+        }
+    };
+    ApiError::InvalidField { field, expected }
 }
 
 async fn run(context: &Context, caller: &Caller, spoken: &Spoken, ticket: &Ticket, reply_to: ReplyTo) {

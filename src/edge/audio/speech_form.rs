@@ -15,8 +15,6 @@ pub struct Spoken {
     pub request: SpeechRequest,
     /// Characters that are submitted: the text, and how it is to be spoken.
     pub characters: u64,
-    /// Not at the usual speed.
-    pub paced: bool,
 }
 
 fn wrong(field: &'static str, expected: &'static str) -> ApiError {
@@ -63,9 +61,16 @@ fn read(members: Members, request_id: &str) -> Result<Spoken, ApiError> {
     Ok(Spoken {
         model,
         characters: u64::try_from(characters).unwrap_or(u64::MAX),
-        request: SpeechRequest { members, input, voice, format, as_events, request_id },
-        #[allow(clippy::float_cmp)]
-        paced: speed != 1.0,
+        request: SpeechRequest {
+            members,
+            input,
+            voice,
+            format,
+            speed,
+            language: None,
+            as_events,
+            request_id,
+        },
     })
 }
 
@@ -142,11 +147,9 @@ mod tests {
     #[test]
     fn what_is_left_out_is_usual() {
         let usual = parsed(json!({ "speed": 1, "voice": { "id": "voice_1" } })).ok().unwrap();
-        assert_eq!(
-            (usual.request.format, usual.request.as_events, usual.paced),
-            (SpeechFormat::Mp3, false, false)
-        );
+        assert_eq!((usual.request.format, usual.request.as_events), (SpeechFormat::Mp3, false));
         assert_eq!(usual.request.voice, "voice_1");
-        assert!(parsed(json!({ "speed": 1.5 })).ok().unwrap().paced);
+        assert_eq!(usual.request.speed, 1.0);
+        assert_eq!(parsed(json!({ "speed": 1.5 })).ok().unwrap().request.speed, 1.5);
     }
 }

@@ -15,6 +15,8 @@ pub enum ProviderKind {
     OpenAiCompatible,
     /// The Workers AI binding `AI`.
     WorkersAi,
+    /// Cartesia's paths and frames below a base: it speaks and hears, and does nothing else.
+    Cartesia,
 }
 
 /// A provider that can be called.
@@ -23,7 +25,7 @@ pub struct Provider {
     /// The name clients see in `X-Provider`.
     pub name: Rc<str>,
     pub kind: ProviderKind,
-    /// What its paths stand below, for [`ProviderKind::OpenAiCompatible`]; no slash at its end.
+    /// What its paths stand below, for all but [`ProviderKind::WorkersAi`]; no slash at its end.
     pub base: String,
     /// Sent to this provider and nobody else. No `Debug`: it must not reach a log.
     pub key: Option<String>,
@@ -93,13 +95,24 @@ const COMPATIBLE: &[Known] = &[
     },
 ];
 
+/// Cartesia, among those that speak and hear. Its model is the usual one where nobody names another.
+const CARTESIA: Known = Known {
+    name: "cartesia",
+    base: "CARTESIA_BASE",
+    base_default: "https://api.cartesia.ai",
+    key: "CARTESIA_API_KEY",
+    key_needed: true,
+    model: "CARTESIA_MODEL",
+    model_default: "sonic-3",
+};
+
 /// The name of the Workers AI binding among the providers.
 const WORKERS_AI: &str = "cfai";
 const WORKERS_AI_MODEL: &str = "@cf/meta/llama-3.1-8b-instruct";
 
 /// Whether the name is one of those that have variables of their own.
 pub(super) fn is_built_in(name: &str) -> bool {
-    name == WORKERS_AI || COMPATIBLE.iter().any(|known| known.name == name)
+    name == WORKERS_AI || name == CARTESIA.name || COMPATIBLE.iter().any(|known| known.name == name)
 }
 
 type Skipped = Vec<(String, &'static str)>;
@@ -138,8 +151,19 @@ pub(super) struct Servers<'a> {
 }
 
 impl Servers<'_> {
+    /// Whether it is one of those that answer in text.
     pub(super) fn knows(&self, name: &str) -> bool {
+        name != CARTESIA.name && self.knows_voice(name)
+    }
+
+    /// Whether it is one of those that may speak or hear.
+    pub(super) fn knows_voice(&self, name: &str) -> bool {
         is_built_in(name) || self.entries.contains_key(name)
+    }
+
+    /// Cartesia with its usual model, when it has its key.
+    pub(super) fn cartesia(&self, reader: &mut Reader<'_>) -> Option<Provider> {
+        self.find(reader, CARTESIA.name).ok()
     }
 
     /// # Errors
@@ -148,6 +172,7 @@ impl Servers<'_> {
         let entry = self.entries.get(name);
         let server = match (COMPATIBLE.iter().find(|known| known.name == name), entry) {
             (Some(known), _) => compatible(reader, known, self.environment),
+            (None, _) if name == CARTESIA.name => cartesia(reader, self.environment),
             (None, _) if name == WORKERS_AI => workers_ai(reader, self.ai_bound),
             (None, Some(entry)) => further(reader, entry, self.environment),
             (None, None) => Err("it is not known"),
@@ -181,6 +206,11 @@ impl Server {
         let (models, images) = (models.into(), Rc::new(images));
         Provider { name: name.into(), kind, base, key, model, models, images, deadlines, place: 0, weight: 1 }
     }
+}
+
+fn cartesia(reader: &mut Reader<'_>, environment: Environment) -> Result<Server, &'static str> {
+    let server = compatible(reader, &CARTESIA, environment)?;
+    Ok(Server { kind: ProviderKind::Cartesia, ..server })
 }
 
 fn workers_ai(reader: &Reader<'_>, ai_bound: bool) -> Result<Server, &'static str> {

@@ -11,6 +11,7 @@ mod headers;
 mod json_body;
 mod jwt;
 mod origin;
+mod voice;
 
 /// A target's name, which is also the name of its corpus, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("json_body", json_body::run),
     ("jwt", jwt::run),
     ("origin", origin::run),
+    ("voice", voice::run),
 ];
 
 /// The input as text: headers and queries reach the parsers as that.

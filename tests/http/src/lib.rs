@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod background;
+pub mod cartesia;
 pub mod client;
 pub mod contract;
 pub mod event_stream;
@@ -28,6 +29,11 @@ pub mod stack;
 pub mod tokens;
 pub mod uploads;
 pub mod vars;
+pub mod voice_breaker;
+pub mod voice_client;
+pub mod voice_drops;
+pub mod voice_provider;
+pub mod voice_wire;
 pub mod web_socket;
 pub mod webhook_receiver;
 pub mod world;

@@ -1,5 +1,6 @@
 //! The configuration of a stack under test, and the secrets in it.
 
+use crate::cartesia;
 use crate::keys;
 use crate::secrets::Canaries;
 use serde_json::{Map, Value, json};
@@ -87,6 +88,7 @@ pub struct ProviderBases {
     pub groq: String,
     pub openai: String,
     pub local: String,
+    pub cartesia: String,
 }
 
 impl Vars {
@@ -140,7 +142,8 @@ impl Vars {
         let Value::Object(map) = base else {
             unreachable!("the base set is an object");
         };
-        Self { map }.with(jobs())
+        let voice = json!({"CARTESIA_BASE": providers.cartesia, "CARTESIA_API_KEY": cartesia::KEY});
+        Self { map }.with(jobs()).with(voice)
     }
 
     /// Puts `changes` over the set. `null` stays in the file: the stack then removes its own default too.
@@ -163,6 +166,7 @@ impl Vars {
             "GROQ_API_KEY",
             "OPENAI_API_KEY",
             "LOCAL_API_KEY",
+            "CARTESIA_API_KEY",
             "ADMIN_API_KEY",
             "ADMIN_API_KEY_NEXT",
             "TURNSTILE_SECRET",

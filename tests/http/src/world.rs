@@ -1,5 +1,6 @@
 //! A stack with its four scripted providers, and the few questions nearly every test asks of it.
 
+use crate::cartesia::Cartesia;
 use crate::client::{Call, Client, Reply, unique_email};
 use crate::poll::eventually;
 use crate::provider::Provider;
@@ -28,6 +29,8 @@ pub struct World {
     pub local: Provider,
     /// Answers for the Workers AI binding.
     pub workers_ai: Provider,
+    /// Speaks and hears; in the lists of who does only where a test puts it there.
+    pub cartesia: Cartesia,
     /// What the stack was started with.
     pub vars: Vars,
     _permit: Option<OwnedSemaphorePermit>,
@@ -51,6 +54,11 @@ impl World {
         World::start(changes, None, Some(Self::permit().await)).await
     }
 
+    /// A stack for all tests of a binary that need other variables than the base ones. It is never dropped.
+    pub async fn lasting(changes: Value) -> World {
+        World::start(changes, None, None).await
+    }
+
     /// The same with a second Worker beside it, which has `beside` over the first one's variables.
     pub async fn private_pair(changes: Value, beside: Value) -> World {
         World::start(changes, Some(beside), Some(Self::permit().await)).await
@@ -67,13 +75,19 @@ impl World {
         let openai = Provider::start().await;
         let local = Provider::start().await;
         let workers_ai = Provider::start().await;
-        let bases = ProviderBases { groq: groq.base(), openai: openai.base(), local: local.base() };
+        let cartesia = Cartesia::start().await;
+        let bases = ProviderBases {
+            groq: groq.base(),
+            openai: openai.base(),
+            local: local.base(),
+            cartesia: cartesia.origin().to_owned(),
+        };
         let vars = Vars::base(&bases).with(changes);
         let stack = match beside {
             Some(changes) => Stack::start_pair(&vars, &vars.clone().with(changes), &workers_ai.base()),
             None => Stack::start(&vars, &workers_ai.base()),
         };
-        World { stack, vars, groq, openai, local, workers_ai, _permit: permit }
+        World { stack, vars, groq, openai, local, workers_ai, cartesia, _permit: permit }
     }
 
     pub fn client(&self) -> Client {

@@ -1,5 +1,6 @@
 //! `/v1/audio`: speech and transcripts by OpenAI's forms, metered as an ask is.
 
+mod cartesia;
 mod speech;
 mod speech_faults;
 mod speech_keys;

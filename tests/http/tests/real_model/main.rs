@@ -43,8 +43,12 @@ impl Drop for Engine {
 #[tokio::test]
 async fn a_real_model_answers_and_is_paid_for() {
     let engine = Engine::start();
-    let bases =
-        ProviderBases { groq: engine.base.clone(), openai: engine.base.clone(), local: engine.base.clone() };
+    let bases = ProviderBases {
+        groq: engine.base.clone(),
+        openai: engine.base.clone(),
+        local: engine.base.clone(),
+        cartesia: engine.base.clone(),
+    };
     let changes = json!({ "PREFERRED_PROVIDER": "local,cfai", "FIRST_BYTE_TIMEOUT_MS": "60000", "ANSWER_TIMEOUT_MS": "60000",
         "IDLE_TIMEOUT_MS": "60000", "ASK_TIMEOUT_MS": "110000", "HOLD_TTL_MS": "120000" });
     let stack = Stack::start(&Vars::base(&bases).with(changes), &engine.base);
@@ -78,8 +82,12 @@ async fn a_real_model_answers_and_is_paid_for() {
 #[tokio::test]
 async fn a_real_stream_is_counted_by_the_model() {
     let engine = Engine::start();
-    let bases =
-        ProviderBases { groq: engine.base.clone(), openai: engine.base.clone(), local: engine.base.clone() };
+    let bases = ProviderBases {
+        groq: engine.base.clone(),
+        openai: engine.base.clone(),
+        local: engine.base.clone(),
+        cartesia: engine.base.clone(),
+    };
     // The Workers AI binding: another wire format, the same model behind it.
     let changes = json!({ "PREFERRED_PROVIDER": "cfai", "FIRST_BYTE_TIMEOUT_MS": "60000", "ANSWER_TIMEOUT_MS": "60000",
         "IDLE_TIMEOUT_MS": "60000", "ASK_TIMEOUT_MS": "110000", "HOLD_TTL_MS": "120000" });

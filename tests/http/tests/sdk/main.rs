@@ -1,7 +1,11 @@
+//! Official clients: Cartesia's hold its stand-in against what they expect (`cartesia.rs`), and OpenAI's this service.
+//!
 //! OpenAI's official clients, for Node and for Python, pointed at the Worker with an API key: what each of them does is
 //! in `openai.mjs` and `openai_sdk.py`, step by step; here stands what the providers answer and what was charged.
 //!
 //! Ignored, because it needs their packages: `make test-sdk`. SDK_REPORT names a file for what was seen.
+
+mod cartesia;
 
 use bytes::Bytes;
 use http_tests::artifacts;
@@ -24,12 +28,13 @@ struct Client {
     script: &'static str,
 }
 
-fn clients() -> [Client; 2] {
+/// A script for Node and one for Python.
+fn clients(node: &'static str, python: &'static str) -> [Client; 2] {
     let root = artifacts::repository_root();
     let tools = std::env::var("SDK_TOOLS").expect("SDK_TOOLS: run `make test-sdk`");
     [
-        Client { name: "Node", program: root.join("node_modules/.bin/node"), script: "openai.mjs" },
-        Client { name: "Python", program: PathBuf::from(tools).join("bin/python"), script: "openai_sdk.py" },
+        Client { name: "Node", program: root.join("node_modules/.bin/node"), script: node },
+        Client { name: "Python", program: PathBuf::from(tools).join("bin/python"), script: python },
     ]
 }
 
@@ -90,7 +95,7 @@ async fn official_clients_do_what_they_do_with_openai() {
     let world = World::verified().await;
     script(world);
     let mut report = String::new();
-    for client in clients() {
+    for client in clients("openai.mjs", "openai_sdk.py") {
         script_retry(world);
         let rich = world.tenant("sdk", 20.0).await;
         let poor = world.tenant("sdk-poor", 0.0).await;

@@ -13,8 +13,12 @@ const NOWHERE: &str = "http://127.0.0.1:9/v1";
 fn probe() -> Stack {
     let bundle = repository_root().join("target/transaction-probe/index.js");
     assert!(bundle.exists(), "{} is missing: run make test-http", bundle.display());
-    let nowhere =
-        ProviderBases { groq: NOWHERE.to_owned(), openai: NOWHERE.to_owned(), local: NOWHERE.to_owned() };
+    let nowhere = ProviderBases {
+        groq: NOWHERE.to_owned(),
+        openai: NOWHERE.to_owned(),
+        local: NOWHERE.to_owned(),
+        cartesia: NOWHERE.to_owned(),
+    };
     Stack::start_bundle(&Vars::base(&nowhere), NOWHERE, Some(bundle))
 }
 
