@@ -10,6 +10,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::Response;
 
+use super::now_ms;
+
 #[wasm_bindgen]
 extern "C" {
     type JsSocket;
@@ -72,6 +74,8 @@ pub struct ClientSocket {
     came: UnboundedReceiver<Came>,
     /// How much that is, in bytes.
     unread_bytes: Rc<Cell<usize>>,
+    /// When the last message came.
+    came_ms: Rc<Cell<i64>>,
 }
 
 impl ClientSocket {
@@ -89,9 +93,12 @@ impl ClientSocket {
         let (closes, breaks) = (sender.clone(), sender.clone());
         let unread_bytes = Rc::new(Cell::new(0_usize));
         let unread = Rc::clone(&unread_bytes);
+        let came_ms = Rc::new(Cell::new(now_ms()));
+        let last_ms = Rc::clone(&came_ms);
         let listeners = [
             Closure::new(move |event: JsEvent| {
                 let Some(text) = event.data().as_string() else { return };
+                last_ms.set(now_ms());
                 let bytes = unread.get().saturating_add(text.len());
                 // Once too much, always too much: nothing may be missing in the middle.
                 let came = if bytes > unread_bytes_max {
@@ -115,13 +122,18 @@ impl ClientSocket {
             socket.listen(kind, listener.as_ref()).ok()?;
         }
         socket.accept().ok()?;
-        Some(Self { socket, listeners, came: receiver, unread_bytes })
+        Some(Self { socket, listeners, came: receiver, unread_bytes, came_ms })
     }
 
     /// What came next. After the end there is nothing but the end.
     pub async fn next(&mut self) -> Came {
         let came = self.came.next().await.unwrap_or(Came::Closed(BROKEN, String::new()));
         self.read(came)
+    }
+
+    /// When the last message came, read or not; at first when the socket was opened.
+    pub fn came_ms(&self) -> i64 {
+        self.came_ms.get()
     }
 
     /// What came already, if anything did.

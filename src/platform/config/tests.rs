@@ -160,6 +160,35 @@ fn what_is_no_chat_has_lists_of_its_own() {
 }
 
 #[test]
+fn cartesia_speaks_and_hears_and_answers_nothing_else() {
+    let key = ("CARTESIA_API_KEY", "k");
+    let (tts, stt) = (("TTS_PROVIDERS", "cartesia=sonic-3, cfai=aura"), ("STT_PROVIDERS", "cartesia=ink-2"));
+    let terms = ("PROVIDERS", r#"{"cartesia":{"connect_ms":500}}"#);
+    let config = parsed(&[key, tts, stt, terms]);
+    assert_eq!(config.problems, []);
+    let [cartesia, aura] = config.offers.speech.as_slice() else { panic!("two speak") };
+    assert_eq!((cartesia.kind, aura.kind), (ProviderKind::Cartesia, ProviderKind::WorkersAi));
+    assert_eq!(cartesia.base, "https://api.cartesia.ai");
+    assert_eq!((cartesia.model.as_str(), cartesia.deadlines.connect_ms), ("sonic-3", 500));
+    assert!(!cartesia.reads_images());
+    assert_eq!(config.offers.transcription.first().map(|one| one.kind), Some(ProviderKind::Cartesia));
+    let models =
+        |config: &Config| config.offers.cartesia.iter().map(|one| one.model.clone()).collect::<Vec<_>>();
+    assert_eq!(models(&config), ["sonic-3"], "as it is listed");
+    assert_eq!(models(&parsed(&[key, ("CARTESIA_MODEL", "sonic-9")])), ["sonic-9"], "its usual model");
+    let none: [String; 0] = [];
+    assert_eq!(models(&parsed(&[tts])), none, "it has no key");
+    for (variable, value) in [
+        ("PREFERRED_PROVIDER", "cfai,cartesia"),
+        ("EMBEDDING_PROVIDERS", "cartesia=sonic-3"),
+        ("CARTESIA_BASE", "http://api.cartesia.ai"),
+        ("CARTESIA_VOICE", "Brooke"),
+    ] {
+        assert_eq!(wrong(&[key, (variable, value)]), [variable], "{value}");
+    }
+}
+
+#[test]
 fn an_issuer_vouches_for_the_domains_it_is_trusted_with() {
     let table = r#"{
         "https://any.example": "app",

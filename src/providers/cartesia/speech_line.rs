@@ -36,7 +36,6 @@ struct Context {
     flushes: u64,
     /// Its last part is not spoken yet.
     speaks: bool,
-    last_sound_ms: i64,
 }
 
 /// What comes of a part.
@@ -90,17 +89,14 @@ impl SpeechLine {
     /// `Timeout(FirstToken)` after `wait_ms`, what the provider says, `Malformed`, `Interrupted`.
     pub async fn begin(&mut self, text: &str, wait_ms: i64) -> Result<Option<Vec<u8>>, Failure> {
         let end_ms = now_ms().saturating_add(wait_ms);
-        let rested_ms = |context: &Context| now_ms().saturating_sub(context.last_sound_ms);
-        if self.context.as_ref().is_some_and(|context| rested_ms(context) > CONTEXT_REST_MS) {
-            self.context = None;
-        }
+        self.leave_rested();
         let is_old = self.context.is_some();
         self.bytes = 0;
         self.send(text);
         let first = self.next(end_ms.saturating_sub(now_ms())).await;
         let first = match first {
             // It may have ended just now, although it should not have.
-            Err(Failure::Status(_)) if is_old => {
+            Err(Failure::Status(400 | 404 | 410)) if is_old => {
                 self.context = None;
                 self.send(text);
                 self.next(end_ms.saturating_sub(now_ms())).await
@@ -113,13 +109,16 @@ impl SpeechLine {
         }
     }
 
+    /// Leaves a context that is about to end by itself. When its last sound came counts, not when it was read.
+    fn leave_rested(&mut self) {
+        if now_ms().saturating_sub(self.socket.came_ms()) > CONTEXT_REST_MS {
+            self.context = None;
+        }
+    }
+
     fn send(&mut self, text: &str) {
-        let mut context = self.context.take().unwrap_or_else(|| Context {
-            id: random_id(),
-            flushes: 0,
-            speaks: true,
-            last_sound_ms: now_ms(),
-        });
+        let new = || Context { id: random_id(), flushes: 0, speaks: true };
+        let mut context = self.context.take().unwrap_or_else(new);
         context.speaks = true;
         context.flushes = context.flushes.saturating_add(1);
         self.socket.send(&self.manner.input(&context.id, text, After::More, self.sample_rate_hz));
@@ -152,7 +151,6 @@ impl SpeechLine {
             let Some(context) = self.context.as_mut() else { return Err(Failure::Malformed) };
             match what {
                 Spoken::Chunk(sound) => {
-                    context.last_sound_ms = now_ms();
                     self.bytes = self.bytes.saturating_add(sound.len());
                     if self.bytes > PART_BYTES_MAX {
                         return Err(Failure::TooLarge);
@@ -180,6 +178,7 @@ impl SpeechLine {
 
     /// Says that nothing follows.
     pub fn finish(mut self) {
+        self.leave_rested();
         if let Some(context) = self.context.take() {
             self.socket.send(&self.manner.input(&context.id, "", After::End, self.sample_rate_hz));
         }

@@ -2,6 +2,7 @@
 //! connections. A `#[tokio::test]` ends its own runtime, and with it every task spawned there.
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use std::future::Future;
 use std::sync::OnceLock;
 use tokio::net::TcpListener;
@@ -44,6 +45,10 @@ pub async fn serve(app: Router) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the bound address");
         let server = tokio::spawn(async move {
+            // Small pieces go out as they are written, as those of a server at the other end of the world do.
+            let listener = listener.tap_io(|connection| {
+                connection.set_nodelay(true).expect("a connection that can be set");
+            });
             axum::serve(listener, app).await.expect("the stand-in serves");
         });
         (format!("http://{address}"), server)

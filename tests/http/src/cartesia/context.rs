@@ -55,7 +55,12 @@ struct Context {
     /// When its sound will have been sent; none before there is any.
     sounded: Option<Instant>,
     is_over: bool,
+    /// It is over because a script wanted it so; its client may not know yet.
+    has_failed: bool,
 }
+
+/// Why an input is refused whose context ended by a script: no rule was broken.
+pub const FAILED: &str = "the context has failed";
 
 #[derive(Default)]
 pub struct Contexts {
@@ -122,7 +127,7 @@ impl Contexts {
             if self.all.values().filter(|context| !context.is_over).count() >= CONTEXTS_MAX {
                 return Err((429, "too many contexts at once", Some(id.to_owned())));
             }
-            let context = Context { same, flushes: 0, sounded: None, is_over: false };
+            let context = Context { same, flushes: 0, sounded: None, is_over: false, has_failed: false };
             self.all.insert(id.to_owned(), context);
             return Ok(());
         };
@@ -130,7 +135,7 @@ impl Contexts {
             context.is_over = true;
         }
         if context.is_over {
-            return Err(wrong("the context is over"));
+            return Err(wrong(if context.has_failed { FAILED } else { "the context is over" }));
         }
         if context.same != same {
             context.is_over = true;
@@ -147,9 +152,9 @@ impl Contexts {
     }
 
     /// Nothing more comes of it.
-    pub fn end(&mut self, id: &str) {
+    pub fn fail(&mut self, id: &str) {
         if let Some(context) = self.all.get_mut(id) {
-            context.is_over = true;
+            (context.is_over, context.has_failed) = (true, true);
         }
     }
 }

@@ -150,7 +150,7 @@ async fn trouble_of(trouble: Trouble, socket: &mut WebSocket) -> bool {
     let message = match trouble {
         Trouble::Reset => return false,
         Trouble::Silence => {
-            std::future::pending::<()>().await;
+            while let Some(Ok(_)) = socket.recv().await {}
             return false;
         }
         Trouble::Error(status) => text(&error(status, "as it was told", None)),

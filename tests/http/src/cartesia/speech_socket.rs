@@ -1,6 +1,6 @@
 //! `/tts/websocket`: contexts are spoken one input after the other, and a context can be cancelled while it is.
 
-use super::context::{Contexts, Then, Told};
+use super::context::{Contexts, FAILED, Then, Told};
 use super::ledger::Entry;
 use super::script::{Play, Trouble};
 use super::{Query, Shared, chunks, failure, request_id};
@@ -72,6 +72,9 @@ async fn talk(shared: &Shared, socket: WebSocket, connection: u64, request_id: O
                     Said::Job(Box::new(Job { told, input }))
                 }
                 Err((status, why, context)) => {
+                    if why == FAILED {
+                        continue;
+                    }
                     shared.ledger.refused(why);
                     Said::Error(error(status, why, context.as_deref()))
                 }
@@ -184,7 +187,7 @@ impl Speaking<'_> {
             Trouble::Malformed => Message::Text(r#"{"type":"chunk","data":"#.into()),
             Trouble::WrongBase64 => text(&chunk("no*base64")),
         };
-        self.contexts.lock().expect("the contexts").end(context);
+        self.contexts.lock().expect("the contexts").fail(context);
         sink.send(message).await.is_ok()
     }
 

@@ -15,6 +15,7 @@ mod stage;
 mod stages_of_their_own;
 mod table;
 mod uploads;
+mod voice;
 
 use http_tests::world::World;
 use serde_json::json;
@@ -44,6 +45,7 @@ async fn every_case_in_both_modes_and_on_all_aliases() {
         money::run(&stage, &seen).await;
         jobs::run(&stage, &seen).await;
         sockets::run(&stage, &seen).await;
+        voice::run(&stage, &seen).await;
         uploads::run(&stage, &seen).await;
         many::secrets(&stage, &seen);
         drop(stage);

@@ -81,7 +81,7 @@ async fn faults(world: &World) {
         (Trouble::Error(500), "http_500"),
         (Trouble::Error(429), "http_429"),
         (Trouble::Malformed, "bad_content_type"),
-        (Trouble::Reset, "interrupted"),
+        (Trouble::Reset, "unreachable"),
         (Trouble::Silence, "timeout_first_token"),
     ] {
         let tenant = world.tenant("cartesia-faults", 1.0).await;
@@ -154,7 +154,8 @@ async fn heard(world: &World) {
     world.cartesia.script(&marker, [Play::trouble(0, Trouble::Error(503))]);
     let wav = wav_of(&format!("{marker} again"));
     transcribe(&tenant, "x", &[], recording(&wav)).send().await.expect(200);
-    assert_eq!(text(&settled(&tenant, 3).await[0], "provider"), "openai");
+    let attempts = &settled(&tenant, 3).await[0]["meta"]["attempts"];
+    assert_eq!((text(&attempts[0], "outcome"), text(&attempts[1], "provider")), ("http_503", "openai"));
 }
 
 fn wav_of(said: &str) -> Vec<u8> {

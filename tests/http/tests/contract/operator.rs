@@ -136,7 +136,8 @@ async fn the_snapshot_shows_secrets_only_as_set_or_not() {
         ("secrets", "PRIVATE_KEY_PEM", true),
         ("secrets", "GROQ_API_KEY", true),
         ("secrets", "ADMIN_API_KEY", true),
-        ("secrets", "CARTESIA_API_KEY", false),
+        ("secrets", "CARTESIA_API_KEY", true),
+        ("secrets", "LOCAL_API_KEY", false),
         ("bindings", "AI", true),
         ("bindings", "KEYS", true),
     ] {
