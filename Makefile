@@ -74,7 +74,7 @@ test-openapi: build setup-node ## the API against its own document: schemathesis
 fuzz-openapi: EXAMPLES ?= 200
 fuzz-openapi: test-openapi ## the same for longer: EXAMPLES=500 for each operation, SEED=7
 
-test-sdk: build setup-node ## OpenAI's official clients, for Node and for Python, against the release bundle
+test-sdk: build setup-node ## official clients, for Node and for Python: OpenAI's against the release bundle, Cartesia's against its stand-in
 	SDK_TOOLS="$$(ops/setup/python-tools.sh sdk)" SDK_REPORT="$(SDK_REPORT)" \
 	  cargo test --locked -p http-tests --test sdk -- --ignored --nocapture
 

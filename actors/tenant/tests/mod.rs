@@ -13,6 +13,7 @@ mod standing;
 mod thresholds;
 mod tickets;
 mod unopened;
+mod voice;
 
 use serde_json::value::RawValue;
 

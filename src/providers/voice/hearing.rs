@@ -243,14 +243,15 @@ impl Work {
         utterance: &[u8],
         teller: &Teller<HearingEvent>,
     ) -> Result<String, Failure> {
-        let opened = match early {
-            Early::Open(line) => Some(*line),
-            Early::Opening(opening) => opening.await.ok(),
-            Early::None => None,
-        };
-        let mut line = match opened.filter(|line| line.is_of(provider)) {
-            Some(line) => line,
-            None => self.open(provider).await?,
+        let is_first = self
+            .providers
+            .first()
+            .is_some_and(|first| first.name == provider.name && first.model == provider.model);
+        let mut line = match early {
+            Early::Open(line) if line.is_of(provider) => *line,
+            // What is being opened is this attempt: should it fail, nobody knocks twice.
+            Early::Opening(opening) if is_first => opening.await?,
+            Early::Opening(_) | Early::Open(_) | Early::None => self.open(provider).await?,
         };
         line.catch_up(utterance);
         line.finalize();

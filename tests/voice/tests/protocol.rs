@@ -153,3 +153,35 @@ async fn a_session_whose_memory_is_lost_goes_on() {
     assert_eq!(states, ["done"]);
     end(client).await;
 }
+
+#[tokio::test]
+async fn ten_seconds_that_were_said_while_it_was_away_arrive_and_no_more_is_taken() {
+    let stage = Stage::new(8_000).await;
+    let (mut client, breaker) = stage.client(7).await;
+    client.until("a welcome", |heard| heard.epoch == 1).await;
+    breaker.fin();
+    breaker.down_for(Duration::from_millis(500));
+    client.until_client("the loss", |client| !client.is_live()).await;
+    let frames = utterance(7, 101);
+    let mark = provider::mark_of(&frames[..100].concat());
+    for (at, frame) in frames.into_iter().enumerate() {
+        assert_eq!(client.speak(frame).await, at < 100);
+    }
+    client.commit("one").await;
+    client.until("the turn's end", |heard| heard.is_in("one", "done")).await;
+    assert_eq!(client.heard.transcripts("one", "user"), [provider::understood(&mark)]);
+    end(client).await;
+}
+
+#[tokio::test]
+async fn a_slow_line_is_only_slow() {
+    let stage = Stage::new(8_000).await;
+    let (mut client, breaker) = stage.client(8).await;
+    client.until("a welcome", |heard| heard.epoch == 1).await;
+    breaker.delay(Duration::from_millis(40));
+    let mark = speak(&mut client, 8, "one").await;
+    client.until("the turn's end", |heard| heard.is_in("one", "done")).await;
+    assert!(client.heard.pcm_of("one") == sound_of(&mark));
+    assert_eq!((client.heard.epoch, client.heard.losses), (1, 0));
+    end(client).await;
+}

@@ -170,7 +170,7 @@ fn checked(message: &Map<String, Value>) -> Result<u32, &'static str> {
         return Err("the container of a socket is not raw");
     }
     if let Some(delay) = message.get("max_buffer_delay_ms").filter(|delay| !delay.is_null())
-        && !delay.as_u64().is_some_and(|delay| delay <= 5_000)
+        && delay.as_u64().is_none_or(|delay| delay > 5_000)
     {
         return Err("max_buffer_delay_ms is not from 0 to 5000");
     }
@@ -202,7 +202,7 @@ pub fn common(message: &Map<String, Value>) -> Result<(), &'static str> {
         return Err("voice is no UUID, nor {mode: id, id: a UUID}");
     }
     if let Some(language) = message.get("language").filter(|language| !language.is_null())
-        && !language.as_str().is_some_and(|text| text.len() == 2)
+        && language.as_str().is_none_or(|text| text.len() != 2)
     {
         return Err("language is no two letters");
     }

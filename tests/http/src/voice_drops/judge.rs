@@ -3,7 +3,7 @@
 use super::cell::Due;
 use super::play::Played;
 use super::stage::{TurnAccount, Units};
-use crate::voice_provider::{Called, Stage};
+use crate::voice_provider::{self as provider, Called, Stage};
 use std::collections::BTreeMap;
 
 const TURNS: [&str; 2] = ["one", "two"];
@@ -88,6 +88,18 @@ pub fn judge(calm: &Played, played: &Played, due: Due) -> (Outcome, Found) {
     (outcome, found)
 }
 
+/// Characters of the sentences of a turn that were heard to their end.
+fn arrived(calm: &Played, played: &Played, turn: &str) -> u64 {
+    let mut left = played.heard.pcm_of(turn).len();
+    let mut characters = 0;
+    for sentence in calm.heard.transcripts(turn, "assistant") {
+        let Some(rest) = left.checked_sub(provider::sound(sentence).len()) else { break };
+        left = rest;
+        characters += sentence.chars().count();
+    }
+    u64::try_from(characters).unwrap_or(u64::MAX)
+}
+
 fn count(turns: &[TurnAccount], name: &str) -> usize {
     turns.iter().filter(|turn| turn.turn == name).count()
 }
@@ -101,6 +113,11 @@ fn turns(calm: &Played, played: &Played, whole: bool, found: &mut Found) {
         };
         let units = |turn: &TurnAccount| turn.units.unwrap_or_default();
         found.units_extra += units(turn).beyond(&units(same));
+        if !whole {
+            // What fell into the gap is not charged: only sentences whose sound arrived to its end.
+            let characters = units(turn).characters;
+            found.units_extra += characters.saturating_sub(arrived(calm, played, &turn.turn));
+        }
         // Where a model's connection broke, its tokens are counted, and may be fewer than it would have reported.
         let is_same = if played.breaks > 0 {
             TurnAccount { units: None, ..turn.clone() } == TurnAccount { units: None, ..same.clone() }

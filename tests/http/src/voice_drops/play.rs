@@ -289,6 +289,8 @@ impl<S: Stage> Play<'_, S> {
             let epoch = self.client.heard.epoch;
             let is_back = |client: &VoiceClient| client.is_live() && client.heard.epoch > epoch;
             self.client.until_client("it is back", is_back).await;
+            // It does not know what its old socket brought, and may say all of it again.
+            self.client.repeat().await;
             self.breaker.release();
         }
     }

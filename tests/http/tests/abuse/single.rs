@@ -156,8 +156,6 @@ const fn later(number: u8, what: &'static str, method: Method, path: &'static st
 pub const LATER: &[Later] = &[
     later(24, "n/a: uploads of forms are a later feature. Those of files are above", Method::POST, "/v1/files/upload"),
     later(25, "n/a: downloads are a later feature. Uploaded HTML fetched back", Method::GET, "/api/files/abc"),
-    later(28, "n/a: voice is a later feature. Tickets of a session; those of live events are below", Method::GET, "/api/voice/sessions/abc/ws"),
-    later(29, "n/a: voice is a later feature. A second socket", Method::GET, "/api/voice/sessions/abc/ws"),
-    later(30, "n/a: voice is a later feature. Frames that are too large, too many or wrong", Method::GET, "/v1/realtime"),
+    later(30, "n/a: the socket of OpenAI's Realtime is a later feature. Its frames; those of our own are below", Method::GET, "/v1/realtime"),
     later(37, "n/a: the inspector is a later feature. Read-only SQL", Method::POST, "/api/admin/actors/tenant/abc/sql"),
 ];
