@@ -60,10 +60,7 @@ impl OnWorkerd {
 
     async fn tenant(&self) -> Tenant {
         let world = self.world.lock().await;
-        let tenant = world.tenant("voice", CREDITS).await;
-        // UNDOCUMENTED
-        let client = Client::new(http_tests::client::Target { documented: false, ..world.stack.target() });
-        Tenant { client, ..tenant }
+        world.tenant("voice", CREDITS).await
     }
 }
 
