@@ -8,7 +8,6 @@ mod breaker;
 mod breakers;
 mod byte_stream;
 // Its sockets are for turns of voice.
-#[allow(dead_code)]
 mod cartesia;
 mod chat;
 mod count;
@@ -25,8 +24,6 @@ mod sound_length;
 mod speech;
 mod sse;
 mod transcription;
-// For the host of voice sessions; what that leaves unused goes.
-#[allow(dead_code, unused_imports)]
 pub mod voice;
 mod whole_request;
 mod workers_ai;

@@ -30,7 +30,6 @@ pub(super) async fn hear(voice: &Rc<Voice>, call: CallId, pcm: Vec<u8>, prefs: &
         match event {
             HearingEvent::Partial(text) => voice.report(Command::Hears { call, text }),
             HearingEvent::Final(text) => return CallEnd::Done { text: Some(text), units: feed.units() },
-            HearingEvent::Cancelled => return CallEnd::Cancelled { units: feed.units() },
             HearingEvent::Failed(why) => return ended("stt_failed", &why),
         }
     }

@@ -45,7 +45,6 @@ pub(super) async fn speak(
             Some(SpeechEvent::Sound { part, pcm }) => voice.report(Command::Sounds { call, part, pcm }),
             Some(SpeechEvent::PartDone { part }) => voice.report(Command::Spoken { call, part }),
             Some(SpeechEvent::Done) => return CallEnd::Done { text: None, units: units() },
-            Some(SpeechEvent::Cancelled) => return CallEnd::Cancelled { units: units() },
             Some(SpeechEvent::Failed(why)) => return ended("tts_failed", &why),
             None => return CallEnd::Broken,
         }

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::channel::{mpsc, oneshot};
-use futures::future::{Either, LocalBoxFuture, poll_fn, select};
+use futures::channel::mpsc;
+use futures::future::{LocalBoxFuture, poll_fn};
 use futures::{FutureExt, SinkExt, Stream};
 
 /// Events of a call. Dropped, they end it.
@@ -14,28 +14,12 @@ pub struct Events<E> {
 }
 
 impl<E: 'static> Events<E> {
-    /// `work` is done as far as its events are taken; when `stop` is told or it is `cancelled` nothing more is done of it.
-    pub(super) fn of(
-        work: impl AsyncFnOnce(&Teller<E>) -> E + 'static,
-        stop: oneshot::Receiver<()>,
-        cancelled: E,
-    ) -> Self {
+    /// `work` is done as far as its events are taken. What it gives is the last of them.
+    pub(super) fn of(work: impl AsyncFnOnce(&Teller<E>) -> E + 'static) -> Self {
         let (tell, came) = mpsc::channel(0);
         let work = async move {
             let teller = Teller(tell);
-            let stopped = async {
-                // Whoever only lets go of the feed has not said that it shall end.
-                if stop.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let last = {
-                let work = work(&teller).boxed_local();
-                match select(work, Box::pin(stopped)).await {
-                    Either::Left((last, _)) => last,
-                    Either::Right(_) => cancelled,
-                }
-            };
+            let last = work(&teller).await;
             teller.tell(last).await;
         };
         Self { came, work: Some(work.boxed_local()) }
@@ -90,7 +74,7 @@ mod tests {
     }
 
     /// Tells three numbers, and counts how far it has come.
-    fn three(gone: Rc<Cell<u32>>, stop: oneshot::Receiver<()>) -> Events<i32> {
+    fn three(gone: Rc<Cell<u32>>) -> Events<i32> {
         let work = async move |teller: &Teller<i32>| {
             for number in 1..=3 {
                 teller.tell(number).await;
@@ -98,51 +82,30 @@ mod tests {
             }
             0
         };
-        Events::of(work, stop, -1)
+        Events::of(work)
     }
 
     #[test]
     fn work_goes_no_further_than_its_events_are_taken() {
-        let (gone, (stop, stopped)) = (Rc::new(Cell::new(0)), oneshot::channel());
-        let mut events = three(Rc::clone(&gone), stopped);
+        let gone = Rc::new(Cell::new(0));
+        let mut events = three(Rc::clone(&gone));
         assert_eq!(gone.get(), 0);
         for taken in 1..=3 {
             assert_eq!(now(&mut events), Some(Some(taken)));
             assert_eq!(gone.get(), u32::try_from(taken).unwrap() - 1);
         }
-        // Who lets go of the feed has not cancelled.
-        drop(stop);
         assert_eq!((now(&mut events), now(&mut events)), (Some(Some(0)), Some(None)));
     }
 
     #[test]
-    fn a_cancelled_call_ends_what_it_holds_and_says_so_last() {
-        let (ended, (stop, stopped)) = (Rc::new(Cell::new(false)), oneshot::channel());
-        let held = Held(Rc::clone(&ended));
-        let work = async move |teller: &Teller<i32>| {
-            let _held = held;
-            teller.tell(1).await;
-            std::future::pending().await
-        };
-        let mut events = Events::of(work, stopped, -1);
-        assert_eq!(now(&mut events), Some(Some(1)));
-        assert_eq!(now(&mut events), None, "it waits");
-        stop.send(()).unwrap();
-        assert!(!ended.get());
-        assert_eq!(now(&mut events), Some(Some(-1)));
-        assert!(ended.get());
-        assert_eq!(now(&mut events), Some(None));
-    }
-
-    #[test]
     fn dropped_events_end_the_call() {
-        let (ended, (_stop, stopped)) = (Rc::new(Cell::new(false)), oneshot::channel());
+        let ended = Rc::new(Cell::new(false));
         let held = Held(Rc::clone(&ended));
         let work = async move |_: &Teller<i32>| {
             let _held = held;
             std::future::pending().await
         };
-        let mut events = Events::of(work, stopped, -1);
+        let mut events = Events::of(work);
         assert_eq!(now(&mut events), None);
         drop(events);
         assert!(ended.get());

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use actors::shared::Units;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::channel::oneshot;
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
@@ -20,7 +19,7 @@ use super::super::failure::Failure;
 use super::super::transcription::{self, TranscriptFormat, TranscriptionRequest};
 use super::events::{Events, Teller};
 use super::limits::{CONNECT_MS, TEXT_MS, UTTERANCE_BYTES_MAX};
-use super::{AnsweredBy, Ended, pcm};
+use super::{Ended, pcm};
 use crate::platform::config::{Config, Provider, ProviderKind};
 use crate::platform::uploads;
 
@@ -44,8 +43,6 @@ pub enum HearingEvent {
     Partial(String),
     /// What was said, all of it; empty where nothing was. The last event.
     Final(String),
-    /// [`SoundFeed::cancel`] was called. The last event.
-    Cancelled,
     /// Nothing more comes. The last event.
     Failed(Ended),
 }
@@ -58,19 +55,18 @@ enum Fed {
 /// Where sound goes in. Nothing here waits.
 pub struct SoundFeed {
     fed: UnboundedSender<Fed>,
-    stop: RefCell<Option<oneshot::Sender<()>>>,
-    account: Rc<Account>,
+    bytes: Cell<usize>,
     sample_rate_hz: u32,
 }
 
 impl SoundFeed {
     /// Samples of 16 bits, one channel, little-endian. False when the utterance is too long; then they were not taken.
     pub fn push(&self, pcm: Vec<u8>) -> bool {
-        let bytes = self.account.bytes.get().saturating_add(pcm.len());
+        let bytes = self.bytes.get().saturating_add(pcm.len());
         if bytes > UTTERANCE_BYTES_MAX {
             return false;
         }
-        self.account.bytes.set(bytes);
+        self.bytes.set(bytes);
         self.fed.unbounded_send(Fed::Sound(pcm)).is_ok()
     }
 
@@ -79,45 +75,25 @@ impl SoundFeed {
         let _ended_already = self.fed.unbounded_send(Fed::End);
     }
 
-    /// Ends it now; [`HearingEvent::Cancelled`] comes next.
-    pub fn cancel(&self) {
-        if let Some(stop) = self.stop.borrow_mut().take() {
-            let _ended_already = stop.send(());
-        }
-    }
-
     /// The sound that was pushed.
     pub fn units(&self) -> Units {
-        let milliseconds = pcm::milliseconds(self.account.bytes.get(), self.sample_rate_hz);
+        let milliseconds = pcm::milliseconds(self.bytes.get(), self.sample_rate_hz);
         Units { milliseconds, ..Units::default() }
     }
-
-    /// Who heard it.
-    pub fn answered_by(&self) -> Option<AnsweredBy> {
-        self.account.answered_by.borrow().clone()
-    }
-}
-
-#[derive(Default)]
-struct Account {
-    bytes: Cell<usize>,
-    answered_by: RefCell<Option<AnsweredBy>>,
 }
 
 /// Begins to listen. Nothing is asked before the first event is waited for.
 pub fn hear(env: &Env, config: &Rc<Config>, turn: Hearing) -> (SoundFeed, Events<HearingEvent>) {
-    let ((fed, sound), (stop, stopped)) = (unbounded(), oneshot::channel());
-    let account = Rc::new(Account::default());
+    let (fed, sound) = unbounded();
     let sample_rate_hz = turn.sample_rate_hz;
-    let feed =
-        SoundFeed { fed, stop: RefCell::new(Some(stop)), account: Rc::clone(&account), sample_rate_hz };
+    let feed = SoundFeed { fed, bytes: Cell::new(0), sample_rate_hz };
     let providers = turn.providers.iter().map(hurried).collect();
-    let work = Work { env: env.clone(), config: Rc::clone(config), turn, account, providers };
+    let work = Work { env: env.clone(), config: Rc::clone(config), turn, providers };
     let work = async move |teller: &Teller<HearingEvent>| match work.run(sound, teller).await {
         Ok(text) => HearingEvent::Final(text),
         Err(ended) => HearingEvent::Failed(ended),
     };
-    (feed, Events::of(work, stopped, HearingEvent::Cancelled))
+    (feed, Events::of(work))
 }
 
 fn hurried(provider: &Provider) -> Provider {
@@ -132,7 +108,6 @@ struct Work {
     env: Env,
     config: Rc<Config>,
     turn: Hearing,
-    account: Rc<Account>,
     providers: Vec<Provider>,
 }
 
@@ -179,11 +154,6 @@ impl Work {
             }
         });
         let answered = answered.await.map_err(Ended::nobody)?;
-        self.account.answered_by.replace(Some(AnsweredBy {
-            provider: Rc::clone(&answered.provider.name),
-            model: answered.provider.model.clone(),
-            attempts: answered.attempts,
-        }));
         Ok(answered.value)
     }
 

@@ -15,10 +15,8 @@ mod speaking;
 mod voices;
 
 pub use events::Events;
-pub use hearing::{Hearing, HearingEvent, SoundFeed, hear};
+pub use hearing::{Hearing, HearingEvent, hear};
 pub use speaking::{Speaking, SpeechEvent, TextFeed, speak};
-
-use std::rc::Rc;
 
 use super::failure::Failure;
 use super::{Attempt, Failed};
@@ -43,13 +41,4 @@ impl Ended {
     fn broke_off(failure: Failure) -> Self {
         Self { code: failure.exact_code(), broke_off: true, attempts: Vec::new() }
     }
-}
-
-/// Who answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnsweredBy {
-    pub provider: Rc<str>,
-    pub model: String,
-    /// In the order they ended. The last one answered.
-    pub attempts: Vec<Attempt>,
 }

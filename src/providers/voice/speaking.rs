@@ -10,7 +10,6 @@ use std::rc::Rc;
 use actors::shared::Units;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::channel::oneshot;
 use serde_json::json;
 use worker::Env;
 
@@ -23,7 +22,7 @@ use super::super::whole_request::Members;
 use super::events::{Events, Teller};
 use super::limits::{CONNECT_MS, FIRST_SOUND_MS, IDLE_MS, PART_BYTES_MAX, WAITING_CHARACTERS_MAX};
 use super::pcm::Decoder;
-use super::{AnsweredBy, Ended, voices};
+use super::{Ended, voices};
 use crate::platform::config::{Config, Provider, ProviderKind};
 use crate::platform::now_ms;
 
@@ -56,8 +55,6 @@ pub enum SpeechEvent {
     PartDone { part: i64 },
     /// All parts were spoken, and [`TextFeed::finish`] was called. The last event.
     Done,
-    /// [`TextFeed::cancel`] was called. The last event.
-    Cancelled,
     /// Nothing more comes. The last event.
     Failed(Ended),
 }
@@ -70,7 +67,6 @@ enum Fed {
 /// Where parts go in. Nothing here waits.
 pub struct TextFeed {
     fed: UnboundedSender<Fed>,
-    stop: RefCell<Option<oneshot::Sender<()>>>,
     account: Rc<Account>,
 }
 
@@ -90,21 +86,9 @@ impl TextFeed {
         let _ended_already = self.fed.unbounded_send(Fed::End);
     }
 
-    /// Ends it now: the provider is told, and [`SpeechEvent::Cancelled`] comes next.
-    pub fn cancel(&self) {
-        if let Some(stop) = self.stop.borrow_mut().take() {
-            let _ended_already = stop.send(());
-        }
-    }
-
     /// The characters that were submitted to who answered, whatever came of them since.
     pub fn units(&self) -> Units {
         Units { characters: self.account.characters.get(), ..Units::default() }
-    }
-
-    /// Who spoke last, and whom the last part asked.
-    pub fn answered_by(&self) -> Option<AnsweredBy> {
-        self.account.answered_by.borrow().clone()
     }
 }
 
@@ -113,21 +97,20 @@ struct Account {
     /// Characters that wait to be handed over.
     waiting: Cell<usize>,
     characters: Cell<u64>,
-    answered_by: RefCell<Option<AnsweredBy>>,
 }
 
 /// Begins the speech of a turn. Nothing is asked before its first part and before its first event is waited for.
 pub fn speak(env: &Env, config: &Rc<Config>, turn: Speaking) -> (TextFeed, Events<SpeechEvent>) {
-    let ((fed, parts), (stop, stopped)) = (unbounded(), oneshot::channel());
+    let (fed, parts) = unbounded();
     let account = Rc::new(Account::default());
-    let feed = TextFeed { fed, stop: RefCell::new(Some(stop)), account: Rc::clone(&account) };
+    let feed = TextFeed { fed, account: Rc::clone(&account) };
     let providers = turn.providers.iter().map(hurried).collect();
     let work = Work { env: env.clone(), config: Rc::clone(config), turn, account, line: RefCell::new(None) };
     let work = async move |teller: &Teller<SpeechEvent>| match work.run(parts, providers, teller).await {
         Ok(()) => SpeechEvent::Done,
         Err(ended) => SpeechEvent::Failed(ended),
     };
-    (feed, Events::of(work, stopped, SpeechEvent::Cancelled))
+    (feed, Events::of(work))
 }
 
 /// The same provider with the deadlines of somebody who waits.
@@ -205,11 +188,6 @@ impl Work {
         let provider = answered.provider;
         let characters = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
         self.account.characters.set(self.account.characters.get().saturating_add(characters));
-        self.account.answered_by.replace(Some(AnsweredBy {
-            provider: Rc::clone(&provider.name),
-            model: provider.model.clone(),
-            attempts: answered.attempts,
-        }));
         match self.sound(part, answered.value, provider.deadlines.idle_ms, teller).await {
             Ok(()) => Ok(provider),
             Err(failure) => {
