@@ -142,7 +142,10 @@ impl Run {
             Ok((None, _)) => judged.found.wrong.push("it panicked undisturbed".to_owned()),
             Err(failed) => {
                 let words = failed.into_panic();
-                let words = words.downcast_ref::<String>().cloned();
+                let words = words
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| words.downcast_ref::<&str>().map(ToString::to_string));
                 judged.found.wrong.push(words.unwrap_or_else(|| "a panic".to_owned()));
             }
         }

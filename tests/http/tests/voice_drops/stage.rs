@@ -100,7 +100,9 @@ impl Stage for OnWorkerd {
     async fn account(&self, session: &str) -> Account {
         let tenant = self.tenants.lock().expect("the tenants").get(session).cloned();
         let tenant = tenant.expect("somebody's session");
-        let shown = tenant.get(&format!("{SESSIONS}/{session}")).send().await.expect(200).json();
+        // A connection that was kept for the next request may be closed in the moment that it is used.
+        let call = tenant.get(&format!("{SESSIONS}/{session}")).header("connection", "close");
+        let shown = call.send().await.expect(200).json();
         let turns: Vec<Value> = shown["items"].as_array().cloned().unwrap_or_default();
         Account::read(&shown, &turns)
     }
