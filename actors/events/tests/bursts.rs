@@ -142,8 +142,13 @@ impl Books {
     /// What a job's command writes to be told, without the job.
     fn of_a_job(&mut self) {
         let body = json!({"job": "j", "type": "si", "event": null, "status": "queued", "attempt": 0});
-        let insert = "INSERT INTO job_events SELECT COALESCE(MAX(seq), 0) + 1, ?1, ?2 FROM job_events";
-        self.sql.execute(insert, &[self.now_ms.into(), body.to_string().into()]).unwrap();
+        let insert = format!(
+            "INSERT INTO job_events
+             SELECT COALESCE(MAX(seq), 0) + 1, ?1, ?2, {}, COALESCE(({}), 0) FROM job_events",
+            credits::LAST_WRITTEN,
+            notices::LAST_SEQ
+        );
+        self.sql.execute(&insert, &[self.now_ms.into(), body.to_string().into()]).unwrap();
     }
 
     /// After a turn: all are told with one reading.

@@ -99,7 +99,7 @@ fn old_events_are_forgotten_and_who_asks_for_them_hears_so() {
     let told = |shop: &mut Shop, count: i64| {
         let more = "INSERT INTO job_events
             WITH RECURSIVE n(seq) AS (SELECT MAX(seq) + 1 FROM job_events UNION ALL SELECT seq + 1 FROM n LIMIT ?1)
-            SELECT n.seq, e.at_ms, e.body FROM n, job_events AS e WHERE e.seq = (SELECT MIN(seq) FROM job_events)";
+            SELECT n.seq, e.at_ms, e.body, e.after_seq, e.after_notice FROM n, job_events AS e WHERE e.seq = (SELECT MIN(seq) FROM job_events)";
         shop.sql.execute(more, &[count.into()]).unwrap();
     };
     // As many as are kept, and nearly as many more as an alarm waits for.
