@@ -21,7 +21,7 @@ mod tests;
 pub use account::{Account, Opening, open, unopened};
 pub use adjust::{Adjusted, Adjustment, Cause, adjust};
 pub use entries::{Books, Entry, EntryPage, Kind, at as entry_at, charged_since, list as list_entries};
-pub use feed::{By, Change, changes, last_seq};
+pub use feed::{Change, LAST_WRITTEN, changes, last_seq};
 pub use from_1::from_1;
 pub use grant::{
     GRANTS_LIVE_MAX, Grant, GrantKind, GrantTerms, Grants, PRIORITY_DEFAULT, PRIORITY_MAX, Part,

@@ -4,18 +4,19 @@
 //! numbers, notices have another and jobs a third, so a place in the events is three numbers, and what comes after it is
 //! read from the rows that are there anyway. A charge costs nothing more because somebody may listen.
 //!
+//! They are told in the order that they were written, which the rows say themselves: a notice and an event of a job know
+//! the last number of the other kinds before theirs. So an event has one place, whoever asks for it and from where.
+//!
 //! Owns: places, what comes after one, the state of one listener, and how much it is told at a time. Never does: sockets,
 //! which the shell holds.
 
 mod listener;
+mod merge;
 mod position;
 mod telling;
 
 #[cfg(test)]
 mod tests;
-
-use std::iter::Peekable;
-use std::vec::IntoIter;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,9 @@ pub use listener::{
 pub use position::Position;
 pub use telling::{Telling, ToSend};
 
-use crate::credits::{self, By, Change, Entry, UsageEvent};
+use merge::Merge;
+
+use crate::credits::{self, Entry, UsageEvent};
 use crate::jobs::{self, JobEvent};
 use crate::notices::{self, Told};
 use crate::shared::Refusal;
@@ -82,7 +85,8 @@ pub fn passed(sql: &mut impl Sql, from: Position, now_ms: i64) -> Result<Option<
     Ok(gone.then_some(newest))
 }
 
-/// What came after `from` and not after `newest`, the first `rows_max` of each kind; `None` when some of it is gone.
+/// What came after `from` and not after `newest`, in the order that it was written; `None` when some of it is gone.
+/// `rows_max` of each kind are read, and one event at least is told where there is one.
 ///
 /// # Errors
 /// What the database refused.
@@ -97,69 +101,11 @@ pub fn after(
         return Ok(None);
     }
     let upto = |from: i64, newest: i64| newest.min(from.saturating_add(rows_max));
-    let changes = credits::changes(sql, from.seq, upto(from.seq, newest.seq), from.at_ms)?;
-    let told = notices::told(sql, from.notice, upto(from.notice, newest.notice))?;
-    let of_jobs = jobs::told(sql, from.job, upto(from.job, newest.job))?;
-    let (Some(changes), Some(told), Some(of_jobs)) = (changes, told, of_jobs) else {
+    let changes = credits::changes(sql, from.seq, upto(from.seq, newest.seq))?;
+    let notices = notices::told(sql, from.notice, upto(from.notice, newest.notice))?;
+    let jobs = jobs::told(sql, from.job, upto(from.job, newest.job))?;
+    let (Some(changes), Some(notices), Some(jobs)) = (changes, notices, jobs) else {
         return Ok(None);
     };
-    Ok(Some(merged(from, changes, told, of_jobs)))
-}
-
-/// All in the order of their times, each kind in its own order.
-fn merged(from: Position, changes: Vec<Change>, told: Vec<Told>, of_jobs: Vec<JobEvent>) -> Vec<Event> {
-    let count = changes.len().saturating_add(told.len()).saturating_add(of_jobs.len());
-    let mut merged = Merged {
-        events: Vec::with_capacity(count),
-        position: from,
-        told: told.into_iter().peekable(),
-        of_jobs: of_jobs.into_iter().peekable(),
-    };
-    for change in changes {
-        // A client's word for the time of what it reports orders nothing.
-        let trusted = !matches!(change, Change::Usage(_, By::Client));
-        let at_ms = if trusted { change.at_ms() } else { merged.position.at_ms };
-        merged.until(at_ms);
-        merged.position.seq = change.seq();
-        if trusted {
-            merged.position.at_ms = at_ms;
-        }
-        let at_ms = change.at_ms();
-        let what = match change {
-            Change::Entry(entry) => What::Balance(entry),
-            Change::Usage(event, _) => What::Usage(event),
-        };
-        merged.push(at_ms, what);
-    }
-    merged.until(i64::MAX);
-    merged.events
-}
-
-struct Merged {
-    events: Vec<Event>,
-    position: Position,
-    told: Peekable<IntoIter<Told>>,
-    of_jobs: Peekable<IntoIter<JobEvent>>,
-}
-
-impl Merged {
-    fn push(&mut self, at_ms: i64, what: What) {
-        self.events.push(Event { position: self.position, at_ms, what });
-    }
-
-    /// Notices and jobs before `at_ms`.
-    fn until(&mut self, at_ms: i64) {
-        loop {
-            let job_ms = self.of_jobs.peek().map_or(i64::MAX, |event| event.at_ms);
-            if let Some(notice) = self.told.next_if(|notice| notice.at_ms < at_ms && notice.at_ms <= job_ms) {
-                self.position.notice = notice.seq;
-                self.push(notice.at_ms, What::Notice(Box::new(notice)));
-            } else if let Some(event) = self.of_jobs.next_if(|event| event.at_ms < at_ms) {
-                self.position.job = event.seq;
-                self.push(event.at_ms, What::Job(Box::new(event)));
-            } else {
-                return;
-            }
-        }
-    }
+    Ok(Some(Merge::of(from, newest, changes, notices, jobs).events()))
 }

@@ -8,7 +8,7 @@ use crate::shared::{Refusal, TenantId};
 /// The last entry or usage event, the last notice and the last event of a job that came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// When the last of our own entries and usage events happened: from there on the next ones are looked for.
+    /// When the last of these happened, as it says itself. For whoever reads an id: nothing is looked for by it.
     pub at_ms: i64,
     pub seq: i64,
     pub notice: i64,
@@ -44,7 +44,9 @@ impl Position {
     /// `<at>-<seq>-<notice>-<check>`, with `<job>` before the check once there was a job; to be handed back as it is.
     #[must_use]
     pub fn encode(self, tenant: &TenantId) -> String {
-        let mut numbers = format!("{}-{}-{}", self.at_ms, self.seq, self.notice);
+        // A client says when what it reports happened.
+        let at_ms = self.at_ms.clamp(0, NUMBER_MAX);
+        let mut numbers = format!("{at_ms}-{}-{}", self.seq, self.notice);
         if self.job > 0 {
             numbers = format!("{numbers}-{}", self.job);
         }

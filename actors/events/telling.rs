@@ -90,7 +90,7 @@ impl<M: Clone> Telling<M> {
         room: usize,
         message: impl Fn(&Event) -> M,
     ) -> Result<Rc<Page<M>>, Refusal> {
-        if let Some((_, page)) = self.pages.iter().find(|(at, _)| *at == from) {
+        if let Some((_, page)) = self.pages.iter().find(|(at, _)| at.counts() == from.counts()) {
             return Ok(Rc::clone(page));
         }
         let rows = i64::try_from(room).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);

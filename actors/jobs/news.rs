@@ -5,6 +5,8 @@ use serde_json::value::RawValue;
 
 use super::job::{Job, JobError, Reason, exists, json};
 use super::state::{Event, Status};
+use crate::credits::LAST_WRITTEN;
+use crate::notices::LAST_SEQ as LAST_NOTICE;
 use crate::planted::{self, Bug};
 use crate::shared::Refusal;
 use crate::sql::{Sql, row};
@@ -21,6 +23,10 @@ pub struct JobEvent {
     pub seq: i64,
     pub at_ms: i64,
     pub body: Body,
+    /// The last entry or usage event that was written before; not known of events from before this was noted.
+    pub after_seq: Option<i64>,
+    /// The last notice that was.
+    pub after_notice: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,7 +71,10 @@ pub fn tell(sql: &mut impl Sql, job: &Job, event: Option<Event>, now_ms: i64) ->
     };
     // The newest is never forgotten, so no number is given twice.
     sql.execute(
-        "INSERT INTO job_events SELECT COALESCE(MAX(seq), 0) + 1, ?1, ?2 FROM job_events",
+        &format!(
+            "INSERT INTO job_events SELECT COALESCE(MAX(seq), 0) + 1, ?1, ?2, {LAST_WRITTEN},
+               COALESCE(({LAST_NOTICE}), 0) FROM job_events"
+        ),
         &[now_ms.into(), json(&body)?.into()],
     )?;
     Ok(())
@@ -102,15 +111,17 @@ pub fn told(sql: &mut impl Sql, after: i64, upto: i64) -> Result<Option<Vec<JobE
     if wanted == 0 {
         return Ok(Some(Vec::new()));
     }
-    let rows: Vec<(i64, i64, Body)> = row(
+    let rows: Vec<(i64, i64, Option<i64>, Option<i64>, Body)> = row(
         sql,
-        "SELECT concat('[', group_concat(concat('[', seq, ',', at_ms, ',', body, ']')), ']')
+        "SELECT concat('[', group_concat(concat('[', seq, ',', at_ms, ',', COALESCE(after_seq, 'null'), ',',
+           COALESCE(after_notice, 'null'), ',', body, ']')), ']')
          FROM (SELECT * FROM job_events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)",
         &[after.into(), upto.into()],
     )?
     .unwrap_or_default();
-    let events: Vec<JobEvent> =
-        rows.into_iter().map(|(seq, at_ms, body)| JobEvent { seq, at_ms, body }).collect();
+    let event =
+        |(seq, at_ms, after_seq, after_notice, body)| JobEvent { seq, at_ms, body, after_seq, after_notice };
+    let events: Vec<JobEvent> = rows.into_iter().map(event).collect();
     Ok((events.len() == wanted).then_some(events))
 }
 

@@ -42,7 +42,10 @@ CREATE TABLE job_bodies (
 CREATE TABLE job_events (
   seq              INTEGER PRIMARY KEY,
   at_ms            INTEGER NOT NULL,
-  body             TEXT NOT NULL
+  body             TEXT NOT NULL,
+  -- The last entry or usage event and the last notice that were written before: its place in the live events.
+  after_seq        INTEGER,
+  after_notice     INTEGER
 );
 -- Jobs that are made again and again. When, the platform works out: here is the next time only.
 CREATE TABLE job_schedules (

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::credits::LAST_WRITTEN;
 use crate::planted::{self, Bug};
 use crate::shared::{Cursor, Micro, Refusal, TenantId};
 use crate::sql::{Sql, row};
@@ -121,7 +122,10 @@ pub fn record(
 ) -> Result<(), Refusal> {
     let (state, next_at_ms) = if deliver { ("pending", Some(now_ms)) } else { ("recorded", None) };
     sql.execute(
-        "INSERT INTO notices (at_ms, kind, body, state, next_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &format!(
+            "INSERT INTO notices (at_ms, kind, body, state, next_at_ms, after_seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, {LAST_WRITTEN})"
+        ),
         &[
             now_ms.into(),
             kind.name().into(),
@@ -315,14 +319,19 @@ pub struct Told {
     pub at_ms: i64,
     pub kind: NoticeKind,
     pub body: Box<RawValue>,
+    /// The last entry or usage event that was written before; not known of notices from before this was noted.
+    pub after_seq: Option<i64>,
 }
+
+/// In SQL, the number of the last notice; null before the first.
+pub const LAST_SEQ: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'notices'";
 
 /// The number of the last notice, also when it was forgotten; zero before the first.
 ///
 /// # Errors
 /// What the database refused.
 pub fn last_seq(sql: &mut impl Sql) -> Result<i64, Refusal> {
-    Ok(row(sql, "SELECT seq FROM sqlite_sequence WHERE name = 'notices'", &[])?.unwrap_or(0))
+    Ok(row(sql, LAST_SEQ, &[])?.unwrap_or(0))
 }
 
 /// The number of the oldest notice that is kept; past all numbers when none is.
@@ -344,7 +353,8 @@ pub fn told(sql: &mut impl Sql, after: i64, upto: i64) -> Result<Option<Vec<Told
     }
     let found: Vec<Told> = row(
         sql,
-        "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body)))
+        "SELECT json_group_array(json_object('seq', seq, 'at_ms', at_ms, 'kind', kind, 'body', json(body),
+           'after_seq', after_seq))
          FROM (SELECT * FROM notices WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)",
         &[after.into(), upto.into()],
     )?

@@ -14,6 +14,8 @@ CREATE TABLE notices (
   last_outcome     TEXT,
   -- Each attempt that was reported: [{"attempt":1,"at_ms":…,"outcome":"503"},…], fifteen at most. One that is missing
   -- in between was made, and nothing was heard of it.
-  attempt_log      TEXT NOT NULL DEFAULT '[]'
+  attempt_log      TEXT NOT NULL DEFAULT '[]',
+  -- The last entry or usage event that was written before: its place in the live events.
+  after_seq        INTEGER
 );
 CREATE INDEX notices_pending ON notices (next_at_ms) WHERE state = 'pending';

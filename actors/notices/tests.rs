@@ -7,7 +7,7 @@ const NOW_MS: i64 = 1_000_000;
 
 fn database() -> Sqlite {
     let mut sql = Sqlite::in_memory().unwrap();
-    sql.execute(SCHEMA, &[]).unwrap();
+    sql.execute(&format!("{}{SCHEMA}", crate::credits::SCHEMA), &[]).unwrap();
     sql
 }
 

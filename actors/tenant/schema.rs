@@ -12,7 +12,7 @@ use crate::sql::{Sql, row};
 use crate::{credits, keys, notices, tickets};
 
 /// The version this code writes. A step leads from each older version to the next.
-pub const SCHEMA_VERSION: i64 = 6;
+pub const SCHEMA_VERSION: i64 = 7;
 
 /// One step; the n-th turns a database of version `n + 1` into one of version `n + 2`.
 pub(super) type Step<S> = fn(&mut S, &TenantId) -> Result<(), Refusal>;
@@ -50,7 +50,7 @@ pub fn reopen(sql: &mut impl Sql) -> Result<Option<Actor>, Refusal> {
         &[],
     )?
     .ok_or_else(|| broken("the actor row is missing"))?;
-    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2, from_3, from_4, from_5])?;
+    migrate(sql, &stored.tenant, stored.schema_version, &[from_1, from_2, from_3, from_4, from_5, from_6])?;
     let quarantined = stored.quarantine.is_some();
     Ok(Some(Actor { tenant: stored.tenant, quarantined, settings: Aside::default() }))
 }
@@ -163,6 +163,21 @@ fn from_4<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
 /// Version 5 to 6: jobs. Their tables come with a tenant's first one; the version keeps older code away, which would end
 /// the holds of jobs without their jobs.
 fn from_5<S: Sql>(_: &mut S, _: &TenantId) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Version 6 to 7: notices and events of jobs know what was written before them. Those that are there do not, and are
+/// told by their times. Tables made by an older step have it, and those of jobs may not be there.
+fn from_6<S: Sql>(sql: &mut S, _: &TenantId) -> Result<(), Refusal> {
+    for (table, column) in
+        [("notices", "after_seq"), ("job_events", "after_seq"), ("job_events", "after_notice")]
+    {
+        let lacks =
+            format!("SELECT 1 FROM sqlite_master WHERE name = '{table}' AND sql NOT LIKE '%{column}%'");
+        if sql.text(&lacks, &[])?.is_some() {
+            sql.execute(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER"), &[])?;
+        }
+    }
     Ok(())
 }
 

@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// All that was written since it began: each number once and in its order.
-    fn check(&self, books: &mut Books) {
+    fn check(&self, books: &mut Books, history: &History) {
         let mut before = self.from;
         for event in &self.heard {
             assert_eq!(event.position.count(), before.count() + 1, "a gap or a double");
@@ -93,8 +93,36 @@ impl Client {
             assert_eq!(is, says, "the event of that place");
         }
         assert_eq!(before, self.listener.position);
+        history.has(&self.heard);
         let newest = books.newest();
         assert!(before.is_within(newest), "nothing is told that was not written");
+    }
+}
+
+/// What one hears that is there for every event, and forgets none.
+struct History {
+    from: Position,
+    heard: Vec<Event>,
+    ids: Vec<String>,
+}
+
+impl History {
+    fn new(from: Position) -> Self {
+        Self { from, heard: Vec::new(), ids: Vec::new() }
+    }
+
+    fn goes_on(&mut self, books: &mut Books) {
+        let at = self.heard.last().map_or(self.from, |last| last.position);
+        let events = books.all_after(at).unwrap();
+        self.ids.extend(ids(&events));
+        self.heard.extend(events);
+    }
+
+    /// The order and the ids are the same in every pass.
+    fn has(&self, heard: &[Event]) {
+        let Some(first) = heard.first() else { return };
+        let at = usize::try_from(first.position.count() - self.from.count() - 1).unwrap();
+        assert_eq!(ids(heard), self.ids[at..at + heard.len()]);
     }
 }
 
@@ -128,22 +156,19 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 impl Books {
     /// Most of it cheap to write: a charge now and then, between all that is told besides.
-    fn burst(&mut self, count: i64) {
+    fn burst(&mut self, count: i64, history: &mut History) {
         for n in 0..count {
+            if n % 7 == 0 {
+                history.goes_on(self);
+            }
             match n % 16 {
                 0 => self.charge(10),
                 1..=4 => self.notice(),
-                5..=11 => self.of_a_job(),
+                5..=11 => of_a_job(&mut self.sql, self.now_ms),
                 _ => self.report(self.now_ms - n * 1_000),
             }
         }
-    }
-
-    /// What a job's command writes to be told, without the job.
-    fn of_a_job(&mut self) {
-        let body = json!({"job": "j", "type": "si", "event": null, "status": "queued", "attempt": 0});
-        let insert = "INSERT INTO job_events SELECT COALESCE(MAX(seq), 0) + 1, ?1, ?2 FROM job_events";
-        self.sql.execute(insert, &[self.now_ms.into(), body.to_string().into()]).unwrap();
+        history.goes_on(self);
     }
 
     /// After a turn: all are told with one reading.
@@ -163,11 +188,12 @@ proptest! {
         let mut books = Books::open();
         crate::jobs::make_tables(&mut books.sql).unwrap();
         let at = books.newest();
+        let mut history = History::new(at);
         let mut clients: Vec<Client> = (0..3).map(|_| Client::new(at, books.now_ms)).collect();
         for what in all {
             match what {
                 Happens::Burst(count) => {
-                    books.burst(count);
+                    books.burst(count, &mut history);
                     books.tell(&mut clients);
                 }
                 Happens::Acknowledged { client, count } => clients[client].acknowledges(&mut books, count),
@@ -182,7 +208,7 @@ proptest! {
                 Happens::Wait(ms) => books.now_ms += ms,
             }
             for client in &clients {
-                client.check(&mut books);
+                client.check(&mut books, &history);
             }
         }
         // Who acknowledges what it has comes to the end, in as many steps as there is room for and no more.
@@ -192,7 +218,7 @@ proptest! {
             for _ in 0..=behind / UNACKNOWLEDGED_EVENTS_MAX {
                 client.acknowledges(&mut books, usize::MAX);
             }
-            client.check(&mut books);
+            client.check(&mut books, &history);
             prop_assert_eq!(client.listener.position.counts(), newest.counts());
         }
     }
@@ -205,7 +231,7 @@ fn listeners_at_one_place_share_what_is_read() {
     let at = books.newest();
     let mut listeners: Vec<Listener> =
         (0..SOCKETS_MAX).map(|_| Listener::new(None, None, at, NOW_MS)).collect();
-    books.burst(2_000);
+    books.burst(2_000, &mut History::new(at));
     let framed = RefCell::new(0);
     let mut telling = Telling::new(NOW_MS);
     for listener in &mut listeners {
@@ -234,7 +260,8 @@ fn an_acknowledgement_of_one_reads_little() {
     let mut books = Books::open();
     crate::jobs::make_tables(&mut books.sql).unwrap();
     let mut client = Client::new(books.newest(), NOW_MS);
-    books.burst(1_500);
+    let at = books.newest();
+    books.burst(1_500, &mut History::new(at));
     client.told(&mut books, &mut Telling::new(NOW_MS));
     let text = ack(client.unacknowledged[0]);
     assert_eq!(hear(&mut client.listener, &text, NOW_MS), Heard::GoesOn);

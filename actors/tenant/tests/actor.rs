@@ -215,6 +215,37 @@ fn a_database_of_version_5_is_as_it_was() {
     assert!(!crate::jobs::exists(&mut shell.sql).unwrap());
 }
 
+/// A database as version 6 left it, with tables of jobs or without: what is told knows its place from then on.
+#[test]
+fn a_database_of_version_6_notes_the_places_of_what_it_tells() {
+    for with_jobs in [false, true] {
+        let mut shell = Shell::with_balance(1_000);
+        shell.sql.execute("ALTER TABLE notices DROP COLUMN after_seq", &[]).unwrap();
+        let mut columns = vec!["notices after_seq"];
+        if with_jobs {
+            crate::jobs::make_tables(&mut shell.sql).unwrap();
+            let old = "ALTER TABLE job_events DROP COLUMN after_seq;
+                ALTER TABLE job_events DROP COLUMN after_notice;
+                INSERT INTO job_events VALUES (1, 5, '{}');";
+            shell.sql.execute(old, &[]).unwrap();
+            columns.extend(["job_events after_seq", "job_events after_notice"]);
+        }
+        shell.tamper("UPDATE actor SET schema_version = 6");
+        shell.sql.transaction(reopen).unwrap().unwrap();
+        let now = shell.sql.text("SELECT schema_version FROM actor", &[]).unwrap().unwrap();
+        assert_eq!(now, SCHEMA_VERSION.to_string());
+        let noted = "SELECT group_concat(concat(m.name, ' ', c.name)) FROM sqlite_master AS m, pragma_table_info(m.name) AS c
+             WHERE c.name LIKE 'after_%' ORDER BY m.name DESC, c.cid";
+        let found = shell.sql.text(noted, &[]).unwrap().unwrap();
+        let mut found: Vec<&str> = found.split(',').collect();
+        found.sort_unstable();
+        columns.sort_unstable();
+        assert_eq!(found, columns);
+        assert_eq!(crate::jobs::exists(&mut shell.sql).unwrap(), with_jobs);
+        assert_eq!(shell.available(), 1_000);
+    }
+}
+
 /// A database as version 1 left it: a balance, a charge, a correction, an open hold, keys and reported usage.
 #[test]
 fn a_database_of_version_1_is_carried_over_with_all_its_books() {
