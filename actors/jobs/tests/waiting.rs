@@ -294,7 +294,7 @@ fn a_run_is_made_by_the_prices_of_its_day() {
     assert_eq!(params.unwrap().get(), "{\"quote\":30000}");
     assert_eq!(shop.account().held, Micro(30_000), "as much is set aside");
     // Without a price, with that of a schedule which was set anew meanwhile, or with more than is kept: as it was set.
-    let long = RawValue::from_string(format!("\"{}\"", "x".repeat(PARAMS_BYTES_MAX))).unwrap();
+    let long = RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
     let too_long = Priced { params: long, ..priced("template", 1) };
     for (n, priced) in [None, Some(priced("before", 1)), Some(too_long)].into_iter().enumerate() {
         let id = format!("as-set-{n}");
