@@ -11,6 +11,7 @@ use super::{Failure, PieceStream};
 use crate::platform::abort::AbortGuard;
 use crate::platform::config::{Provider, ProviderKind};
 use crate::platform::now_ms;
+use crate::platform::retry_after::retry_after_ms;
 use crate::platform::streams;
 use crate::platform::task::settled;
 
