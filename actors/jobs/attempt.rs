@@ -41,7 +41,7 @@ pub struct Fail {
     pub id: String,
     pub epoch: i64,
     pub error: JobError,
-    /// How long whoever refused asked to be left alone.
+    /// How long whoever refused asked to be left alone. The longest wait of the job's type bounds it.
     #[serde(default)]
     pub retry_after_ms: Option<i64>,
     /// Spreads the next attempts: any number, drawn by whoever sends this.
@@ -144,7 +144,7 @@ impl Job {
         seed: u32,
         now_ms: i64,
     ) -> Result<Failing, Refusal> {
-        let asked_ms = retry_after_ms.unwrap_or(0).clamp(0, super::WAIT_MS_MAX);
+        let asked_ms = retry_after_ms.unwrap_or(0).min(self.terms.wait_max_ms);
         let wait_ms = wait_ms(&self.terms, self.life.attempts, seed).max(asked_ms);
         let next_ms = now_ms.saturating_add(wait_ms);
         let exhausted =
@@ -193,7 +193,8 @@ impl Job {
         let redrives = self.life.redrives.saturating_add(1);
         let has_body = self.life.has_body;
         let life = Life { run_at_ms: now_ms, redrives, has_body, ..Life::default() };
-        Ok(Self { life, expires_at_ms: now_ms.saturating_add(self.terms.ttl_ms), ..self.clone() })
+        let expires_at_ms = now_ms.saturating_add(self.terms.ttl_ms);
+        Ok(Self { life, expires_at_ms, dedupe: self.life.dedupe.clone(), ..self.clone() })
     }
 
     /// Begins anew what [`Job::begun_anew`] made.

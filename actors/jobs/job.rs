@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use super::state::{Event, State};
 use super::{
     ATTEMPTS_MAX, CODE_BYTES_MAX, DEDUPE_BYTES_MAX, DELAY_MS_MAX, FINAL_ERRORS_MAX, HISTORY_MS, ID_BYTES_MAX,
-    JOBS_KEPT_MAX, LEASE_MS_MAX, LEASE_MS_MIN, MESSAGE_BYTES_MAX, PARAMS_BYTES_MAX, PRIORITY_MAX, SCHEMA,
-    TTL_MS_MAX, TYPE_BYTES_MAX, WAIT_MS_MAX, news,
+    JOBS_KEPT_MAX, LEASE_MS_MAX, LEASE_MS_MIN, MESSAGE_BYTES_MAX, PRIORITY_MAX, SCHEMA,
+    STORED_PARAMS_BYTES_MAX, TTL_MS_MAX, TYPE_BYTES_MAX, WAIT_MS_MAX, news,
 };
 use crate::credits::Owner;
 use crate::shared::{Micro, Refusal};
@@ -105,6 +105,9 @@ pub struct Life {
     pub balance: Option<Micro>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at_ms: Option<i64>,
+    /// The dedupe key that it had while it was open, and has again when it is begun anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<String>,
     /// Its body is there: what it was asked, and its result.
     #[serde(default)]
     pub has_body: bool,
@@ -143,7 +146,8 @@ impl NewJob {
         expect(id(&self.id), "id", "1 to 128 of a-z, 0-9 and -")?;
         let kind = (1..=TYPE_BYTES_MAX).contains(&self.kind.len());
         expect(kind, "type", "a name of 1 to 32 bytes")?;
-        expect(self.params.get().len() <= PARAMS_BYTES_MAX, "params", "at most 65536 bytes of JSON")?;
+        let params = self.params.get().len() <= STORED_PARAMS_BYTES_MAX;
+        expect(params, "params", "at most 81920 bytes of JSON with their prices")?;
         expect((0..=PRIORITY_MAX).contains(&self.priority), "priority", "a whole number from 0 to 9")?;
         let latest_ms = now_ms.saturating_add(DELAY_MS_MAX);
         expect(self.run_at_ms.is_none_or(|at_ms| at_ms <= latest_ms), "run_at", "at most 30 days ahead")?;
@@ -255,7 +259,7 @@ impl Job {
             _ => HISTORY_MS,
         };
         self.life.finished_at_ms = Some(now_ms);
-        self.dedupe = None;
+        self.life.dedupe = self.dedupe.take();
         self.due_at_ms = Some(batched(now_ms.saturating_add(kept_ms)));
     }
 

@@ -60,6 +60,7 @@ impl Default for JobStats {
 
 const LIST: &str = "jobs";
 const DEAD: &str = "jobs-dead";
+const REDRIVE: &str = "jobs-redrive";
 
 /// Newest first.
 ///
@@ -120,22 +121,32 @@ pub fn dead_letters(
     Ok(JobPage { items, next_cursor })
 }
 
-/// Ids of jobs in the dead-letter list, the oldest first, and whether there are more.
+/// Ids of jobs in the dead-letter list, the oldest first, and where to go on behind them when there are more.
 ///
 /// # Errors
-/// What the database refused.
-pub fn failed_ids(sql: &mut impl Sql, limit: u32) -> Result<(Vec<String>, bool), Refusal> {
-    let mut ids: Vec<String> = row(
+/// `InvalidCursor`, or what the database refused.
+pub fn failed_ids(
+    sql: &mut impl Sql,
+    tenant: &TenantId,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Result<(Vec<String>, Option<String>), Refusal> {
+    let from = cursor.map(|raw| Cursor::decode(raw, REDRIVE, tenant)).transpose()?;
+    let (at_ms, seq) = from.map_or((i64::MIN, i64::MIN), |from| (from.at_ms, from.seq));
+    let mut found: Vec<(String, i64, i64)> = row(
         sql,
-        "SELECT json_group_array(id) FROM (SELECT id FROM jobs WHERE due_at_ms IS NOT NULL AND state = 'failed'
-           ORDER BY due_at_ms, seq LIMIT ?1)",
-        &[i64::from(limit).saturating_add(1).into()],
+        "SELECT json_group_array(json_array(id, due_at_ms, seq)) FROM (SELECT id, due_at_ms, seq FROM jobs
+           WHERE due_at_ms IS NOT NULL AND (due_at_ms, seq) > (?1, ?2) AND state = 'failed'
+           ORDER BY due_at_ms, seq LIMIT ?3)",
+        &[at_ms.into(), seq.into(), i64::from(limit).saturating_add(1).into()],
     )?
     .unwrap_or_default();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = ids.len() > limit;
-    ids.truncate(limit);
-    Ok((ids, more))
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more);
+    let next = last.map(|(_, at_ms, seq)| Cursor { at_ms: *at_ms, seq: *seq }.encode(REDRIVE, tenant));
+    Ok((found.into_iter().map(|(id, _, _)| id).collect(), next))
 }
 
 /// # Errors

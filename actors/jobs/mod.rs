@@ -46,8 +46,10 @@ pub const SCHEMA: &str = include_str!("schema.sql");
 pub const JOBS_OPEN_MAX: u32 = 10_000;
 /// Jobs of one tenant in all, with those that are over and not forgotten: 100,000 rows of half a kilobyte.
 pub const JOBS_KEPT_MAX: i64 = 100_000;
-/// What a job is asked, in bytes of JSON.
+/// What a job is asked, in bytes of JSON as its client wrote it.
 pub const PARAMS_BYTES_MAX: usize = 65_536;
+/// The same with what the shell keeps beside it: the prices of the models that may answer, a hundred bytes each.
+pub const STORED_PARAMS_BYTES_MAX: usize = 81_920;
 /// What it answers. A row of the platform holds 2 MB: params, checkpoint and result fit in one.
 pub const RESULT_BYTES_MAX: usize = 1_000_000;
 /// What an attempt leaves for the next one.

@@ -78,7 +78,11 @@ impl Job {
         now_ms: i64,
     ) -> Result<(), Refusal> {
         self.state.after(event)?;
+        // Work that was for later is for later still.
+        let early = event == Event::GiveBack && self.life.run_at_ms > now_ms;
+        let event = if early { Event::GiveBackEarly } else { event };
         match event {
+            Event::GiveBackEarly => self.due_at_ms = Some(self.life.run_at_ms),
             // Messages and workers that are on their way find it taken.
             Event::Take => self.epoch = self.epoch.saturating_add(1),
             Event::GiveUp => self.life.reason = Some(Reason::Client),

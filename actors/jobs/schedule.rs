@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::job::{NewJob, Terms, exists, expect, json};
-use super::{ID_BYTES_MAX, PARAMS_BYTES_MAX, SCHEDULES_MAX};
+use super::{ID_BYTES_MAX, SCHEDULES_MAX, STORED_PARAMS_BYTES_MAX};
 use crate::rate::Weight;
 use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
@@ -37,8 +37,11 @@ pub struct LastRun {
     /// The time it was for.
     pub run_at_ms: i64,
     pub job: Option<String>,
-    /// Why there is no job.
+    /// Why there is no job, in words.
     pub refused: Option<String>,
+    /// The same, for programs. None also of runs from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,7 +96,8 @@ impl Schedule {
     #[must_use]
     pub fn run(&self, fire: &Fire) -> NewJob {
         let mut new = self.terms.job.clone();
-        let fits = |priced: &&Priced| priced.set == new.id && priced.params.get().len() <= PARAMS_BYTES_MAX;
+        let fits =
+            |priced: &&Priced| priced.set == new.id && priced.params.get().len() <= STORED_PARAMS_BYTES_MAX;
         if let Some(priced) = fire.priced.as_ref().filter(fits) {
             new.params.clone_from(&priced.params);
             new.terms.amount = priced.amount;

@@ -63,6 +63,8 @@ pub enum Event {
     Take,
     /// A client gives back what it took.
     GiveBack,
+    /// The same, and its time is still to come.
+    GiveBackEarly,
     /// A client says that it is done.
     Finish,
     /// A client says that it failed.
@@ -70,10 +72,10 @@ pub enum Event {
 }
 
 /// Everything that may happen. What is not here is refused.
-pub const TABLE: [(State, Event, State); 33] = {
+pub const TABLE: [(State, Event, State); 34] = {
     use Event::{
-        Beat, Cancel, Complete, Die, Due, Expire, Finish, GiveBack, GiveUp, Lease, Nudge, Pass, Redrive,
-        Retry, Take,
+        Beat, Cancel, Complete, Die, Due, Expire, Finish, GiveBack, GiveBackEarly, GiveUp, Lease, Nudge,
+        Pass, Redrive, Retry, Take,
     };
     use State::{Cancelled, Delayed, Failed, Leased, Nudged, Queued, Succeeded, Taken};
     [
@@ -105,6 +107,7 @@ pub const TABLE: [(State, Event, State); 33] = {
         (Leased, Cancel, Cancelled),
         (Leased, Expire, Failed),
         (Taken, GiveBack, Queued),
+        (Taken, GiveBackEarly, Delayed),
         (Taken, Finish, Succeeded),
         (Taken, GiveUp, Failed),
         (Taken, Cancel, Cancelled),
@@ -193,7 +196,7 @@ impl Event {
     /// The status that it is meant to lead to.
     const fn wants(self) -> Status {
         match self {
-            Self::Due | Self::Nudge | Self::Pass | Self::Retry | Self::Redrive | Self::GiveBack => {
+            Self::Due | Self::Nudge | Self::Pass | Self::Retry | Self::Redrive | Self::GiveBack | Self::GiveBackEarly => {
                 Status::Queued
             }
             Self::Lease | Self::Beat | Self::Take => Status::Running,

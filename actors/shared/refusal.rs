@@ -56,6 +56,9 @@ pub enum Refusal {
     /// No live API key is meant. It is never said why.
     #[error("no such API key")]
     UnknownApiKey,
+    /// The API key that a job or a schedule was made with has ended, so nothing is begun for it any more.
+    #[error("the API key that it was made with has ended")]
+    CredentialEnded,
     /// As many API keys are live as a tenant may have.
     #[error("{limit} API keys are live")]
     TooManyApiKeys { limit: u32 },

@@ -30,7 +30,7 @@ pub use command::{
 pub use due::due_at_ms;
 pub use handle::handle;
 pub use idempotency::{KEY_BYTES_MAX, KEY_TTL_MS, KEYS_MAX, REPLY_BYTES_MAX};
-pub use jobs::{JobCommand, JobReply};
+pub use jobs::{JobCommand, JobReply, RedriveAll};
 pub use limits::TOP_UP_AGAIN_MS;
 pub use live::{Begins, Opened, Opening};
 pub use policy::Policy;

@@ -179,6 +179,7 @@ pub enum ApiError {
     UnsupportedType {
         kind: String,
     },
+    CredentialEnded,
     InvalidTransition {
         from: String,
         to: String,
@@ -290,6 +291,7 @@ impl ApiError {
             Self::ArmChanged { .. } => "arm_changed",
             Self::TooManyExperiments { .. } => "too_many_experiments",
             Self::UnsupportedType { .. } => "unsupported_type",
+            Self::CredentialEnded => "credential_ended",
             Self::InvalidTransition { .. } => "invalid_transition",
             Self::ProtectedField { .. } => "protected_field",
             Self::NotFinished { .. } => "not_finished",
@@ -351,6 +353,7 @@ impl ApiError {
             | Self::ExperimentEnded
             | Self::ArmChanged { .. }
             | Self::TooManyExperiments { .. }
+            | Self::CredentialEnded
             | Self::InvalidTransition { .. }
             | Self::NotFinished { .. }
             | Self::TooManySchedules { .. }
@@ -523,6 +526,7 @@ impl From<Refusal> for ApiError {
             }
             Refusal::TooManySockets { limit } => Self::TooManySockets { limit },
             Refusal::TooManyVoiceSessions { limit } => Self::TooManySessions { limit },
+            Refusal::CredentialEnded => Self::CredentialEnded,
             Refusal::TooManyApiKeys { limit } => Self::TooManyApiKeys { limit },
             Refusal::TooManyHolds { limit } => Self::TooManyHolds { limit },
             Refusal::TooManyKeys { limit } => Self::TooManyKeys { limit },

@@ -162,6 +162,7 @@ impl ApiError {
                 format!("{limit} skills have an experiment, which is the limit; withdraw one")
             }
             Self::UnsupportedType { kind } => format!("there are no jobs of the type `{kind}`"),
+            Self::CredentialEnded => "the API key that it was made with has ended".to_owned(),
             Self::InvalidTransition { from, to } => format!("a job that is {from} cannot become {to}"),
             Self::ProtectedField { field } => format!("`{field}` is not to be changed so"),
             Self::NotFinished { status } => format!("the job is {status}; its result is yet to come"),

@@ -92,6 +92,7 @@ pub(super) fn each() -> Vec<ApiError> {
         ApiError::ArmChanged { arm: text() },
         ApiError::TooManyExperiments { limit: 1 },
         ApiError::UnsupportedType { kind: text() },
+        ApiError::CredentialEnded,
         ApiError::InvalidTransition { from: text(), to: text() },
         ApiError::ProtectedField { field: text() },
         ApiError::NotFinished { status: text() },

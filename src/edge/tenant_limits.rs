@@ -18,7 +18,8 @@ use super::json_body;
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::moment::iso_time;
 use super::reply::Reply;
-use crate::platform::config::{limits_from_json, limits_to_json, safe_url};
+use crate::platform::config::{limits_from_json, limits_to_json};
+use crate::platform::webhook_address::{WEBHOOK_URL, webhook_url};
 use crate::platform::{random_bytes, webhook};
 
 /// `GET`: the plan, what differs from it, and what is left of each budget and cap.
@@ -152,9 +153,8 @@ fn top_up(wire: WireTopUp) -> Result<TopUp, ApiError> {
 
 /// An address this service would call, so it must not point inside; and the secret, when the operator has one.
 fn hook_of(context: &Context, wire: WireWebhook) -> Result<Webhook, ApiError> {
-    let expected = "an https URL with a host name, without user, password or fragment";
-    safe_url(&wire.url, context.config.environment)
-        .ok_or_else(|| ApiError::invalid_setting("webhook", expected))?;
+    webhook_url(&wire.url, context.config.environment)
+        .ok_or_else(|| ApiError::invalid_setting("webhook", WEBHOOK_URL))?;
     if wire.secret.as_ref().is_some_and(|secret| !webhook::is_secret(secret)) {
         return Err(ApiError::invalid_setting(
             "webhook",

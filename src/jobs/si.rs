@@ -165,5 +165,6 @@ pub(super) fn failure(failed: &Failed) -> Failure {
         return ApiError::RequestRefused.into();
     }
     let detail = failed.detail();
-    Failure::new("si_ask_failed", format!("no provider answered: {detail}"))
+    let retry_after_ms = failed.retry_after_ms().map(i64::from);
+    Failure { retry_after_ms, ..Failure::new("si_ask_failed", format!("no provider answered: {detail}")) }
 }

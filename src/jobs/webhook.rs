@@ -13,9 +13,10 @@ use super::attempt::Attempt;
 use super::kinds::{Done, Failure, Kind, Making, Prepared};
 use super::si::unreadable;
 use crate::edge::error::ApiError;
-use crate::platform::config::{JobRules, safe_url};
+use crate::platform::config::JobRules;
 use crate::platform::now_ms;
 use crate::platform::webhook::{self, Call, Undelivered};
+use crate::platform::webhook_address::{WEBHOOK_URL, webhook_url};
 
 pub const KIND: Kind = Kind {
     name: "webhook",
@@ -40,9 +41,8 @@ fn prepare(making: &Making, params: &RawValue) -> Result<Prepared, ApiError> {
     let params: Params<'_> = serde_json::from_str(params.get())
         .map_err(|_| ApiError::InvalidField { field: "params", expected })?;
     let operation = &making.operation;
-    if safe_url(&params.url, operation.config.environment).is_none() {
-        let expected = "an https URL with a host name, without user, password or fragment";
-        return Err(ApiError::InvalidField { field: "url", expected });
+    if webhook_url(&params.url, operation.config.environment).is_none() {
+        return Err(ApiError::InvalidField { field: "url", expected: WEBHOOK_URL });
     }
     if !webhook::is_secret(&params.secret) {
         let expected = "`whsec_` and 24 to 64 bytes in base64";
@@ -79,14 +79,20 @@ async fn run(attempt: &Attempt) -> Result<Done, Failure> {
 
 /// What the receiver understood and does not want, it will not want again.
 fn failure(undelivered: Undelivered) -> Failure {
-    let code = match undelivered {
-        Undelivered::Address => "address_refused",
-        Undelivered::Secret => "secret_unusable",
-        Undelivered::Status(408 | 425 | 429) => "webhook_failed",
-        Undelivered::Status(300..=499) => "webhook_refused",
-        Undelivered::Unreachable | Undelivered::Timeout | Undelivered::Status(_) => "webhook_failed",
+    let (status, retry_after_ms) = match undelivered {
+        Undelivered::Status(status) => (Some(status), None),
+        Undelivered::Later { status, after_ms } => (Some(status), Some(i64::from(after_ms))),
+        _ => (None, None),
     };
-    Failure::new(code, format!("the receiver: {}", undelivered.outcome()))
+    let code = match (undelivered, status) {
+        (Undelivered::Address, _) => "address_refused",
+        (Undelivered::Secret, _) => "secret_unusable",
+        (_, Some(408 | 425 | 429)) => "webhook_failed",
+        (_, Some(300..=499)) => "webhook_refused",
+        _ => "webhook_failed",
+    };
+    let failure = Failure::new(code, format!("the receiver: {}", undelivered.outcome()));
+    Failure { retry_after_ms, ..failure }
 }
 
 #[cfg(test)]
@@ -102,6 +108,9 @@ mod tests {
         for later in [408, 425, 429, 500, 503] {
             assert!(!is_final(Undelivered::Status(later)), "{later}");
         }
+        let later = failure(Undelivered::Later { status: 429, after_ms: 60_000 });
+        assert_eq!((later.code, later.retry_after_ms), ("webhook_failed", Some(60_000)));
+        assert!(is_final(Undelivered::Later { status: 404, after_ms: 1 }));
         assert!(!is_final(Undelivered::Timeout) && !is_final(Undelivered::Unreachable));
         assert!(is_final(Undelivered::Address) && is_final(Undelivered::Secret));
     }

@@ -24,7 +24,7 @@ pub enum Misread {
 }
 
 impl Times {
-    /// Reads five fields (minute, hour, day, month, day of the week) in a time zone.
+    /// Reads five fields (minute, hour, day, month, day of the week), or a name for them such as `@daily`, in a time zone.
     ///
     /// # Errors
     /// [`Misread`].
@@ -61,6 +61,22 @@ mod tests {
             found.push(crate::shown::iso_time(at_ms).replace(":00.000Z", "Z"));
         }
         found
+    }
+
+    #[test]
+    fn names_stand_for_their_fields() {
+        for (name, fields) in [
+            ("@hourly", "0 * * * *"),
+            ("@daily", "0 0 * * *"),
+            ("@weekly", "0 0 * * 0"),
+            ("@monthly", "0 0 1 * *"),
+            ("@yearly", "0 0 1 1 *"),
+            ("@annually", "0 0 1 1 *"),
+        ] {
+            let next = |cron| after(cron, "Europe/Berlin", "2026-11-30T12:00:00Z", 3);
+            assert_eq!(next(name), next(fields), "{name}");
+        }
+        assert_eq!(Times::read("@reboot", "UTC").err(), Some(Misread::Cron));
     }
 
     #[test]

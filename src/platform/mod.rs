@@ -16,6 +16,7 @@ pub mod log;
 pub mod queue;
 pub mod recall;
 pub mod reply_bucket;
+pub mod retry_after;
 pub mod sockets;
 pub mod sql;
 pub mod streams;
@@ -26,6 +27,7 @@ pub mod uploads;
 pub mod voice_stub;
 pub mod web_crypto;
 pub mod webhook;
+pub mod webhook_address;
 pub mod with_jobs;
 
 use sha2::Digest;

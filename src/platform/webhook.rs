@@ -11,9 +11,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Headers, RequestInit, RequestRedirect, Response, WorkerGlobalScope};
 
 use super::abort::AbortGuard;
-use super::config::{Environment, safe_url};
+use super::config::Environment;
+use super::retry_after::retry_after_ms;
 use super::task::settled;
 use super::timer;
+use super::webhook_address::webhook_url;
 
 /// How long a receiver may take: well below `actors::notices::LEASE_MS`.
 const DELIVERY_TIMEOUT_MS: i64 = 10_000;
@@ -31,6 +33,11 @@ pub enum Undelivered {
     Unreachable,
     Timeout,
     Status(u16),
+    /// The same, and it said after how long it may be called again.
+    Later {
+        status: u16,
+        after_ms: u32,
+    },
 }
 
 impl Undelivered {
@@ -41,7 +48,7 @@ impl Undelivered {
             Self::Secret => "secret_unusable".to_owned(),
             Self::Unreachable => "unreachable".to_owned(),
             Self::Timeout => "timeout".to_owned(),
-            Self::Status(status) => status.to_string(),
+            Self::Status(status) | Self::Later { status, .. } => status.to_string(),
         }
     }
 }
@@ -73,7 +80,7 @@ impl<'a> Call<'a> {
 /// # Errors
 /// [`Undelivered`].
 pub async fn send(call: Call<'_>, environment: Environment, now_ms: i64) -> Result<u16, Undelivered> {
-    let url = safe_url(call.url, environment).ok_or(Undelivered::Address)?;
+    let url = webhook_url(call.url, environment).ok_or(Undelivered::Address)?;
     let guard = AbortGuard::new();
     let fetch = request(&url, call, now_ms.div_euclid(1_000), &guard)?;
     let response = timer::within(DELIVERY_TIMEOUT_MS, settled(&fetch)).await;
@@ -82,7 +89,13 @@ pub async fn send(call: Call<'_>, environment: Environment, now_ms: i64) -> Resu
     // The body is of no interest: dropping the guard tells the receiver to stop.
     match response.status() {
         status @ 200..=299 => Ok(status),
-        status => Err(Undelivered::Status(status)),
+        status => {
+            let header = response.headers().get("retry-after").ok().flatten();
+            Err(match header.and_then(|text| retry_after_ms(&text, now_ms)) {
+                Some(after_ms) => Undelivered::Later { status, after_ms },
+                None => Undelivered::Status(status),
+            })
+        }
     }
 }
 

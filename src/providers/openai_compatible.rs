@@ -7,11 +7,11 @@ use web_sys::{FormData, Headers, RequestInit, RequestRedirect, Response, WorkerG
 use super::answer::{Answer, Wire};
 use super::cartesia;
 use super::chat::ChatRequest;
-use super::failure::retry_after_ms;
 use super::{Failure, PieceStream};
 use crate::platform::abort::AbortGuard;
 use crate::platform::config::{Provider, ProviderKind};
 use crate::platform::now_ms;
+use crate::platform::retry_after::retry_after_ms;
 use crate::platform::streams;
 use crate::platform::task::settled;
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::keys;
 
 #[test]
 fn a_job_is_cancelled_wherever_it_is_and_costs_nothing() {
@@ -126,14 +127,192 @@ fn all_dead_jobs_begin_anew_as_far_as_the_credit_lasts() {
         idempotency: None,
     })
     .unwrap();
-    let JobReply::Redriven { jobs, more, refused } = shop.job(JobCommand::RedriveAll { limit: 100 }).unwrap()
-    else {
-        panic!()
-    };
-    assert_eq!((jobs, more), (vec!["a".to_owned(), "b".to_owned()], true), "the oldest first");
-    assert!(matches!(refused, Some(Refusal::InsufficientCredits { .. })));
+    let (jobs, refused, next) = redriven(&mut shop, 100, None);
+    assert_eq!((jobs, next), (vec!["a".to_owned(), "b".to_owned()], None), "the oldest first");
+    assert!(matches!(refused[..], [(Refusal::InsufficientCredits { .. }, 1)]), "{refused:?}");
     assert_eq!(shop.money(), (5_000, 20_000, 0));
     assert_eq!(shop.state("c"), State::Failed);
+    shop.verify();
+}
+
+type Redriven = (Vec<String>, Vec<(Refusal, u32)>, Option<String>);
+
+fn redriven(shop: &mut Shop, limit: u32, cursor: Option<String>) -> Redriven {
+    let asked = RedriveAll { limit, cursor, idempotency: None };
+    match shop.job(JobCommand::RedriveAll(asked)).unwrap() {
+        JobReply::Redriven { jobs, refused, next_cursor } => (jobs, refused, next_cursor),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Makes a job, which fails for good.
+fn dead(shop: &mut Shop, new: NewJob) {
+    let id = shop.create(new).unwrap().id;
+    let epoch = shop.lease(&id, Some(&id)).unwrap().job.epoch;
+    shop.fail(&id, epoch, "invalid_input").unwrap();
+    shop.now_ms += 60_000;
+}
+
+fn dear(id: &str, micro: i64) -> NewJob {
+    NewJob { terms: Terms { amount: Micro(micro), ..terms() }, ..new_job(id) }
+}
+
+fn set_balance(shop: &mut Shop, micro: i64) {
+    shop.run(Command::Adjust {
+        operation: format!("set {micro}"),
+        adjustment: Adjustment::Set(Micro(micro)),
+        reason: None,
+        reference: None,
+        idempotency: None,
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_refused_holds_nobody_back_who_is_behind_it() {
+    let mut shop = Shop::new(1_000_000);
+    for new in [dear("a", 500_000), dear("b", 500_000), dear("c", 10_000), dear("d", 500_000), dear("e", 10_000)] {
+        dead(&mut shop, new);
+    }
+    set_balance(&mut shop, 100_000);
+    // Two at a time: the first page is refused whole, and the next call goes on behind it.
+    let (jobs, refused, next) = redriven(&mut shop, 2, None);
+    assert_eq!(jobs, Vec::<String>::new());
+    assert!(matches!(refused[..], [(Refusal::InsufficientCredits { .. }, 2)]), "{refused:?}");
+    let (jobs, refused, next) = redriven(&mut shop, 2, Some(next.expect("there are more")));
+    assert_eq!((jobs, refused.len(), refused[0].1), (vec!["c".to_owned()], 1, 1));
+    let (jobs, refused, next) = redriven(&mut shop, 2, Some(next.expect("there are more")));
+    assert_eq!((jobs, refused, next), (vec!["e".to_owned()], Vec::new(), None));
+    for id in ["a", "b", "d"] {
+        assert_eq!(shop.state(id), State::Failed);
+    }
+    shop.verify();
+    let wrong = RedriveAll { limit: 2, cursor: Some("1-1-x".to_owned()), idempotency: None };
+    assert_eq!(shop.job(JobCommand::RedriveAll(wrong)).err(), Some(Refusal::InvalidCursor));
+}
+
+#[test]
+fn a_job_that_begins_anew_has_its_dedupe_key_again() {
+    let mut shop = Shop::running(4);
+    let new = |id: &str| NewJob { dedupe: Some("one".to_owned()), ..new_job(id) };
+    dead(&mut shop, new("a"));
+    dead(&mut shop, new("b"));
+    assert_eq!(shop.redrive("a").unwrap().dedupe.as_deref(), Some("one"));
+    assert_eq!(shop.create(new("c")).unwrap().id, "a", "the open one is the job");
+    let (from, to) = ("failed".to_owned(), "queued".to_owned());
+    let refused = Refusal::InvalidTransition { from, to };
+    assert_eq!(shop.redrive("b").err(), Some(refused.clone()));
+    assert_eq!(redriven(&mut shop, 9, None), (Vec::new(), vec![(refused, 1)], None));
+    assert_eq!(shop.open_holds().len(), 1, "nothing is set aside for what was refused");
+    shop.cancel("a").unwrap();
+    assert_eq!(shop.redrive("b").unwrap().dedupe.as_deref(), Some("one"));
+    shop.verify();
+}
+
+#[test]
+fn what_is_given_back_before_its_time_waits_for_it() {
+    let mut shop = Shop::running(1);
+    let at_ms = NOW_MS + 60_000;
+    shop.create(NewJob { run_at_ms: Some(at_ms), ..new_job("a") }).unwrap();
+    for now_ms in [NOW_MS, NOW_MS + 59_999] {
+        shop.now_ms = now_ms;
+        shop.patch("a", json!({ "status": "running" })).unwrap();
+        shop.wake_ms = None;
+        let job = shop.patch("a", json!({ "status": "queued" })).unwrap();
+        assert_eq!((job.state, job.due_at_ms, job.life.run_at_ms), (State::Delayed, Some(at_ms), at_ms));
+        assert_eq!(shop.wake_ms, Some(at_ms), "the alarm rings at its time");
+        assert!(shop.lease("w", Some("a")).is_none());
+    }
+    shop.patch("a", json!({ "status": "running" })).unwrap();
+    shop.now_ms = at_ms;
+    assert_eq!(shop.patch("a", json!({ "status": "queued" })).unwrap().state, State::Queued);
+    assert!(shop.lease("w", Some("a")).is_some());
+    shop.verify();
+}
+
+#[test]
+fn one_idempotency_key_begins_a_job_anew_once() {
+    let mut shop = Shop::new(1_000_000);
+    dead(&mut shop, new_job("a"));
+    dead(&mut shop, new_job("b"));
+    let key = |name: &str| Some(Idempotency { key: format!("tenant:{name}"), body_hash: "h".to_owned() });
+    let one = |name: &str| JobCommand::Redrive { id: "a".to_owned(), idempotency: key(name) };
+    let JobReply::Changed(first) = shop.job(one("k")).unwrap() else { panic!() };
+    let JobReply::Again(again) = shop.job(one("k")).unwrap() else { panic!() };
+    assert!(matches!(*again, JobReply::Changed(job) if (job.state, job.epoch) == (first.state, first.epoch)));
+    assert!(matches!(shop.job(one("other")), Err(Refusal::InvalidTransition { .. })));
+    let all = |name: &str| {
+        JobCommand::RedriveAll(RedriveAll { limit: 9, cursor: None, idempotency: key(name) })
+    };
+    assert_eq!(shop.job(JobCommand::RedriveAll(RedriveAll {
+        idempotency: Some(Idempotency { body_hash: "x".to_owned(), ..key("k").unwrap() }),
+        ..RedriveAll::default()
+    })).err(), Some(Refusal::IdempotencyConflict));
+    let JobReply::Redriven { jobs, .. } = shop.job(all("all")).unwrap() else { panic!() };
+    assert_eq!(jobs, ["b"]);
+    shop.now_ms += 1;
+    for worker in ["v", "w"] {
+        let (id, epoch) = shop.got(worker).unwrap();
+        shop.fail(&id, epoch, "invalid_input").unwrap();
+    }
+    let JobReply::Again(again) = shop.job(all("all")).unwrap() else { panic!() };
+    assert!(matches!(*again, JobReply::Redriven { jobs, .. } if jobs == ["b"]), "as it was then");
+    assert_eq!(shop.open_holds().len(), 0, "no hold more");
+    shop.verify();
+}
+
+/// A key's end is at once for what it would begin too.
+#[test]
+fn a_key_that_has_ended_begins_nothing_anew() {
+    let mut shop = Shop::new(1_000_000);
+    let key = keys::NewKey {
+        id: "k".to_owned(),
+        digest: "digest".to_owned(),
+        name: "server".to_owned(),
+        expires_at_ms: None,
+    };
+    shop.run(Command::CreateKey { key, cap: None, idempotency: None }).unwrap();
+    let mut new = new_job("a");
+    new.terms.owner.api_key = Some("k".to_owned());
+    let set = NewSchedule {
+        id: "nightly".to_owned(),
+        cron: "0 3 * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+        next_run_ms: Some(NOW_MS + 200_000),
+        job: NewJob { id: "template".to_owned(), ..new.clone() },
+    };
+    shop.job(JobCommand::SetSchedule(set)).unwrap();
+    let fire = |shop: &mut Shop, job: &str| {
+        let run_at_ms = shop.now_ms;
+        let next_run_ms = Some(run_at_ms + 100_000);
+        let (schedule, job) = ("nightly".to_owned(), job.to_owned());
+        let fire = Fire { schedule, run_at_ms, next_run_ms, job, priced: None };
+        match shop.job(JobCommand::Fire(fire)).unwrap() {
+            JobReply::Fired { job, refused, .. } => (job.map(|job| job.id), refused),
+            other => panic!("{other:?}"),
+        }
+    };
+    dead(&mut shop, new.clone());
+    shop.redrive("a").unwrap();
+    let epoch = shop.lease("w", Some("a")).unwrap().job.epoch;
+    shop.now_ms = NOW_MS + 200_000;
+    assert_eq!(fire(&mut shop, "by-day"), (Some("by-day".to_owned()), None));
+    shop.run(Command::RevokeKey { id: "k".to_owned() }).unwrap();
+    shop.fail("a", epoch, "invalid_input").unwrap();
+    let before = shop.money();
+    assert_eq!(shop.redrive("a").err(), Some(Refusal::CredentialEnded));
+    assert_eq!(redriven(&mut shop, 9, None).1, [(Refusal::CredentialEnded, 1)]);
+    shop.now_ms += 100_000;
+    assert_eq!(fire(&mut shop, "by-night"), (None, Some(Refusal::CredentialEnded)));
+    let JobReply::Schedules(all) = shop.job(JobCommand::ListSchedules).unwrap() else { panic!() };
+    let last = all[0].last.clone().unwrap();
+    assert_eq!((last.job, last.refusal), (None, Some(Refusal::CredentialEnded)));
+    assert_eq!(last.refused.as_deref(), Some("the API key that it was made with has ended"));
+    assert_eq!(all[0].terms.next_run_ms, Some(shop.now_ms + 100_000), "the next one is to come");
+    assert_eq!(shop.money(), before, "nothing is set aside");
+    // What was made before ends as it was meant.
+    let epoch = shop.lease("v", Some("by-day")).unwrap().job.epoch;
+    shop.complete("by-day", epoch, 5).unwrap();
     shop.verify();
 }
 

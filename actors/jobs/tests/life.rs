@@ -163,14 +163,16 @@ fn waits_double_up_to_the_longest_and_are_spread() {
     }
     let none = Terms { wait_first_ms: 0, ..terms };
     assert_eq!(wait_ms(&none, 4, 9), 0);
-    // Whoever refused is left alone as long as it asked.
-    let mut shop = Shop::new(50_000);
-    shop.make("a");
-    shop.got("w").unwrap();
-    let error = JobError { code: "rate_limited".to_owned(), message: String::new() };
-    let asked = Fail { id: "a".to_owned(), epoch: 1, error, retry_after_ms: Some(30_000), seed: 1 };
-    let (job, _) = shop.ended(JobCommand::Fail(asked)).unwrap();
-    assert_eq!((job.state, job.due_at_ms), (State::Delayed, Some(NOW_MS + 30_000)));
+    // Whoever refused is left alone as long as it asked, within the longest wait.
+    for (asked_ms, wait_ms) in [(5_000, 5_000), (8_000, 8_000), (30_000, 8_000), (i64::MAX, 8_000)] {
+        let mut shop = Shop::new(50_000);
+        shop.make("a");
+        shop.got("w").unwrap();
+        let error = JobError { code: "rate_limited".to_owned(), message: String::new() };
+        let asked = Fail { id: "a".to_owned(), epoch: 1, error, retry_after_ms: Some(asked_ms), seed: 1 };
+        let (job, _) = shop.ended(JobCommand::Fail(asked)).unwrap();
+        assert_eq!((job.state, job.due_at_ms), (State::Delayed, Some(NOW_MS + wait_ms)), "{asked_ms}");
+    }
 }
 
 #[test]
@@ -201,7 +203,7 @@ fn what_is_out_of_bounds_is_refused_by_its_name() {
         ("id", |job| job.id = "a".repeat(ID_BYTES_MAX + 1)),
         ("type", |job| job.kind = String::new()),
         ("params", |job| {
-            job.params = RawValue::from_string(format!("\"{}\"", "x".repeat(PARAMS_BYTES_MAX))).unwrap();
+            job.params = RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
         }),
         ("priority", |job| job.priority = 10),
         ("run_at", |job| job.run_at_ms = Some(NOW_MS + DELAY_MS_MAX + 1)),

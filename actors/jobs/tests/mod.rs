@@ -18,8 +18,8 @@ use crate::shared::{Micro, Refusal, TenantId};
 use crate::sql::Sql;
 use crate::sqlite::Sqlite;
 use crate::tenant::{
-    self, Actor, Call, Command, Effect, Idempotency, JobCommand, JobReply, Outcome, Policy, Reply, Rung,
-    Settings,
+    self, Actor, Call, Command, Effect, Idempotency, JobCommand, JobReply, Outcome, Policy, RedriveAll,
+    Reply, Rung, Settings,
 };
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -96,7 +96,7 @@ impl Shop {
                 Effect::WakeBy { at_ms } => {
                     self.wake_ms = Some(self.wake_ms.map_or(at_ms, |known| known.min(at_ms)));
                 }
-                Effect::Quarantine { .. } => {}
+                Effect::Quarantine { .. } | Effect::EndSocketsOf { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -169,7 +169,7 @@ impl Shop {
     }
 
     fn redrive(&mut self, id: &str) -> Result<Job, Refusal> {
-        match self.job(JobCommand::Redrive { id: id.to_owned() })? {
+        match self.job(JobCommand::Redrive { id: id.to_owned(), idempotency: None })? {
             JobReply::Changed(job) => Ok(job),
             other => panic!("{other:?}"),
         }

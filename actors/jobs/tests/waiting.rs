@@ -18,6 +18,11 @@ fn a_job_for_later_waits_and_its_hold_lasts_as_long() {
     assert_eq!(past.state, State::Queued, "what was to run long ago runs now");
 }
 
+/// One that waits as long as it is asked to.
+fn patient(id: &str) -> NewJob {
+    NewJob { terms: Terms { wait_max_ms: WAIT_MS_MAX, ..terms() }, ..new_job(id) }
+}
+
 #[test]
 fn a_job_ends_with_its_deadline_wherever_it_is_and_its_hold_with_it() {
     for setup in ["queued", "nudged", "leased", "delayed", "taken"] {
@@ -27,7 +32,7 @@ fn a_job_ends_with_its_deadline_wherever_it_is_and_its_hold_with_it() {
             shop.make("other");
             shop.got("v").unwrap();
         }
-        shop.make("a");
+        shop.create(patient("a")).unwrap();
         match setup {
             "leased" => drop(shop.lease("w", Some("a")).unwrap()),
             "delayed" => {
@@ -67,7 +72,7 @@ fn a_deadline_that_another_command_finds_ends_the_job_too() {
 #[test]
 fn an_attempt_that_would_begin_after_the_deadline_is_not_made() {
     let mut shop = Shop::new(50_000);
-    shop.make("a");
+    shop.create(patient("a")).unwrap();
     shop.got("w").unwrap();
     let error = JobError { code: "busy".to_owned(), message: String::new() };
     let asked = Fail { id: "a".to_owned(), epoch: 1, error, retry_after_ms: Some(TTL_MS), seed: 0 };
@@ -294,7 +299,7 @@ fn a_run_is_made_by_the_prices_of_its_day() {
     assert_eq!(params.unwrap().get(), "{\"quote\":30000}");
     assert_eq!(shop.account().held, Micro(30_000), "as much is set aside");
     // Without a price, with that of a schedule which was set anew meanwhile, or with more than is kept: as it was set.
-    let long = RawValue::from_string(format!("\"{}\"", "x".repeat(PARAMS_BYTES_MAX))).unwrap();
+    let long = RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
     let too_long = Priced { params: long, ..priced("template", 1) };
     for (n, priced) in [None, Some(priced("before", 1)), Some(too_long)].into_iter().enumerate() {
         let id = format!("as-set-{n}");

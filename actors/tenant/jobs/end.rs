@@ -59,7 +59,7 @@ impl At<'_> {
             return woken(said(JobReply::Changed(job)), i64::MAX);
         };
         if event == Event::Redrive {
-            return self.redrive_job(sql, id);
+            return self.redrive_job(sql, id, None);
         }
         job.by_client(sql, event, patch.result.as_deref(), self.now_ms)?;
         let mut books = Books::load(sql, self.actor, self.now_ms)?;

@@ -46,11 +46,11 @@ pub enum JobCommand {
     /// Begins one of the dead-letter list anew, with a hold of its own.
     Redrive {
         id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency: Option<Idempotency>,
     },
-    /// The same with the oldest of them, `limit` at most, as far as the credit lasts.
-    RedriveAll {
-        limit: u32,
-    },
+    /// The same with the oldest of them.
+    RedriveAll(RedriveAll),
     SetSchedule(NewSchedule),
     DeleteSchedule {
         id: String,
@@ -67,6 +67,18 @@ pub enum JobCommand {
     },
     Stats,
     ListSchedules,
+}
+
+/// Which jobs of the dead-letter list are begun anew.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RedriveAll {
+    /// So many are looked at: 1 to [`jobs::SWEEP_ROWS_MAX`].
+    pub limit: u32,
+    /// Behind those that an earlier call looked at.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
 }
 
 /// What is answered.
@@ -94,11 +106,13 @@ pub enum JobReply {
     Changed(Job),
     Redriven {
         jobs: Vec<String>,
-        /// There are more in the dead-letter list.
-        more: bool,
-        /// Why not all that were asked for.
-        refused: Option<Refusal>,
+        /// Why others were passed over, and how many: the first refusal of each kind.
+        refused: Vec<(Refusal, u32)>,
+        /// There are more in the dead-letter list, behind all of these.
+        next_cursor: Option<String>,
     },
+    /// The idempotency key was seen before: what was answered then.
+    Again(Box<JobReply>),
     Schedule(Schedule),
     Deleted,
     Fired {
@@ -126,7 +140,7 @@ impl JobCommand {
             Self::Cancel { .. } => "cancel_job",
             Self::Patch { .. } => "patch_job",
             Self::Redrive { .. } => "redrive_job",
-            Self::RedriveAll { .. } => "redrive_jobs",
+            Self::RedriveAll(_) => "redrive_jobs",
             Self::SetSchedule(_) => "set_schedule",
             Self::DeleteSchedule { .. } => "delete_schedule",
             Self::Fire(_) => "fire_schedule",
@@ -149,6 +163,16 @@ impl JobCommand {
             self,
             Self::Get { .. } | Self::List(_) | Self::DeadLetters { .. } | Self::Stats | Self::ListSchedules
         )
+    }
+}
+
+impl JobReply {
+    /// Of a tenant that never had a job, so there is nothing to go on behind.
+    fn no_redriven(cursor: Option<&str>) -> Result<Self, Refusal> {
+        match cursor {
+            Some(_) => Err(Refusal::InvalidCursor),
+            None => Ok(Self::Redriven { jobs: Vec::new(), refused: Vec::new(), next_cursor: None }),
+        }
     }
 }
 
@@ -207,7 +231,7 @@ pub(super) fn unopened(
         }
         JobCommand::SetSchedule(_) => return Ok(None),
         JobCommand::Lease(_) => JobReply::Leased(None),
-        JobCommand::RedriveAll { .. } => JobReply::Redriven { jobs: Vec::new(), more: false, refused: None },
+        JobCommand::RedriveAll(asked) => JobReply::no_redriven(asked.cursor.as_deref())?,
         JobCommand::DeleteSchedule { .. } | JobCommand::Fire(_) => return Err(Refusal::UnknownSchedule),
         JobCommand::List(filter) => no_page(&filter.cursor)?,
         JobCommand::DeadLetters { cursor, .. } => no_page(cursor)?,
@@ -243,8 +267,8 @@ impl At<'_> {
                 self.patch_job(sql, &id, &patch)
             }
             JobCommand::Patch { id, patch } => self.patch_job(sql, &id, &patch),
-            JobCommand::Redrive { id } => self.redrive_job(sql, &id),
-            JobCommand::RedriveAll { limit } => self.redrive_jobs(sql, limit),
+            JobCommand::Redrive { id, idempotency } => self.redrive_job(sql, &id, idempotency.as_ref()),
+            JobCommand::RedriveAll(asked) => self.redrive_jobs(sql, &asked),
             JobCommand::SetSchedule(new) => {
                 jobs::make_tables(sql)?;
                 let schedule = jobs::set_schedule(sql, new, self.now_ms)?;

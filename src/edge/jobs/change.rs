@@ -1,7 +1,9 @@
 //! What a client does to its jobs: cancels them, begins them anew, works on them itself.
 
+use std::collections::BTreeMap;
+
 use actors::jobs::Patch;
-use actors::tenant::{JobCommand, JobReply};
+use actors::tenant::{JobCommand, JobReply, RedriveAll};
 use serde_json::{Map, Value, json};
 
 use super::shown::job_object;
@@ -13,7 +15,7 @@ use crate::edge::json_body;
 use crate::edge::limits::JSON_BODY_BYTES_MAX;
 use crate::edge::reply::Reply;
 
-/// Jobs that are begun anew at once, when nothing is said.
+/// Jobs that are looked at at once, when nothing is said.
 const REDRIVE_DEFAULT: u32 = 100;
 
 /// `POST /api/jobs/:id/cancel`
@@ -25,7 +27,10 @@ pub async fn cancel(context: &Context) -> Result<Reply, ApiError> {
 /// `POST /api/jobs/:id/retry`: one of the dead-letter list, begun anew.
 pub async fn retry(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
-    changed(context, &caller, JobCommand::Redrive { id: id(context) }).await
+    let id = id(context);
+    // What it asks is in its path.
+    let idempotency = context.idempotency(&caller, id.as_bytes())?;
+    changed(context, &caller, JobCommand::Redrive { id, idempotency }).await
 }
 
 /// `PATCH /api/jobs/:id`
@@ -38,14 +43,30 @@ pub async fn patch(context: &Context) -> Result<Reply, ApiError> {
 }
 
 async fn changed(context: &Context, caller: &Caller, command: JobCommand) -> Result<Reply, ApiError> {
-    let JobReply::Changed(job) = ask(context, caller, command).await? else { return Err(unexpected()) };
-    Ok(Reply::json(200, &json!({ "ok": true, "job": job_object(&caller.tenant, &job) })))
+    let (reply, replayed) = once(ask(context, caller, command).await?);
+    let JobReply::Changed(job) = reply else { return Err(unexpected()) };
+    let reply = Reply::json(200, &json!({ "ok": true, "job": job_object(&caller.tenant, &job) }));
+    Ok(marked(reply, replayed))
 }
 
-/// `POST /api/jobs/dead/redrive` `{limit?}`: the oldest of the dead-letter list, as far as the credit lasts.
+/// What was answered, and whether to an earlier request with the same key.
+fn once(reply: JobReply) -> (JobReply, bool) {
+    match reply {
+        JobReply::Again(first) => (*first, true),
+        reply => (reply, false),
+    }
+}
+
+fn marked(reply: Reply, replayed: bool) -> Reply {
+    if replayed { reply.with("idempotency-replayed", "true") } else { reply }
+}
+
+/// `POST /api/jobs/dead/redrive` `{limit?, cursor?}`: the oldest of the dead-letter list. Those that are refused are passed
+/// over, and counted by the code of the error.
 pub async fn redrive(context: &Context) -> Result<Reply, ApiError> {
     let caller = context.caller().await?;
     let bytes = context.inbound.json_bytes(JSON_BODY_BYTES_MAX).await?;
+    let idempotency = context.idempotency(&caller, &bytes)?;
     let body: Map<String, Value> = if bytes.is_empty() { Map::new() } else { json_body::parse(&bytes)? };
     let limit = match body.get("limit") {
         None | Some(Value::Null) => REDRIVE_DEFAULT,
@@ -56,11 +77,27 @@ pub async fn redrive(context: &Context) -> Result<Reply, ApiError> {
                 .ok_or(ApiError::InvalidField { field: "limit", expected: "a whole number from 1 to 100" })?
         }
     };
-    let JobReply::Redriven { jobs, more, refused } =
-        ask(context, &caller, JobCommand::RedriveAll { limit }).await?
-    else {
-        return Err(unexpected());
+    let cursor = match body.get("cursor") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(cursor)) => Some(cursor.clone()),
+        Some(_) => return Err(ApiError::InvalidCursor),
     };
-    let refused = refused.map(|refusal| json!(ApiError::from(refusal).code()));
-    Ok(Reply::json(200, &json!({ "ok": true, "jobs": jobs, "more": more, "refused": refused })))
+    let asked = JobCommand::RedriveAll(RedriveAll { limit, cursor, idempotency });
+    let (reply, replayed) = once(ask(context, &caller, asked).await?);
+    let JobReply::Redriven { jobs, refused, next_cursor } = reply else { return Err(unexpected()) };
+    let mut by_code: BTreeMap<&str, u32> = BTreeMap::new();
+    for (refusal, count) in refused {
+        let of_code = by_code.entry(ApiError::from(refusal).code()).or_default();
+        *of_code = of_code.saturating_add(count);
+    }
+    let count: u32 = by_code.values().sum();
+    let body = json!({
+        "ok": true,
+        "jobs": jobs,
+        "refused": count,
+        "refused_by": by_code,
+        "more": next_cursor.is_some(),
+        "next_cursor": next_cursor,
+    });
+    Ok(marked(Reply::json(200, &body), replayed))
 }

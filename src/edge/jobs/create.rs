@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use actors::jobs::{Job, NewJob, PRIORITY_DEFAULT, Terms};
+use actors::jobs::{Job, NewJob, PARAMS_BYTES_MAX, PRIORITY_DEFAULT, Terms};
 use actors::shared::Refusal;
 use actors::tenant::{Command, Idempotency, JobCommand, JobReply, Reply as ActorReply};
 use serde::Deserialize;
@@ -133,6 +133,10 @@ pub async fn new_job(
 ) -> Result<NewJob, ApiError> {
     let kind = kind_of(body.kind.as_ref())?;
     let params = match body.params.filter(|params| params.get().starts_with('{')) {
+        // The client's own bytes: what is kept beside them is no business of its.
+        Some(params) if params.get().len() > PARAMS_BYTES_MAX => {
+            return Err(ApiError::invalid_setting("params", "at most 65536 bytes of JSON"));
+        }
         Some(params) => params.to_owned(),
         None => return Err(ApiError::InvalidField { field: "params", expected: "an object" }),
     };

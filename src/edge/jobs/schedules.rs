@@ -1,10 +1,12 @@
 //! `/api/jobs/schedules`: jobs that are made again and again, by the clock of a time zone.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use actors::jobs::{LastRun, NewSchedule, Schedule};
 use actors::tenant::{JobCommand, JobReply};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -58,7 +60,7 @@ pub async fn set(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let body: ScheduleBody<'_> = json_body::parse(&bytes)?;
     let wrong_cron = ApiError::InvalidField {
         field: "cron",
-        expected: "five fields: minute, hour, day, month and day of the week, at a time that comes",
+        expected: "five fields: minute, hour, day, month and day of the week, or a name such as `@daily`, at a time that comes",
     };
     let wrong_zone =
         ApiError::InvalidField { field: "time_zone", expected: "a name such as `Europe/Berlin`" };
@@ -81,6 +83,8 @@ pub async fn set(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let job = body.job.map(RawValue::get).filter(|job| job.starts_with('{'));
     let job =
         job.ok_or(ApiError::InvalidField { field: "job", expected: "an object, as a job is made of" })?;
+    let members: BTreeMap<String, IgnoredAny> = json_body::parse(job.as_bytes())?;
+    members.keys().try_for_each(|name| member(name))?;
     let job: JobBody<'_> = json_body::parse(job.as_bytes())?;
     let job = new_job(context, &caller, &job, Manner::Scheduled).await?;
     let next_run_ms = (!paused).then_some(next_run_ms);
@@ -88,6 +92,20 @@ pub async fn set(context: &Rc<Context>) -> Result<Reply, ApiError> {
     match ask(context, &caller, JobCommand::SetSchedule(new)).await? {
         JobReply::Schedule(schedule) => Ok(one(&caller, &schedule)),
         _ => Err(unexpected()),
+    }
+}
+
+/// Whether a schedule's job has a member of that name: what is not looked at is not taken.
+fn member(name: &str) -> Result<(), ApiError> {
+    let expected = "absent: its time is the schedule's";
+    match name {
+        "type" | "params" | "priority" | "dedupe_key" => Ok(()),
+        "delay_s" => Err(ApiError::InvalidField { field: "delay_s", expected }),
+        "run_at" => Err(ApiError::InvalidField { field: "run_at", expected }),
+        _ => {
+            let expected = "an object of `type`, `params`, `priority` and `dedupe_key`, and nothing else";
+            Err(ApiError::InvalidField { field: "job", expected })
+        }
     }
 }
 
@@ -128,14 +146,16 @@ fn one(caller: &Caller, schedule: &Schedule) -> Reply {
 
 fn schedule_object(schedule: &Schedule) -> Value {
     let Schedule { terms: NewSchedule { id, cron, time_zone, next_run_ms, job }, last } = schedule;
-    let last = last.as_ref().map(|LastRun { run_at_ms, job, refused }| {
-        json!({ "run_at": iso_time(*run_at_ms), "job": job, "refused": refused })
+    let last = last.as_ref().map(|LastRun { run_at_ms, job, refused, refusal }| {
+        let code = refusal.clone().map(|refusal| ApiError::from(refusal).code());
+        json!({ "run_at": iso_time(*run_at_ms), "job": job, "refused": code, "message": refused })
     });
     json!({
         "id": id,
         "cron": cron,
         "time_zone": time_zone,
         "paused": next_run_ms.is_none(),
+        "api_key": job.terms.owner.api_key,
         "next_run_at": next_run_ms.map(iso_time),
         "job": {
             "type": job.kind,

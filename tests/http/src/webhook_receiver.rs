@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 pub enum Answer {
     Status(u16),
     Redirect(String),
+    /// A status, with a `Retry-After` of so many seconds.
+    Busy(u16, u32),
 }
 
 /// One call as it arrived.
@@ -92,6 +94,7 @@ async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> 
     let response = Response::builder();
     let response = match answer.unwrap_or(Answer::Status(204)) {
         Answer::Status(status) => response.status(status),
+        Answer::Busy(status, after_s) => response.status(status).header(header::RETRY_AFTER, after_s),
         Answer::Redirect(to) => response.status(302).header(header::LOCATION, to),
     };
     response.body(Body::empty()).expect("an empty response")

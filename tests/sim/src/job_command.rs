@@ -4,7 +4,7 @@ use actors::credits::{Owner, Usage};
 use actors::jobs::{Beat, Complete, Fail, JobError, LeaseAsked, NewJob, Patch, Status, Terms};
 use actors::rate::Weight;
 use actors::shared::Micro;
-use actors::tenant::{Command, JobCommand};
+use actors::tenant::{Command, JobCommand, RedriveAll};
 use serde_json::value::RawValue;
 
 use crate::command::{API_KEYS, Key, MODELS, Used, hold_id, idempotency};
@@ -122,7 +122,7 @@ impl JobCmd {
                 let patch = Patch { status: Some(STATUSES[usize::from(status)]), result: None };
                 JobCommand::Patch { id: job_id(job), patch }
             }
-            Self::RedriveAll { limit } => JobCommand::RedriveAll { limit },
+            Self::RedriveAll { limit } => JobCommand::RedriveAll(RedriveAll { limit, ..RedriveAll::default() }),
         }))
     }
 

@@ -54,7 +54,7 @@ async fn what_a_receiver_refuses_or_may_not_be_called_is_not_tried_again() {
     assert_eq!(text(&failed["result"], "error"), "webhook_refused", "{failed}");
     assert_eq!((receiver.calls().len(), elsewhere.calls().len()), (1, 0), "a redirect is not followed");
     for url in
-        ["http://169.254.169.254/latest", "ftp://x.io/", "https://user:pass@x.io/", "https://10.0.0.1/", "x"]
+        ["http://169.254.169.254/latest", "ftp://x.io/", "https://user:pass@x.io/", "https://10.0.0.1/", "https://intranet/", "https://printer.local/", "https://metadata.google.internal/", "https://x.io:22/", "https://x.io:6379/", "x"]
     {
         let refused = tenant.post(JOBS).json(&posting(url)).send().await.expect_error(400, "invalid_field");
         assert_eq!(refused.json()["field"], "url", "{url}");
@@ -112,5 +112,46 @@ async fn another_attempt_at_a_batch_goes_on_where_the_last_one_stopped() {
     assert_eq!((whole(&done, "attempts"), &done["result"]["failed"]), (2, &json!(0)), "{done}");
     assert_eq!(world.calls_anywhere(&one), 1, "what was answered is not asked again");
     assert_eq!(text(&done["result"]["items"][1], "content"), "at last");
+    settled(&tenant).await;
+}
+
+/// When the job goes on, in milliseconds after it was put back.
+fn goes_on_after_ms(job: &Value) -> i64 {
+    let ms = |name: &str| {
+        chrono::DateTime::parse_from_rfc3339(text(job, name)).expect("a time").timestamp_millis()
+    };
+    ms("run_at") - ms("updated_at")
+}
+
+/// Until the attempt that is refused is over, and told when it is made again.
+async fn put_back(tenant: &http_tests::world::Tenant, own: &str) -> Value {
+    http_tests::poll::eventually(BOUND, "it waits for its next attempt", || async {
+        let job = job(tenant, own).await;
+        if text(&job, "status") == "queued" && whole(&job, "attempts") == 1 { Ok(job) } else { Err(job) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_says_when_to_come_back_is_left_alone_until_then() {
+    let world = World::private(json!({"JOB_WAIT_MAX_MS": "60000"})).await;
+    let tenant = world.tenant("later", 2.0).await;
+    // A receiver: what it says, and of more than the longest wait no more than that.
+    for (asked_s, wait_ms) in [(20, 20_000), (3_600, 60_000)] {
+        let receiver = WebhookReceiver::start([Answer::Busy(429, asked_s)]).await;
+        let first = made(&tenant, &posting(&receiver.url())).await;
+        let waits = put_back(&tenant, id(&first)).await;
+        assert_eq!((goes_on_after_ms(&waits), receiver.calls().len()), (wait_ms, 1), "{waits}");
+        crate::stage::act(&tenant, id(&first), "cancel").await.expect(200);
+    }
+    // Providers: the first that may be asked again.
+    let marker = unique_marker();
+    for (provider, after_s) in world.providers().into_iter().zip(["50", "40", "3600", "45"]) {
+        provider.script(&marker, [Behaviour::busy(429, after_s)]);
+    }
+    let first = made(&tenant, &crate::stage::asking(&marker)).await;
+    let waits = put_back(&tenant, id(&first)).await;
+    assert!((30_000..=50_000).contains(&goes_on_after_ms(&waits)), "{waits}");
+    crate::stage::act(&tenant, id(&first), "cancel").await.expect(200);
     settled(&tenant).await;
 }

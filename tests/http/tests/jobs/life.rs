@@ -3,12 +3,13 @@
 use crate::stage::{
     BOUND, CHARGE, JOBS, act, asked, asking, ended, id, job, made, patch, settled, status, until,
 };
-use http_tests::client::unique_marker;
+use http_tests::client::{Call, unique_marker};
 use http_tests::poll::eventually;
 use http_tests::provider::PLAIN_TEXT;
 use http_tests::provider_script::Behaviour;
-use http_tests::world::{World, assert_credits, number, text, whole};
-use serde_json::json;
+use http_tests::world::{Tenant, World, assert_credits, number, text, whole};
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn what_fails_is_tried_again_given_up_and_begun_anew() {
     // All.
     world.groq.script(&marker, [Behaviour::answer("at last", http_tests::provider::PLAIN_USAGE)]);
     let all = tenant.post("/api/jobs/dead/redrive").json(&json!({})).send().await.expect(200).json();
-    assert_eq!((&all["jobs"], &all["more"]), (&json!([id(&first)]), &json!(false)));
+    assert_eq!((&all["jobs"], &all["more"], &all["refused"]), (&json!([id(&first)]), &json!(false), &json!(0)));
     let done = ended(&tenant, id(&first), "succeeded").await;
     assert_eq!(text(&done["result"], "content"), "at last");
     assert!(done.get("reason").is_none() && done.get("last_error").is_none(), "{done}");
@@ -208,5 +209,63 @@ async fn a_worker_says_that_it_is_at_it_so_a_long_job_is_done_once() {
     let done = ended(&tenant, id(&first), "succeeded").await;
     assert_eq!(whole(&done, "attempts"), 1, "four leases long: {done}");
     assert_eq!(world.calls_anywhere(&marker), 1);
+    settled(&tenant).await;
+}
+
+/// A job that fails for good, made by whoever `call` is.
+async fn dead(world: &World, tenant: &Tenant, call: Call) -> String {
+    let marker = unique_marker();
+    for provider in world.providers() {
+        provider.script(&marker, [Behaviour::status(500)]);
+    }
+    let made = call.json(&asking(&marker)).send().await.expect(200).json();
+    ended(tenant, id(&made["job"]), "failed").await;
+    id(&made["job"]).to_owned()
+}
+
+#[tokio::test]
+async fn jobs_that_may_not_begin_anew_hold_nobody_back() {
+    let world = World::verified().await;
+    let tenant = world.tenant("behind", 2.0).await;
+    let key = tenant.post("/api/keys").json(&json!({"name": "jobs"})).send().await.expect(200).json();
+    let by_key = || tenant.client.post(JOBS).bearer(text(&key, "key"));
+    let of_key = dead(&world, &tenant, by_key()).await;
+    let own = dead(&world, &tenant, tenant.post(JOBS)).await;
+    let path = format!("/api/keys/{}", text(&key, "id"));
+    tenant.client.call(Method::DELETE, &path).user(&tenant.email).send().await.expect(200);
+    act(&tenant, &of_key, "retry").await.expect_error(409, "credential_ended");
+    let redrive = |body: Value| tenant.post("/api/jobs/dead/redrive").json(&body);
+    let page = redrive(json!({"limit": 1})).send().await.expect(200).json();
+    assert_eq!((&page["jobs"], &page["refused_by"]), (&json!([]), &json!({"credential_ended": 1})), "{page}");
+    let rest = redrive(json!({"limit": 1, "cursor": page["next_cursor"]})).send().await.expect(200).json();
+    assert_eq!((&rest["jobs"], &rest["refused"], &rest["more"]), (&json!([own]), &json!(0), &json!(false)));
+    redrive(json!({"cursor": "x"})).send().await.expect_error(400, "invalid_cursor");
+    redrive(json!({"cursor": 5})).send().await.expect_error(400, "invalid_cursor");
+    act(&tenant, &own, "cancel").await;
+    settled(&tenant).await;
+}
+
+#[tokio::test]
+async fn one_idempotency_key_begins_jobs_anew_once() {
+    let world = World::verified().await;
+    let tenant = world.tenant("anew-once", 2.0).await;
+    let (one, other) =
+        (dead(&world, &tenant, tenant.post(JOBS)).await, dead(&world, &tenant, tenant.post(JOBS)).await);
+    let retry = |own: &str| tenant.post(&format!("{JOBS}/{own}/retry")).header("idempotency-key", "anew");
+    let first = retry(&one).send().await.expect(200).json();
+    ended(&tenant, &one, "failed").await;
+    let again = retry(&one).send().await.expect(200);
+    assert_eq!((again.header("idempotency-replayed"), &again.json()), (Some("true"), &first));
+    assert_eq!(status(&job(&tenant, &one).await), "failed", "it was not begun once more");
+    retry(&other).send().await.expect_error(409, "idempotency_conflict");
+    let all = || tenant.post("/api/jobs/dead/redrive").header("idempotency-key", "all").json(&json!({}));
+    let first = all().send().await.expect(200).json();
+    assert_eq!(first["jobs"].as_array().map(Vec::len), Some(2), "{first}");
+    for own in [&one, &other] {
+        ended(&tenant, own, "failed").await;
+    }
+    let again = all().send().await.expect(200);
+    assert_eq!((again.header("idempotency-replayed"), &again.json()), (Some("true"), &first));
+    assert_eq!(tenant.items("/api/jobs/dead").await.len(), 2, "none was begun once more");
     settled(&tenant).await;
 }

@@ -66,6 +66,9 @@ async fn what_is_no_schedule_is_refused() {
         (json!({"time_zone": "Mars/Olympus"}), "time_zone"),
         (json!({"paused": "no"}), "paused"),
         (json!({"job": null}), "job"),
+        (json!({"job": {"params": {"input": "x"}, "delay_s": 5}}), "delay_s"),
+        (json!({"job": {"params": {"input": "x"}, "run_at": "x"}}), "run_at"),
+        (json!({"job": {"params": {"input": "x"}, "prio": 5}}), "job"),
     ] {
         let body = crate::stage::with(every_minute(), change.clone());
         let refused = put(&tenant, "wrong", &body).await.expect_error(400, "invalid_field");
@@ -106,6 +109,24 @@ async fn a_run_is_priced_by_the_table_of_its_day() {
     assert_eq!(usage["meta"]["price_version"], "1", "{usage}");
     // 52 tokens in and 192 out, which every plain answer has.
     assert_credits(tenant.balance().await, 9.0 - 0.436, "the new price");
+    settled(&tenant).await;
+}
+
+/// Takes up to a minute, too.
+#[tokio::test]
+async fn a_schedule_of_a_key_that_has_ended_makes_no_run() {
+    let world = World::verified().await;
+    let tenant = world.tenant("ended-key", 2.0).await;
+    let key = tenant.post("/api/keys").json(&json!({"name": "clock"})).send().await.expect(200).json();
+    let call = tenant.client.call(Method::PUT, &format!("{SCHEDULES}/of-key")).bearer(text(&key, "key"));
+    let set = call.json(&every_minute()).send().await.expect(200).json();
+    assert_eq!(set["schedule"]["api_key"], key["id"], "it says whose it is");
+    let path = format!("/api/keys/{}", text(&key, "id"));
+    tenant.client.call(Method::DELETE, &path).user(&tenant.email).send().await.expect(200);
+    let last = &ran(&tenant, "of-key").await["last_run"];
+    assert_eq!((&last["job"], &last["refused"]), (&json!(null), &json!("credential_ended")), "{last}");
+    assert_eq!(text(last, "message"), "the API key that it was made with has ended");
+    assert!(tenant.items(JOBS).await.is_empty());
     settled(&tenant).await;
 }
 

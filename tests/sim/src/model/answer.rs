@@ -81,6 +81,6 @@ pub enum Answer {
     Redriven {
         jobs: Vec<u32>,
         more: bool,
-        refused: Option<Refusal>,
+        refused: Vec<(Refusal, u32)>,
     },
 }

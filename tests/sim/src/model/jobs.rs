@@ -33,6 +33,8 @@ pub struct Job {
     pub balance: Option<i64>,
     pub finished_at_ms: Option<i64>,
     pub has_body: bool,
+    /// When it may run, as far as it is known.
+    pub run_at_ms: i64,
     pub spec: JobSpec,
 }
 
@@ -200,6 +202,7 @@ impl Model {
                     balance: None,
                     finished_at_ms: None,
                     has_body: true,
+                    run_at_ms,
                     spec: *spec,
                 };
                 if let Err(refusal) = self.admit_job(&job, now_ms)? {
@@ -330,6 +333,7 @@ impl Model {
         };
         if job.reason.is_none() {
             (job.state, job.worker, job.due_at_ms) = (State::Delayed, None, Some(next_ms));
+            job.run_at_ms = next_ms;
             self.news(at, Some(Event::Retry));
             return;
         }
@@ -365,6 +369,9 @@ impl Model {
                 self.refill(now_ms);
                 return Ok(Answer::JobChanged(view));
             }
+            Status::Queued if state == State::Taken && job.run_at_ms > now_ms => {
+                (Event::GiveBackEarly, State::Delayed)
+            }
             Status::Queued if state == State::Taken => (Event::GiveBack, State::Queued),
             Status::Running if waits => (Event::Take, State::Taken),
             Status::Succeeded if waits || state == State::Taken => (Event::Finish, State::Succeeded),
@@ -380,6 +387,8 @@ impl Model {
         }
         if matches!(next, State::Queued | State::Taken) {
             (job.state, job.due_at_ms) = (next, None);
+        } else if next == State::Delayed {
+            (job.state, job.due_at_ms) = (next, Some(job.run_at_ms));
         } else {
             job.end(next, now_ms);
         }
@@ -405,8 +414,18 @@ impl Model {
             failed: false,
             reason: None,
             finished_at_ms: None,
+            dedupe: job.spec.dedupe,
+            run_at_ms: now_ms,
             ..job.clone()
         };
+        if anew.spec.api_key.is_some() {
+            // The keys of this world are names; none of them is live.
+            return Err(Refusal::CredentialEnded);
+        }
+        if anew.dedupe.is_some() && self.state.jobs.iter().any(|other| other.dedupe == anew.dedupe) {
+            let (from, to) = (Status::Failed.name().to_owned(), Status::Queued.name().to_owned());
+            return Err(Refusal::InvalidTransition { from, to });
+        }
         if let Err(refusal) = self.admit_job(&anew, now_ms)? {
             return Ok(Err(refusal));
         }
@@ -420,16 +439,19 @@ impl Model {
         let failed = self.state.jobs.iter().filter(|job| job.state == State::Failed);
         dead.extend(failed.map(|job| (job.due_at_ms, job.seq, job.id)));
         dead.sort_unstable();
-        let mut more = dead.len() > limit as usize;
+        let more = dead.len() > limit as usize;
         self.expire_grants_if_opened(now_ms);
-        let (mut jobs, mut refused) = (Vec::new(), None);
+        let (mut jobs, mut refused): (_, Vec<(Refusal, u32)>) = (Vec::new(), Vec::new());
         for (_, _, id) in dead.into_iter().take(limit as usize) {
             let at = self.job_at(id)?;
             match self.redrive(at, now_ms) {
                 Ok(Ok(())) => jobs.push(id),
                 Ok(Err(refusal)) | Err(refusal) => {
-                    (refused, more) = (Some(refusal), true);
-                    break;
+                    let kind = std::mem::discriminant(&refusal);
+                    match refused.iter_mut().find(|(known, _)| std::mem::discriminant(known) == kind) {
+                        Some((_, count)) => *count += 1,
+                        None => refused.push((refusal, 1)),
+                    }
                 }
             }
         }

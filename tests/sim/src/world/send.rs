@@ -263,7 +263,7 @@ fn answer_name(answer: &Answer) -> &'static str {
         Answer::JobMade { deduped: true, .. } => "known already",
         Answer::Leased(None) => "nothing to do",
         Answer::JobEnded { first: false, .. } => "had ended",
-        Answer::Redriven { refused: Some(_), .. } => "done in part",
+        Answer::Redriven { refused, .. } if !refused.is_empty() => "done in part",
         Answer::Ended(ended) if !ended.first => "had ended",
         Answer::Ended(ended) if ended.shortfall > 0 => "done, short",
         _ => "done",
@@ -290,6 +290,7 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::UnknownJob => "unknown job",
         Refusal::StaleLease { .. } => "stale lease",
         Refusal::InvalidTransition { .. } => "invalid transition",
+        Refusal::CredentialEnded => "credential ended",
         _ => "another refusal",
     }
 }
