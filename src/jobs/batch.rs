@@ -225,11 +225,12 @@ async fn run(attempt: &Attempt) -> Result<Done, Failure> {
             let answer = si::ask(attempt, (ask, stored), held).await;
             answer.and_then(|answer| answered.keep(at, answer))
         };
-        let asked = came.as_ref().map_or_else(|failure| failure.code, |()| "");
+        // What was not asked is told at the end, all at once.
+        let asked = !came.as_ref().is_err_and(|failure| matches!(failure.code, RESULT_TOO_LARGE | "timeout"));
         if let Err(failure) = came {
             failures.insert(at, failure);
         }
-        if !matches!(asked, RESULT_TOO_LARGE | "timeout") {
+        if asked || at.saturating_add(1) == asks.len() {
             say(attempt, &mut answered, (&failures, asks.len())).await?;
         }
     }
