@@ -31,7 +31,7 @@ pub use hold::{
     ListedHold, OpenAmounts, Owner, is_open, list as list_holds, open_amounts, open_of_key,
 };
 pub use settle::{
-    HOLD_DUE_AT_MS, HOLD_FORGOTTEN_AT_MS, Progress, Progressed, admit, expire_due, forget_ended, progress,
+    HOLD_DUE_AT_MS, HOLD_FORGOTTEN_AT_MS, Progress, Progressed, admit, due, expire, forget_ended, progress,
     release, settle,
 };
 pub use usage::{Usage, UsageEvent, UsageFilter, UsagePage, list as list_usage, record_client, spent_since};

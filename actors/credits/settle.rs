@@ -182,31 +182,35 @@ pub fn release(
     Ok((ended, Some(change.0)))
 }
 
-/// Ends every hold whose deadline has passed, `SWEEP_ROWS_MAX` at most. The caller stores the account.
+/// Holds whose deadline has passed, and the job of each that is one's; the longest over first, `SWEEP_ROWS_MAX` at most.
 ///
 /// # Errors
 /// What the database refused.
-pub fn expire_due(
-    sql: &mut impl Sql,
-    account: &mut Account,
-    now_ms: i64,
-) -> Result<Vec<HoldChange>, Refusal> {
-    let due: Vec<String> = row(
+pub fn due(sql: &mut impl Sql, now_ms: i64) -> Result<Vec<(String, Option<String>)>, Refusal> {
+    let due = row(
         sql,
-        "SELECT json_group_array(id) FROM (SELECT id FROM holds
+        "SELECT json_group_array(json_array(id, owner ->> '$.job')) FROM (SELECT id, owner FROM holds
            WHERE state = 'open' AND deadline_ms <= ?1 ORDER BY deadline_ms LIMIT ?2)",
         &[
             now_ms.saturating_sub(i64::from(planted::on(Bug::AlarmSkipsDueHolds))).into(),
             SWEEP_ROWS_MAX.into(),
         ],
-    )?
-    .unwrap_or_default();
-    let mut ended = Vec::with_capacity(due.len());
-    for id in due {
-        let hold = hold::load(sql, &id)?;
-        ended.push(give_back(sql, account, &id, hold, HoldEnd::Expired, now_ms)?.0);
-    }
-    Ok(ended)
+    )?;
+    Ok(due.unwrap_or_default())
+}
+
+/// Ends one of them. The caller stores the account.
+///
+/// # Errors
+/// What the database refused.
+pub fn expire(
+    sql: &mut impl Sql,
+    account: &mut Account,
+    id: &str,
+    now_ms: i64,
+) -> Result<HoldChange, Refusal> {
+    let hold = hold::load(sql, id)?;
+    Ok(give_back(sql, account, id, hold, HoldEnd::Expired, now_ms)?.0)
 }
 
 /// Gives back what is set aside; the change, and what was charged before.

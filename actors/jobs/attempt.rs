@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::PROGRESS_BYTES_MAX;
-use super::body::{checkpoint, write_result};
+use super::body::{checkpoint, forget_owed, write_result};
 use super::job::{Job, JobError, Life, Reason, Terms, expect, step, store};
 use super::state::{Event, State};
 use crate::credits::Usage;
@@ -20,9 +20,21 @@ pub struct Beat {
     /// For clients to see.
     #[serde(default)]
     pub progress: Option<Box<RawValue>>,
-    /// What is done so far, for another attempt to go on with.
+    /// What is done so far, for another attempt to go on with. Its member `result`, if it has one, is shown to clients
+    /// while the job has no result.
     #[serde(default)]
     pub checkpoint: Option<Box<RawValue>>,
+    /// What is owed for the checkpoint that comes with it.
+    #[serde(default)]
+    pub owed: Option<Owed>,
+}
+
+/// What a job owes for what it got done so far. Whatever ends it but its completion settles this, up to its hold.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Owed {
+    #[serde(rename = "charge_micro")]
+    pub charge: Micro,
+    pub usage: Usage,
 }
 
 /// A worker is done.
@@ -50,11 +62,11 @@ pub struct Fail {
 
 /// What comes of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failing {
-    /// Another one.
-    Again,
-    /// None: the hold is to be released.
-    Dead,
+pub struct Verdict {
+    /// Why there is no other attempt. Its hold is to be ended then.
+    pub reason: Option<Reason>,
+    /// When another one would begin.
+    pub next_ms: i64,
 }
 
 /// The wait after the attempt of this number: doubled each time, and somewhere between half of that and all of it.
@@ -98,7 +110,7 @@ impl Job {
     pub fn beat(&mut self, sql: &mut impl Sql, asked: &Beat, now_ms: i64) -> Result<(), Refusal> {
         self.live(asked.epoch)?;
         if let Some(done) = &asked.checkpoint {
-            checkpoint(sql, self, done)?;
+            checkpoint(sql, self, done, asked.owed.as_ref())?;
         }
         let until_ms = now_ms.saturating_add(self.terms.lease_ms).min(self.expires_at_ms);
         // A clock that stepped back takes no time away.
@@ -132,6 +144,24 @@ impl Job {
         step(sql, self, Event::Complete, now_ms)
     }
 
+    /// Whether another attempt comes after one that ended so, and when.
+    #[must_use]
+    pub fn verdict(&self, code: &str, retry_after_ms: Option<i64>, seed: u32, now_ms: i64) -> Verdict {
+        let asked_ms = retry_after_ms.unwrap_or(0).min(self.terms.wait_max_ms);
+        let wait_ms = wait_ms(&self.terms, self.life.attempts, seed).max(asked_ms);
+        let next_ms = now_ms.saturating_add(wait_ms);
+        let exhausted =
+            self.life.attempts >= self.terms.attempts_max && !planted::on(Bug::AttemptsNotCounted);
+        let reason = if self.terms.final_errors.iter().any(|known| known == code) {
+            Some(Reason::FinalError)
+        } else if exhausted {
+            Some(Reason::AttemptsExhausted)
+        } else {
+            (next_ms >= self.expires_at_ms).then_some(Reason::Expired)
+        };
+        Verdict { reason, next_ms }
+    }
+
     /// The attempt came to nothing.
     ///
     /// # Errors
@@ -140,35 +170,21 @@ impl Job {
         &mut self,
         sql: &mut impl Sql,
         error: JobError,
-        retry_after_ms: Option<i64>,
-        seed: u32,
+        verdict: Verdict,
         now_ms: i64,
-    ) -> Result<Failing, Refusal> {
-        let asked_ms = retry_after_ms.unwrap_or(0).min(self.terms.wait_max_ms);
-        let wait_ms = wait_ms(&self.terms, self.life.attempts, seed).max(asked_ms);
-        let next_ms = now_ms.saturating_add(wait_ms);
-        let exhausted =
-            self.life.attempts >= self.terms.attempts_max && !planted::on(Bug::AttemptsNotCounted);
-        let reason = if self.terms.final_errors.contains(&error.code) {
-            Some(Reason::FinalError)
-        } else if exhausted {
-            Some(Reason::AttemptsExhausted)
-        } else {
-            (next_ms >= self.expires_at_ms).then_some(Reason::Expired)
-        };
+    ) -> Result<(), Refusal> {
+        let Verdict { reason, next_ms } = verdict;
         self.life.error = Some(error);
         self.life.reason = reason;
         if reason.is_some() {
-            step(sql, self, Event::Die, now_ms)?;
-            return Ok(Failing::Dead);
+            return step(sql, self, Event::Die, now_ms);
         }
         self.life.run_at_ms = next_ms;
         self.due_at_ms = Some(next_ms);
-        step(sql, self, Event::Retry, now_ms)?;
-        Ok(Failing::Again)
+        step(sql, self, Event::Retry, now_ms)
     }
 
-    /// Its deadline passed, and its hold is released.
+    /// Its deadline passed, and its hold has ended.
     ///
     /// # Errors
     /// What the database refused.
@@ -202,6 +218,7 @@ impl Job {
     /// # Errors
     /// What the database refused.
     pub fn redriven(&mut self, sql: &mut impl Sql, now_ms: i64) -> Result<(), Refusal> {
+        forget_owed(sql, self)?;
         step(sql, self, Event::Redrive, now_ms)
     }
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::job::{Job, expect};
-use super::{CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX};
-use crate::shared::Refusal;
+use super::attempt::Owed;
+use super::job::{Job, expect, json};
+use super::{CHECKPOINT_BYTES_MAX, OWED_BYTES_MAX, RESULT_BYTES_MAX};
+use crate::shared::{Micro, Refusal};
 use crate::sql::{Sql, row};
 
 /// A job with all that is kept of it.
@@ -14,6 +15,7 @@ pub struct JobWithBody {
     pub job: Job,
     pub params: Option<Box<RawValue>>,
     pub checkpoint: Option<Box<RawValue>>,
+    /// Its result; of one that has none, what its checkpoint says of it.
     pub result: Option<Box<RawValue>>,
 }
 
@@ -23,22 +25,50 @@ pub fn with_body(sql: &mut impl Sql, job: Job) -> Result<JobWithBody, Refusal> {
     type Body = (Option<Box<RawValue>>, Option<Box<RawValue>>, Option<Box<RawValue>>);
     let body: Option<Body> = row(
         sql,
-        "SELECT concat('[', COALESCE(params, 'null'), ',', COALESCE(checkpoint, 'null'), ',',
-           COALESCE(result, 'null'), ']') FROM job_bodies WHERE seq = ?1",
+        "SELECT concat('[', COALESCE(params, 'null'), ',', COALESCE(checkpoint -> '$.done', 'null'), ',',
+           COALESCE(result, checkpoint -> '$.done.result', 'null'), ']') FROM job_bodies WHERE seq = ?1",
         &[job.seq.into()],
     )?;
     let (params, checkpoint, result) = body.unwrap_or_default();
     Ok(JobWithBody { job, params, checkpoint, result })
 }
 
-/// Keeps what an attempt got done so far.
+/// Keeps what an attempt got done so far, and what is owed for it.
 ///
 /// # Errors
-/// `InvalidSetting` when it is too large.
-pub fn checkpoint(sql: &mut impl Sql, job: &Job, done: &RawValue) -> Result<(), Refusal> {
-    expect(done.get().len() <= CHECKPOINT_BYTES_MAX, "checkpoint", "at most 262144 bytes of JSON")?;
-    let args = [job.seq.into(), done.get().into()];
+/// `InvalidSetting` when one of them is too large.
+pub fn checkpoint(
+    sql: &mut impl Sql,
+    job: &Job,
+    done: &RawValue,
+    owed: Option<&Owed>,
+) -> Result<(), Refusal> {
+    expect(done.get().len() <= CHECKPOINT_BYTES_MAX, "checkpoint", "at most 524288 bytes of JSON")?;
+    let owed = json(&owed)?;
+    expect(owed.len() <= OWED_BYTES_MAX, "owed", "at most 65536 bytes of JSON")?;
+    let args = [job.seq.into(), format!("{{\"done\":{},\"owed\":{owed}}}", done.get()).into()];
     sql.execute("UPDATE job_bodies SET checkpoint = ?2 WHERE seq = ?1", &args)?;
+    Ok(())
+}
+
+/// What is owed for what the attempts at a job got done; nothing where none said so.
+///
+/// # Errors
+/// What the database refused.
+pub fn owed(sql: &mut impl Sql, job: &Job) -> Result<Option<Owed>, Refusal> {
+    let found: Option<Option<Owed>> = row(
+        sql,
+        "SELECT COALESCE(checkpoint -> '$.owed', 'null') FROM job_bodies WHERE seq = ?1",
+        &[job.seq.into()],
+    )?;
+    Ok(found.flatten().filter(|owed| owed.charge > Micro::ZERO))
+}
+
+/// What was owed was settled when the job ended. What is done stays, for it begins anew.
+pub(super) fn forget_owed(sql: &mut impl Sql, job: &Job) -> Result<(), Refusal> {
+    let statement = "UPDATE job_bodies SET checkpoint = json_remove(checkpoint, '$.owed')
+       WHERE seq = ?1 AND checkpoint IS NOT NULL";
+    sql.execute(statement, &[job.seq.into()])?;
     Ok(())
 }
 

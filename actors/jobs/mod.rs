@@ -20,8 +20,8 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use attempt::{Beat, Complete, Fail, Failing, wait_ms};
-pub use body::{JobWithBody, checkpoint, drop_body, with_body, write_result};
+pub use attempt::{Beat, Complete, Fail, Owed, Verdict, wait_ms};
+pub use body::{JobWithBody, checkpoint, drop_body, owed, with_body, write_result};
 pub use job::{
     Job, JobError, Life, NewJob, Reason, Terms, exists, find, insert, load, make_tables, open_of_dedupe,
     room, store,
@@ -50,10 +50,12 @@ pub const JOBS_KEPT_MAX: i64 = 100_000;
 pub const PARAMS_BYTES_MAX: usize = 65_536;
 /// The same with what the shell keeps beside it: the prices of the models that may answer, a hundred bytes each.
 pub const STORED_PARAMS_BYTES_MAX: usize = 81_920;
-/// What it answers. A row of the platform holds 2 MB: params, checkpoint and result fit in one.
+/// What it answers, in bytes of JSON. A row of the platform holds 2 MB: params, checkpoint and result fit in one.
 pub const RESULT_BYTES_MAX: usize = 1_000_000;
-/// What an attempt leaves for the next one.
-pub const CHECKPOINT_BYTES_MAX: usize = 262_144;
+/// What an attempt leaves for the next one, in bytes of JSON: it is written again with each step of the work.
+pub const CHECKPOINT_BYTES_MAX: usize = 524_288;
+/// What is owed for it, in bytes of JSON.
+pub const OWED_BYTES_MAX: usize = 65_536;
 /// What a heartbeat says for clients to see.
 pub const PROGRESS_BYTES_MAX: usize = 1_024;
 /// The message of an error; what is longer is cut.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::body::write_result;
 use super::job::{Job, Reason, step};
 use super::state::{Event, State, Status};
-use crate::shared::{Micro, Refusal};
+use crate::shared::Refusal;
 use crate::sql::Sql;
 
 /// What is asked.
@@ -66,7 +66,7 @@ impl Job {
     }
 
     /// Carries out what a client does itself: takes a job, gives it back, says how it ended. Its hold, when it is over,
-    /// is the caller's to release: the client's own work is not charged.
+    /// is the caller's to end before: the client's own work is not charged.
     ///
     /// # Errors
     /// `InvalidTransition`; `InvalidSetting` for a result that is too large.
@@ -86,7 +86,6 @@ impl Job {
             // Messages and workers that are on their way find it taken.
             Event::Take => self.epoch = self.epoch.saturating_add(1),
             Event::GiveUp => self.life.reason = Some(Reason::Client),
-            Event::Finish => self.life.charged = Micro::ZERO,
             _ => {}
         }
         if let Some(result) = result {

@@ -46,8 +46,12 @@ pub fn verify(sql: &mut impl Sql, open: u32) -> Result<Vec<String>, Refusal> {
             "SELECT id FROM jobs WHERE life ->> '$.attempts' > terms ->> '$.attempts_max'",
         ),
         (
-            "a job was charged that did not succeed",
-            "SELECT id FROM jobs WHERE state <> 'succeeded' AND life ->> '$.charged_micro' > 0",
+            "a job that did not succeed was charged more than was set aside",
+            "SELECT id FROM jobs WHERE state <> 'succeeded' AND life ->> '$.charged_micro' > terms ->> '$.amount_micro'",
+        ),
+        (
+            "a job that is not over was charged",
+            "SELECT id FROM jobs WHERE life ->> '$.finished_at_ms' IS NULL AND life ->> '$.charged_micro' > 0",
         ),
         (
             "a job that runs has no epoch",

@@ -3,6 +3,7 @@
 
 use super::admission::Books;
 use super::due::{Due, due_at_ms};
+use super::handle::At;
 use super::limits::LimitsRow;
 use super::{Actor, Effect, Policy, idempotency};
 use crate::credits::{self, Account};
@@ -70,7 +71,19 @@ pub(super) fn expire(
     account: &mut Account,
     now_ms: i64,
 ) -> Result<bool, Refusal> {
-    let ended = credits::expire_due(sql, account, now_ms)?;
+    let due = credits::due(sql, now_ms)?;
+    let at = At { actor, policy, now_ms };
+    let mut ended = Vec::with_capacity(due.len());
+    for (hold, job) in &due {
+        // What a job got done is owed, also when it did not get done with the rest.
+        let settled = match job {
+            Some(job) => at.settle_expired(sql, (account, limits), job)?,
+            None => false,
+        };
+        if !settled {
+            ended.push(credits::expire(sql, account, hold, now_ms)?);
+        }
+    }
     for change in &ended {
         let so_far = Weight { requests: 0, tokens: change.tokens, micro: change.charged_total };
         limits.apply(sql, (policy, &actor.tenant), change, (None, Some(so_far)), now_ms)?;
@@ -84,7 +97,7 @@ pub(super) fn expire(
             idempotency::end(sql, change, account.available, now_ms)?;
         }
     }
-    Ok(!ended.is_empty())
+    Ok(!due.is_empty())
 }
 
 /// Notes how a delivery went; returns when the alarm is to ring. In quarantine nothing is noted, and nothing rings.

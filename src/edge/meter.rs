@@ -82,7 +82,7 @@ pub enum WorkEnd {
 }
 
 impl WorkEnd {
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Interrupted => "interrupted",

@@ -1,6 +1,6 @@
 //! One attempt at a job, as its type sees it: what is asked, what an earlier one left, and how to say how far it is.
 
-use actors::jobs::{Beat, Job, Leased};
+use actors::jobs::{Beat, Job, Leased, Owed};
 use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Command, JobCommand};
 use serde_json::value::RawValue;
@@ -19,9 +19,16 @@ pub struct Attempt {
     pub checkpoint: Option<Box<RawValue>>,
 }
 
-/// The lease is another's, or the job is over: nobody wants what this attempt makes.
+/// Why what an attempt said is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseLost;
+pub enum Unkept {
+    /// The lease is another's, or the job is over: nobody wants what this attempt makes.
+    LeaseLost,
+    /// It is larger than it may be, and would be the next time.
+    Refused,
+    /// The actor did not answer. It is asked again soon enough.
+    Unreached,
+}
 
 impl Attempt {
     pub fn new(operation: Operation, tenant: TenantId, leased: Leased) -> Self {
@@ -39,19 +46,23 @@ impl Attempt {
         tenant_stub::send(self.operation.origin(), &self.tenant, None, command).await
     }
 
-    /// Says that it is at it: how far, for clients to see, and what is done, for another attempt to go on with.
+    /// Says that it is at it: how far, for clients to see, and what is done, for another attempt to go on with, with what
+    /// is owed for it.
     ///
     /// # Errors
-    /// [`LeaseLost`]. An actor that did not answer is asked again soon enough.
+    /// Why it is not kept.
     pub async fn beat(
         &self,
         progress: Option<Box<RawValue>>,
         checkpoint: Option<Box<RawValue>>,
-    ) -> Result<(), LeaseLost> {
-        let beat = Beat { id: self.job.id.clone(), epoch: self.job.epoch, progress, checkpoint };
+        owed: Option<Owed>,
+    ) -> Result<(), Unkept> {
+        let beat = Beat { id: self.job.id.clone(), epoch: self.job.epoch, progress, checkpoint, owed };
         match self.send(JobCommand::Beat(beat)).await {
-            Err(Refusal::StaleLease { .. } | Refusal::UnknownJob) => Err(LeaseLost),
-            Ok(_) | Err(_) => Ok(()),
+            Err(Refusal::StaleLease { .. } | Refusal::UnknownJob) => Err(Unkept::LeaseLost),
+            Err(Refusal::InvalidSetting { .. }) => Err(Unkept::Refused),
+            Err(_) => Err(Unkept::Unreached),
+            Ok(_) => Ok(()),
         }
     }
 }

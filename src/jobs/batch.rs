@@ -1,10 +1,13 @@
-//! `batch`: many asks in one job, one after the other. What is answered is kept in the job's checkpoint, so an attempt
-//! goes on where the one before it stopped, and what was asked once is not asked again.
+//! `batch`: many asks in one job, one after the other. What is answered is kept in the job's checkpoint with what is owed
+//! for it, so what was answered is not asked again, and is charged however the job ends.
 //!
-//! An ask that is wrong itself is an error among the results. One that nobody answers ends the attempt; in the last
-//! attempt it is an error among the results too, so that the others are not lost.
+//! An attempt asks all that has no answer yet, also after one that nobody answered. While one of them may be answered the
+//! next time, another attempt follows; in the last one, what has no answer is an error among the results.
+
+use std::collections::BTreeMap;
 
 use actors::credits::Usage;
+use actors::jobs::{Job, Owed};
 use actors::rate::Weight;
 use actors::shared::Micro;
 use futures::future::FutureExt;
@@ -12,14 +15,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::attempt::Attempt;
-use super::kinds::{Done, Failure, Kind, Making, Prepared};
+use super::attempt::{Attempt, Unkept};
+use super::kinds::{Done, Failure, Kind, Making, Prepared, RESULT_TOO_LARGE};
 use super::si::{self, Answer, FINAL_ERRORS, asked, unreadable, whole};
 use super::stored::Quote;
 use crate::edge::attachments;
 use crate::edge::error::ApiError;
-use crate::edge::meter;
+use crate::edge::meter::{self, WorkEnd};
 use crate::edge::offer;
+use crate::platform::now_ms;
 
 pub const KIND: Kind = Kind {
     name: "batch",
@@ -29,8 +33,14 @@ pub const KIND: Kind = Kind {
     final_errors: FINAL_ERRORS,
 };
 
-/// Asks of one job: with answers of the usual length they fit into a checkpoint.
+/// Asks of one job.
 const INPUTS_MAX: usize = 50;
+/// What the answers of a batch may take up, in bytes of JSON. The rest of a checkpoint is for what is charged.
+const ITEMS_BYTES_MAX: usize = 458_752;
+/// The room that is kept for an answer before it is asked for, in bytes of JSON: what is paid for is to be kept.
+const ANSWER_BYTES: usize = 65_536;
+/// How long one attempt begins to ask: it is over before a worker's longest one is.
+const ASKING_MS_MAX: i64 = 600_000;
 
 /// What an ask of this batch is, each in turn: the params with one input in the place of all.
 fn asks(params: &str) -> Option<Vec<String>> {
@@ -75,10 +85,25 @@ async fn prepare(making: &Making, params: &RawValue) -> Result<Prepared, ApiErro
     Ok(Prepared { amount, owner, quote: Some(quote), file_bytes })
 }
 
-/// What is done so far.
+/// What clients are shown of it, in the order of the inputs.
 #[derive(Default, Serialize, Deserialize)]
-struct Progress {
+struct Shown {
+    /// Null where nothing has come of an ask so far.
     items: Vec<Value>,
+    /// How many of them are errors.
+    failed: usize,
+}
+
+/// What was answered so far: what another attempt goes on with. Errors are of an attempt, so none of them is here.
+#[derive(Default, Serialize, Deserialize)]
+struct Answered {
+    result: Shown,
+    /// What the answers take up, in bytes of JSON.
+    items_bytes: usize,
+    /// There is no room for another answer.
+    full: bool,
+    /// How often the job was begun anew before what follows was used: what came before is settled.
+    redrives: u32,
     charged: Micro,
     tokens_in: i64,
     tokens_out: i64,
@@ -86,14 +111,47 @@ struct Progress {
     charges: Vec<Value>,
     /// The model of all, while it is one.
     model: Option<String>,
-    failed: usize,
 }
 
-impl Progress {
-    fn answered(&mut self, answer: Answer) {
+impl Answered {
+    /// What an earlier attempt left. What it owed before the job was begun anew was charged when it ended.
+    fn read(checkpoint: Option<&RawValue>, asks: usize, redrives: u32) -> Self {
+        let left = checkpoint.and_then(|left| serde_json::from_str::<Self>(left.get()).ok());
+        let mut left = left.unwrap_or_default();
+        left.result.items.resize(asks, Value::Null);
+        if left.redrives == redrives {
+            return left;
+        }
+        let Self { result, items_bytes, full, .. } = left;
+        Self { result, items_bytes, full, redrives, ..Self::default() }
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.result.items.get(at).is_some_and(|item| !item.is_null())
+    }
+
+    fn count(&self) -> usize {
+        self.result.items.iter().filter(|item| !item.is_null()).count()
+    }
+
+    /// Whether the next answer is sure of its room, so that it may be paid for.
+    fn has_room(&self) -> bool {
+        !self.full && self.items_bytes.saturating_add(ANSWER_BYTES) <= ITEMS_BYTES_MAX
+    }
+
+    /// Keeps an answer. For one that is too large all the same nothing is charged, and nothing more is asked.
+    fn keep(&mut self, at: usize, answer: Answer) -> Result<(), Failure> {
         let Answer { mut shown, charge, usage } = answer;
-        let charged = self.charged.0.saturating_add(charge.0);
-        self.charged = Micro(charged);
+        if let Some(members) = shown.as_object_mut() {
+            members.insert("credits_used".to_owned(), json!(charge.credits()));
+        }
+        let items_bytes = self.items_bytes.saturating_add(shown.to_string().len());
+        if items_bytes > ITEMS_BYTES_MAX {
+            self.full = true;
+            return Err(too_large());
+        }
+        self.items_bytes = items_bytes;
+        self.charged = Micro(self.charged.0.saturating_add(charge.0));
         self.tokens_in = self.tokens_in.saturating_add(usage.tokens_in.unwrap_or(0));
         self.tokens_out = self.tokens_out.saturating_add(usage.tokens_out.unwrap_or(0));
         self.model = match self.charges.is_empty() {
@@ -107,70 +165,128 @@ impl Progress {
         });
         meta.insert("due_micro".to_owned(), json!(charge));
         self.charges.push(Value::Object(meta));
-        if let Some(members) = shown.as_object_mut() {
-            members.insert("credits_used".to_owned(), json!(charge.credits()));
+        if let Some(item) = self.result.items.get_mut(at) {
+            *item = shown;
         }
-        self.items.push(shown);
+        Ok(())
     }
 
-    fn refused(&mut self, failure: &Failure) {
-        self.failed = self.failed.saturating_add(1);
-        self.items.push(json!({ "error": failure.code, "message": failure.message }));
+    fn usage(&self, attempt: &Attempt, end: WorkEnd, failed: usize) -> Usage {
+        let meta = json!({
+            "basis": "batch",
+            "outcome": end.name(),
+            "request_id": attempt.operation.request_id,
+            "type": KIND.name,
+            "charges": self.charges,
+            "failed": failed,
+        });
+        Usage {
+            route: Some(attempt.operation.route.to_owned()),
+            tokens_in: Some(self.tokens_in),
+            tokens_out: Some(self.tokens_out),
+            model: self.model.clone(),
+            meta: to_raw_value(&meta).ok(),
+        }
     }
+
+    /// Puts the errors of the last attempt in the places that have no answer.
+    fn with_errors(mut self, failures: &BTreeMap<usize, Failure>) -> Self {
+        for (at, failure) in failures {
+            if let Some(item) = self.result.items.get_mut(*at) {
+                *item = json!({ "error": failure.code, "message": failure.message });
+            }
+        }
+        self.result.failed = failures.len();
+        self
+    }
+}
+
+fn too_large() -> Failure {
+    Failure::new(RESULT_TOO_LARGE, "the answers of the batch are as large as a job's may be")
 }
 
 async fn run(attempt: &Attempt) -> Result<Done, Failure> {
     let stored = attempt.stored.as_ref().ok_or_else(unreadable)?;
     let asks = asks(stored.params.get()).ok_or_else(unreadable)?;
-    let kept = attempt.checkpoint.as_ref().and_then(|kept| serde_json::from_str(kept.get()).ok());
-    let mut progress: Progress = kept.unwrap_or_default();
-    let terms = &attempt.job.terms;
-    let is_last = attempt.job.life.attempts >= terms.attempts_max;
-    for ask in asks.iter().skip(progress.items.len()) {
-        let held = Micro(terms.amount.0.saturating_sub(progress.charged.0));
-        match si::ask(attempt, (ask, stored), held).await {
-            Ok(answer) => progress.answered(answer),
-            Err(failure) if is_last || FINAL_ERRORS.contains(&failure.code) => progress.refused(&failure),
-            Err(failure) => return Err(failure),
+    let Job { terms, life, .. } = &attempt.job;
+    let mut answered = Answered::read(attempt.checkpoint.as_deref(), asks.len(), life.redrives);
+    let mut failures: BTreeMap<usize, Failure> = BTreeMap::new();
+    let until_ms = now_ms().saturating_add(ASKING_MS_MAX);
+    for (at, ask) in asks.iter().enumerate() {
+        if answered.has(at) {
+            continue;
         }
-        let said = json!({ "done": progress.items.len(), "of": asks.len(), "failed": progress.failed });
-        let (said, kept) = (to_raw_value(&said).ok(), to_raw_value(&progress).ok());
-        if attempt.beat(said, kept).await.is_err() {
-            return Err(Failure::new("lease_lost", "another worker has the job"));
+        let held = Micro(terms.amount.0.saturating_sub(answered.charged.0));
+        let came = if !answered.has_room() {
+            Err(too_large())
+        } else if now_ms() >= until_ms {
+            Err(Failure::new("timeout", "the attempt had no time left for it"))
+        } else {
+            let answer = si::ask(attempt, (ask, stored), held).await;
+            answer.and_then(|answer| answered.keep(at, answer))
+        };
+        // What was not asked is told at the end, all at once.
+        let asked = !came.as_ref().is_err_and(|failure| matches!(failure.code, RESULT_TOO_LARGE | "timeout"));
+        if let Err(failure) = came {
+            failures.insert(at, failure);
+        }
+        if asked || at.saturating_add(1) == asks.len() {
+            say(attempt, &mut answered, (&failures, asks.len())).await?;
         }
     }
-    if progress.charges.is_empty() {
-        return Err(none_answered(&progress.items));
+    let is_last = life.attempts >= terms.attempts_max;
+    if let Some(failure) = unfinished(&failures)
+        && !is_last
+    {
+        return Err(failure);
     }
-    done(attempt, progress).ok_or_else(|| Failure::new("unavailable", "the answers could not be kept"))
+    if answered.count() == 0 {
+        return Err(none_answered(failures.values().next()));
+    }
+    let usage = answered.usage(attempt, WorkEnd::Complete, failures.len());
+    let charge = answered.charged;
+    let result = to_raw_value(&answered.with_errors(&failures).result);
+    let result = result.map_err(|_| Failure::new("unavailable", "the answers could not be kept"))?;
+    Ok(Done { result, charge, usage })
+}
+
+/// Leaves what was answered, and what is owed for it, with the job.
+async fn say(
+    attempt: &Attempt,
+    answered: &mut Answered,
+    (failures, asks): (&BTreeMap<usize, Failure>, usize),
+) -> Result<(), Failure> {
+    let failed = failures.len();
+    let said = json!({ "done": answered.count().saturating_add(failed), "of": asks, "failed": failed });
+    let usage = answered.usage(attempt, WorkEnd::Interrupted, failed);
+    let owed = Owed { charge: answered.charged, usage };
+    let (said, kept) = (to_raw_value(&said).ok(), to_raw_value(&answered).ok());
+    match attempt.beat(said, kept, Some(owed)).await {
+        Err(Unkept::LeaseLost) => Err(Failure::new("lease_lost", "another worker has the job")),
+        // What comes now would be lost with this attempt, and be paid for again.
+        Err(Unkept::Refused) => {
+            answered.full = true;
+            Ok(())
+        }
+        // The next word brings it all.
+        Ok(()) | Err(Unkept::Unreached) => Ok(()),
+    }
+}
+
+/// Why another attempt is worth it: the first failure that may not be met again, after the longest wait of all.
+fn unfinished(failures: &BTreeMap<usize, Failure>) -> Option<Failure> {
+    let is_final =
+        |failure: &&Failure| failure.code == RESULT_TOO_LARGE || FINAL_ERRORS.contains(&failure.code);
+    let mut open = failures.values().filter(|failure| !is_final(failure));
+    let first = open.next()?;
+    let retry_after_ms = open.filter_map(|failure| failure.retry_after_ms).chain(first.retry_after_ms).max();
+    Some(Failure { retry_after_ms, ..first.clone() })
 }
 
 /// Where the first ask is wrong itself, as all are whose attachments are gone, so is the batch.
-fn none_answered(items: &[Value]) -> Failure {
-    let said = items.first().and_then(|item| item.get("error")).and_then(Value::as_str);
-    let code = FINAL_ERRORS.iter().find(|code| said == Some(code)).copied();
+fn none_answered(first: Option<&Failure>) -> Failure {
+    let code = first.map(|failure| failure.code).filter(|code| FINAL_ERRORS.contains(code));
     Failure::new(code.unwrap_or("si_ask_failed"), "none of the asks was answered")
-}
-
-fn done(attempt: &Attempt, progress: Progress) -> Option<Done> {
-    let Progress { items, charged, tokens_in, tokens_out, charges, model, failed } = progress;
-    let meta = json!({
-        "basis": "batch",
-        "outcome": "complete",
-        "request_id": attempt.operation.request_id,
-        "type": KIND.name,
-        "charges": charges,
-        "failed": failed,
-    });
-    let usage = Usage {
-        route: Some(attempt.operation.route.to_owned()),
-        tokens_in: Some(tokens_in),
-        tokens_out: Some(tokens_out),
-        model,
-        meta: to_raw_value(&meta).ok(),
-    };
-    let result = to_raw_value(&json!({ "items": items, "failed": failed })).ok()?;
-    Some(Done { result, charge: charged, usage })
 }
 
 #[cfg(test)]
@@ -194,13 +310,72 @@ mod tests {
         assert!(asks("{}").is_none() && asks(r#"{"inputs":"x"}"#).is_none());
     }
 
+    fn failures(codes: &[(usize, &'static str)]) -> BTreeMap<usize, Failure> {
+        codes.iter().map(|(at, code)| (*at, Failure::new(code, ""))).collect()
+    }
+
+    fn answer(bytes: usize, charge: i64) -> Answer {
+        Answer {
+            shown: json!({ "content": "x".repeat(bytes) }),
+            charge: Micro(charge),
+            usage: Usage::default(),
+        }
+    }
+
     #[test]
     fn a_batch_of_which_nothing_came_is_tried_again_unless_it_is_wrong_itself() {
-        let code = |items: Value| none_answered(items.as_array().unwrap()).code;
-        let gone = json!({ "error": "attachment_not_found", "message": "" });
-        let failed = json!({ "error": "si_ask_failed", "message": "" });
-        assert_eq!(code(json!([gone, gone])), "attachment_not_found");
-        assert_eq!(code(json!([failed, gone])), "si_ask_failed");
-        assert_eq!(code(json!([])), "si_ask_failed");
+        let code = |codes: &[(usize, &'static str)]| none_answered(failures(codes).values().next()).code;
+        assert_eq!(code(&[(0, "attachment_not_found"), (1, "attachment_not_found")]), "attachment_not_found");
+        assert_eq!(code(&[(0, "si_ask_failed"), (1, "attachment_not_found")]), "si_ask_failed");
+        assert_eq!(code(&[]), "si_ask_failed");
+    }
+
+    #[test]
+    fn another_attempt_is_for_what_may_be_answered_then() {
+        let code = |codes: &[(usize, &'static str)]| unfinished(&failures(codes)).map(|failure| failure.code);
+        assert_eq!(code(&[]), None);
+        assert_eq!(code(&[(0, "request_refused"), (1, RESULT_TOO_LARGE)]), None);
+        assert_eq!(code(&[(0, "request_refused"), (1, "si_ask_failed")]), Some("si_ask_failed"));
+        let mut failures = failures(&[(0, "si_ask_failed"), (1, "si_ask_failed")]);
+        failures.get_mut(&1).unwrap().retry_after_ms = Some(60_000);
+        assert_eq!(unfinished(&failures).unwrap().retry_after_ms, Some(60_000), "the longest wait of all");
+    }
+
+    #[test]
+    fn answers_stay_when_it_is_begun_anew_and_what_was_settled_goes() {
+        let mut first = Answered::read(None, 2, 0);
+        first.keep(0, answer(1, 7)).unwrap();
+        let left = to_raw_value(&first).unwrap();
+        let again = Answered::read(Some(&left), 2, 0);
+        assert_eq!(
+            (again.has(0), again.has(1), again.charged, again.charges.len()),
+            (true, false, Micro(7), 1)
+        );
+        let anew = Answered::read(Some(&left), 2, 1);
+        assert_eq!(
+            (anew.has(0), anew.has(1), anew.charged, anew.charges.len()),
+            (true, false, Micro::ZERO, 0)
+        );
+        let shown = anew.with_errors(&failures(&[(1, "timeout")])).result;
+        assert_eq!((shown.failed, &shown.items[1]), (1, &json!({ "error": "timeout", "message": "" })));
+    }
+
+    #[test]
+    fn what_is_kept_fits_and_what_does_not_is_not_charged() {
+        let mut kept = Answered::read(None, INPUTS_MAX, 0);
+        let mut asked = 0;
+        while kept.has_room() {
+            kept.keep(asked, answer(30_000, 1)).unwrap();
+            asked += 1;
+        }
+        assert!((12..16).contains(&asked), "{asked}");
+        assert!(kept.keep(asked, answer(ANSWER_BYTES + 1, 1)).is_err() && kept.full);
+        assert_eq!(
+            (kept.charged, kept.count(), kept.has(asked)),
+            (Micro(i64::try_from(asked).unwrap()), asked, false)
+        );
+        // The charges of a batch of the most asks have room beside its answers.
+        let bytes = to_raw_value(&kept).unwrap().get().len();
+        assert!(bytes + INPUTS_MAX * 1_024 <= actors::jobs::CHECKPOINT_BYTES_MAX, "{bytes}");
     }
 }

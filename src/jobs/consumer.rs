@@ -9,9 +9,9 @@ use crate::edge::operation::Operation;
 use crate::platform::queue::{Batch, Delivered, Message};
 use crate::platform::{config, log, now_ms};
 
-/// How long a worker goes on to the tenant's next job, so that it need not wait for a message. What it took by then it
-/// still does.
-const WORK_ON_MS: i64 = 20_000;
+/// How long a worker goes on to the tenant's next job. Each place that a job gives up sends a message anyway; this only
+/// spares short jobs the way through the queue. What it took by then it still does.
+const WORK_ON_MS: i64 = 1_000;
 
 /// Does what the messages call for, all at once. A message that is none of ours is not acknowledged: it goes back until
 /// the queue moves it to its dead letters, where an operator finds it.

@@ -35,7 +35,10 @@ pub struct Kind {
 pub const KINDS: [&Kind; 4] = [&si::KIND, &webhook::KIND, &batch::KIND, &transcribe::KIND];
 
 /// Errors of any type that are final.
-pub const FINAL_ERRORS: &[&str] = &["result_too_large", "params_unreadable"];
+pub const FINAL_ERRORS: &[&str] = &[RESULT_TOO_LARGE, "params_unreadable"];
+
+/// The code of a result, or a part of one, that is larger than a job's may be.
+pub const RESULT_TOO_LARGE: &str = "result_too_large";
 
 pub fn find(name: &str) -> Option<&'static Kind> {
     KINDS.into_iter().find(|kind| kind.name == name)

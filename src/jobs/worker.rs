@@ -5,8 +5,8 @@ use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Command, JobCommand, JobReply, Reply};
 use futures::future::{Either, select};
 
-use super::attempt::{Attempt, LeaseLost};
-use super::kinds::{self, Done, Failure};
+use super::attempt::{Attempt, Unkept};
+use super::kinds::{self, Done, Failure, RESULT_TOO_LARGE};
 use crate::edge::meter::waits_within;
 use crate::edge::operation::Operation;
 use crate::platform::{chance, log, now_ms, random_id, tenant_stub, timer};
@@ -57,7 +57,7 @@ pub async fn work(operation: &Operation, tenant: &TenantId, leased: Leased) {
             Err(Failure::new("timeout", format!("the attempt took longer than {ATTEMPT_MS_MAX} ms")))
         }
         // Dropping the work ends its calls.
-        Either::Right((LeaseLost, _)) => return,
+        Either::Right(((), _)) => return,
     };
     let told = match done {
         Ok(done) => complete(&attempt, done).await,
@@ -77,13 +77,13 @@ fn request_of(operation: &Operation, leased: &Leased) -> String {
 }
 
 /// Keeps the lease alive until it is lost.
-async fn beating(attempt: &Attempt) -> LeaseLost {
+async fn beating(attempt: &Attempt) {
     let between_ms = attempt.job.terms.lease_ms.checked_div(BEATS_PER_LEASE).unwrap_or(1);
     let between_ms = u32::try_from(between_ms.max(1)).unwrap_or(u32::MAX);
     loop {
         timer::sleep(between_ms).await;
-        if let Err(lost) = attempt.beat(None, None).await {
-            return lost;
+        if attempt.beat(None, None, None).await == Err(Unkept::LeaseLost) {
+            return;
         }
     }
 }
@@ -97,7 +97,7 @@ async fn complete(attempt: &Attempt, done: Done) -> Result<(), Untold> {
     let told = tell(attempt, JobCommand::Complete(Complete { id, epoch, charge, usage, result })).await;
     match told {
         Err(Refusal::InvalidSetting { .. }) => {
-            fail(attempt, Failure::new("result_too_large", "the result is larger than a job's may be")).await
+            fail(attempt, Failure::new(RESULT_TOO_LARGE, "the result is larger than a job's may be")).await
         }
         told => ended(told),
     }

@@ -119,7 +119,11 @@ impl Ledger {
     }
 
     fn expire(&mut self, now_ms: i64) -> Vec<HoldChange> {
-        self.run(now_ms, |sql, account| expire_due(sql, account, now_ms)).unwrap()
+        self.run(now_ms, |sql, account| {
+            let due = due(sql, now_ms)?;
+            due.iter().map(|(id, _)| expire(sql, account, id, now_ms)).collect::<Result<Vec<_>, _>>()
+        })
+        .unwrap()
     }
 
     fn adjust(&mut self, adjustment: Adjustment, now_ms: i64) -> Result<Adjusted, Refusal> {

@@ -171,7 +171,9 @@ fn set_balance(shop: &mut Shop, micro: i64) {
 #[test]
 fn what_is_refused_holds_nobody_back_who_is_behind_it() {
     let mut shop = Shop::new(1_000_000);
-    for new in [dear("a", 500_000), dear("b", 500_000), dear("c", 10_000), dear("d", 500_000), dear("e", 10_000)] {
+    for new in
+        [dear("a", 500_000), dear("b", 500_000), dear("c", 10_000), dear("d", 500_000), dear("e", 10_000)]
+    {
         dead(&mut shop, new);
     }
     set_balance(&mut shop, 100_000);
@@ -241,13 +243,16 @@ fn one_idempotency_key_begins_a_job_anew_once() {
     let JobReply::Again(again) = shop.job(one("k")).unwrap() else { panic!() };
     assert!(matches!(*again, JobReply::Changed(job) if (job.state, job.epoch) == (first.state, first.epoch)));
     assert!(matches!(shop.job(one("other")), Err(Refusal::InvalidTransition { .. })));
-    let all = |name: &str| {
-        JobCommand::RedriveAll(RedriveAll { limit: 9, cursor: None, idempotency: key(name) })
-    };
-    assert_eq!(shop.job(JobCommand::RedriveAll(RedriveAll {
-        idempotency: Some(Idempotency { body_hash: "x".to_owned(), ..key("k").unwrap() }),
-        ..RedriveAll::default()
-    })).err(), Some(Refusal::IdempotencyConflict));
+    let all =
+        |name: &str| JobCommand::RedriveAll(RedriveAll { limit: 9, cursor: None, idempotency: key(name) });
+    assert_eq!(
+        shop.job(JobCommand::RedriveAll(RedriveAll {
+            idempotency: Some(Idempotency { body_hash: "x".to_owned(), ..key("k").unwrap() }),
+            ..RedriveAll::default()
+        }))
+        .err(),
+        Some(Refusal::IdempotencyConflict)
+    );
     let JobReply::Redriven { jobs, .. } = shop.job(all("all")).unwrap() else { panic!() };
     assert_eq!(jobs, ["b"]);
     shop.now_ms += 1;
@@ -350,4 +355,75 @@ fn lists_go_newest_first_page_by_page_and_by_status() {
     assert_eq!(stats.oldest_ms, Some(5_005));
     let by = |status| stats.by_type.iter().find(|part| part.status == status).map(|part| part.count);
     assert_eq!((by(Status::Queued), by(Status::Running)), (Some(7), Some(1)));
+}
+
+/// A job that runs, and whose worker said that it owes so much.
+fn owing(owed: i64) -> Shop {
+    let mut shop = Shop::running(1);
+    shop.make("a");
+    let (id, epoch) = shop.got("w").unwrap();
+    shop.job(JobCommand::Beat(done_so_far(&id, epoch, owed))).unwrap();
+    shop
+}
+
+const BEGUN: i64 = 1_000_000_000;
+
+#[test]
+fn a_cancelled_job_is_charged_what_it_got_done_and_shows_it() {
+    let mut shop = owing(700);
+    assert_eq!(shop.get("a").result.unwrap().get(), "{\"items\":[1,null]}", "while it runs");
+    let job = shop.cancel("a").unwrap();
+    assert_eq!(
+        (job.state, job.life.charged, job.life.balance),
+        (State::Cancelled, Micro(700), Some(Micro(BEGUN - 700)))
+    );
+    assert_eq!(shop.money(), (BEGUN - 700, 0, 700));
+    assert_eq!(shop.get("a").result.unwrap().get(), "{\"items\":[1,null]}");
+    assert_eq!(shop.number("SELECT COUNT(*) FROM usage_events WHERE tokens_in = 5 AND tokens_out = 6"), 1);
+    assert!(shop.complete("a", 1, 900).is_err(), "its worker is late");
+    assert_eq!(shop.money(), (BEGUN - 700, 0, 700));
+    shop.verify();
+}
+
+#[test]
+fn no_more_is_charged_than_was_set_aside() {
+    let mut shop = owing(AMOUNT + 1);
+    assert_eq!(shop.cancel("a").unwrap().life.charged, Micro(AMOUNT));
+    shop.verify();
+}
+
+#[test]
+fn what_is_owed_is_charged_at_every_other_end_too() {
+    let mut shop = owing(700);
+    assert_eq!(shop.fail("a", 1, "invalid_input").unwrap().0.life.charged, Micro(700));
+    let mut shops = vec![shop, owing(700), owing(700)];
+    shops[1].now_ms += TTL_MS;
+    shops[1].ring();
+    // A client takes it over after a failed attempt, and does the rest itself.
+    shops[2].fail("a", 1, "timeout").unwrap();
+    shops[2].patch("a", serde_json::json!({ "status": "succeeded", "result": 1 })).unwrap();
+    for (shop, state) in shops.iter_mut().zip([State::Failed, State::Failed, State::Succeeded]) {
+        assert_eq!((shop.state("a"), shop.money()), (state, (BEGUN - 700, 0, 700)));
+        shop.verify();
+    }
+}
+
+#[test]
+fn a_completion_is_charged_once_with_what_was_owed_before_it() {
+    let mut shop = owing(700);
+    shop.complete("a", 1, 900).unwrap();
+    assert_eq!(shop.money(), (BEGUN - 900, 0, 900));
+}
+
+#[test]
+fn begun_anew_it_has_what_was_done_and_owes_nothing_for_it() {
+    let mut shop = owing(700);
+    shop.fail("a", 1, "invalid_input").unwrap();
+    let job = shop.redrive("a").unwrap();
+    assert_eq!(job.life.charged, Micro::ZERO);
+    let leased = shop.lease("v", None).unwrap();
+    assert!(leased.checkpoint.is_some());
+    shop.cancel("a").unwrap();
+    assert_eq!(shop.money(), (BEGUN - 700, 0, 700), "the first hold's charge, and no other");
+    shop.verify();
 }

@@ -69,7 +69,7 @@ fn who_has_an_older_lease_is_refused_whatever_it_says() {
     assert_eq!(shop.got("second"), Some(("a".to_owned(), 2)));
     assert_eq!(shop.complete("a", 1, 1).err(), stale("running"));
     assert_eq!(shop.fail("a", 1, "late").err(), stale("running"));
-    let beat = Beat { id: "a".to_owned(), epoch: 1, progress: None, checkpoint: None };
+    let beat = Beat { id: "a".to_owned(), epoch: 1, progress: None, checkpoint: None, owed: None };
     assert_eq!(shop.job(JobCommand::Beat(beat)).err(), stale("running"));
     shop.complete("a", 2, 1_000).unwrap();
     assert_eq!(shop.complete("a", 1, 1).err(), stale("succeeded"));
@@ -95,8 +95,13 @@ fn a_heartbeat_keeps_the_lease_shows_progress_and_leaves_what_is_done_for_the_ne
     shop.got("w").unwrap();
     shop.now_ms += LEASE_MS - 1;
     let raw = |text: &str| Some(RawValue::from_string(text.to_owned()).unwrap());
-    let beat =
-        Beat { id: "a".to_owned(), epoch: 1, progress: raw("{\"done\":60}"), checkpoint: raw("[1,2]") };
+    let beat = Beat {
+        id: "a".to_owned(),
+        epoch: 1,
+        progress: raw("{\"done\":60}"),
+        checkpoint: raw("[1,2]"),
+        owed: None,
+    };
     let JobReply::Beaten { until_ms } = shop.job(JobCommand::Beat(beat.clone())).unwrap() else { panic!() };
     assert_eq!(until_ms, NOW_MS + 2 * LEASE_MS - 1);
     shop.now_ms += 2;
@@ -203,7 +208,8 @@ fn what_is_out_of_bounds_is_refused_by_its_name() {
         ("id", |job| job.id = "a".repeat(ID_BYTES_MAX + 1)),
         ("type", |job| job.kind = String::new()),
         ("params", |job| {
-            job.params = RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
+            job.params =
+                RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
         }),
         ("priority", |job| job.priority = 10),
         ("run_at", |job| job.run_at_ms = Some(NOW_MS + DELAY_MS_MAX + 1)),
@@ -308,7 +314,14 @@ fn an_audit_finds_what_is_wrong_with_jobs() {
         ("UPDATE jobs SET state = 'failed' WHERE id = 'a'", "is over and is not"),
         ("UPDATE jobs SET life = json_set(life, '$.redrives', 1) WHERE id = 'a'", "has no open hold"),
         ("UPDATE jobs SET life = json_set(life, '$.attempts', 4) WHERE id = 'a'", "more attempts"),
-        ("UPDATE jobs SET life = json_set(life, '$.charged_micro', 4) WHERE id = 'a'", "did not succeed"),
+        (
+            "UPDATE jobs SET life = json_set(life, '$.charged_micro', 4) WHERE id = 'a'",
+            "not over was charged",
+        ),
+        (
+            "UPDATE jobs SET life = json_set(life, '$.charged_micro', 10001) WHERE id = 'a'",
+            "than was set aside",
+        ),
         ("UPDATE jobs SET state = 'leased', worker = 'w', epoch = 0 WHERE id = 'a'", "has no epoch"),
     ];
     for (statement, problem) in cases {
@@ -363,8 +376,14 @@ fn a_job_writes_few_rows() {
     written(&mut shop);
     shop.got("w").unwrap();
     written(&mut shop);
-    shop.job(JobCommand::Beat(Beat { id: "first".to_owned(), epoch: 1, progress: None, checkpoint: None }))
-        .unwrap();
+    shop.job(JobCommand::Beat(Beat {
+        id: "first".to_owned(),
+        epoch: 1,
+        progress: None,
+        checkpoint: None,
+        owed: None,
+    }))
+    .unwrap();
     written(&mut shop);
     shop.complete("first", 1, 5).unwrap();
     written(&mut shop);

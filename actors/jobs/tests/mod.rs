@@ -263,6 +263,14 @@ fn terms() -> Terms {
     }
 }
 
+/// A heartbeat of an attempt that got something done, and owes so much for it.
+fn done_so_far(id: &str, epoch: i64, owed: i64) -> Beat {
+    let checkpoint = RawValue::from_string("{\"result\":{\"items\":[1,null]}}".to_owned()).unwrap();
+    let usage = Usage { tokens_in: Some(5), tokens_out: Some(6), ..Usage::default() };
+    let owed = (owed > 0).then_some(Owed { charge: Micro(owed), usage });
+    Beat { id: id.to_owned(), epoch, progress: None, checkpoint: Some(checkpoint), owed }
+}
+
 fn new_job(id: &str) -> NewJob {
     NewJob {
         id: id.to_owned(),

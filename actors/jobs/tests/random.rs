@@ -19,6 +19,7 @@ enum Step {
     },
     Beat {
         lease: u8,
+        owed: i64,
     },
     Complete {
         lease: u8,
@@ -50,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(priority, kind, delay_ms, attempts_max)| Step::Create { priority, kind, delay_ms, attempts_max }
         ),
         6 => (any::<u8>(), any::<bool>()).prop_map(|(message, blind)| Step::Lease { message, blind }),
-        2 => any::<u8>().prop_map(|lease| Step::Beat { lease }),
+        3 => (any::<u8>(), -5_000..15_000_i64).prop_map(|(lease, owed)| Step::Beat { lease, owed }),
         4 => (any::<u8>(), 0..15_000_i64).prop_map(|(lease, charge)| Step::Complete { lease, charge }),
         3 => (any::<u8>(), any::<bool>()).prop_map(|(lease, is_final)| Step::Fail { lease, is_final }),
         2 => (any::<u8>(), 0..5_u8).prop_map(|(job, status)| Step::Patch { job, status }),
@@ -95,9 +96,9 @@ impl Outside {
                     self.leases.push((leased.job.id, leased.job.epoch));
                 }
             }
-            Step::Beat { lease } => {
+            Step::Beat { lease, owed } => {
                 let Some((id, epoch)) = self.lease(lease) else { return };
-                let beat = Beat { id, epoch, progress: None, checkpoint: None };
+                let beat = done_so_far(&id, epoch, owed);
                 let _stale = shop.job(JobCommand::Beat(beat));
             }
             Step::Complete { lease, charge } => {
@@ -118,7 +119,9 @@ impl Outside {
                 let status = ["queued", "running", "succeeded", "failed", "cancelled"][usize::from(status)];
                 let _illegal = shop.patch(&id, serde_json::json!({ "status": status }));
             }
-            Step::RedriveAll => drop(shop.job(JobCommand::RedriveAll(RedriveAll { limit: 3, ..RedriveAll::default() })).unwrap()),
+            Step::RedriveAll => drop(
+                shop.job(JobCommand::RedriveAll(RedriveAll { limit: 3, ..RedriveAll::default() })).unwrap(),
+            ),
             Step::Wait { ms } => shop.now_ms += ms,
             Step::Ring => drop(shop.ring()),
             Step::RingInTime => drop(shop.ring_in_time()),
@@ -139,8 +142,13 @@ fn check(shop: &mut Shop, outside: &Outside) {
     let leases = serde_json::to_string(&outside.leases).unwrap();
     let known = shop.sql.text(newest, &[leases.into()]).unwrap().unwrap();
     assert_eq!(known.parse::<i64>().unwrap(), live, "every live lease was given to somebody once");
-    let charges = shop.number("SELECT COUNT(*) FROM entries WHERE kind = 'charge'");
-    assert!(charges <= i64::try_from(outside.charged.len()).unwrap());
+    let twice = "SELECT COUNT(*) FROM (SELECT operation FROM entries WHERE kind = 'charge' GROUP BY operation
+       HAVING COUNT(*) > 1)";
+    assert_eq!(shop.number(twice), 0, "one charge at most of each hold");
+    let uncharged = "SELECT COUNT(*) FROM jobs WHERE state IN ('failed', 'cancelled')
+       AND life ->> '$.charged_micro' <> (SELECT MIN(10000, COALESCE(checkpoint ->> '$.owed.charge_micro', 0))
+         FROM job_bodies WHERE job_bodies.seq = jobs.seq)";
+    assert_eq!(shop.number(uncharged), 0, "what is owed is charged, up to what was set aside");
     let kept = shop.number("SELECT COUNT(*) FROM jobs");
     assert!(kept <= i64::try_from(outside.jobs.len()).unwrap());
 }

@@ -50,7 +50,7 @@ fn every_change_that_clients_see_is_told_once() {
     }
     shop.got("w").unwrap();
     let progress = RawValue::from_string("{\"done\":1}".to_owned()).unwrap();
-    let beat = Beat { id: "a".to_owned(), epoch: 2, progress: Some(progress), checkpoint: None };
+    let beat = Beat { id: "a".to_owned(), epoch: 2, progress: Some(progress), checkpoint: None, owed: None };
     shop.job(JobCommand::Beat(beat.clone())).unwrap();
     shop.job(JobCommand::Beat(beat)).unwrap();
     shop.now_ms += 1;

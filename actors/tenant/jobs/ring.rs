@@ -1,10 +1,11 @@
 //! What the tenant's one alarm does for jobs, and what becomes of a job whose hold is over.
 
 use super::super::admission::Books;
+use super::super::handle::At;
 use super::super::limits::LimitsRow;
 use super::super::{Actor, Effect, Policy};
-use super::end::release;
-use crate::jobs::{self, Failing, JobError, State};
+use crate::credits::Account;
+use crate::jobs::{self, JobError, State};
 use crate::planted::{self, Bug};
 use crate::shared::Refusal;
 use crate::sql::Sql;
@@ -30,14 +31,34 @@ pub(in super::super) fn expire(
     limits.job_ended()
 }
 
+impl At<'_> {
+    /// Ends a job whose deadline passed and that owes something, with its hold; whether it was one.
+    pub(in super::super) fn settle_expired(
+        self,
+        sql: &mut impl Sql,
+        (account, limits): (&mut Account, &mut LimitsRow),
+        id: &str,
+    ) -> Result<bool, Refusal> {
+        let Some(mut job) = jobs::load(sql, id)? else { return Ok(false) };
+        if jobs::owed(sql, &job)?.is_none() || planted::on(Bug::ExpiredJobStaysOpen) {
+            return Ok(false);
+        }
+        limits.due_ms = limits.due_ms.min(self.now_ms);
+        self.end_hold(sql, (account, limits), &mut job)?;
+        job.expire(sql, self.now_ms)?;
+        Ok(true)
+    }
+}
+
 /// Looks at the jobs and schedules that are due, some hundred at most, and calls for workers; the caller stores the
 /// books.
 pub(in super::super) fn ring(
     sql: &mut impl Sql,
-    who: (&Actor, &Policy),
+    (actor, policy): (&Actor, &Policy),
     books: &mut Books,
     now_ms: i64,
 ) -> Result<Vec<Effect>, Refusal> {
+    let at = At { actor, policy, now_ms };
     if !jobs::exists(sql)? {
         return Ok(Vec::new());
     }
@@ -51,9 +72,11 @@ pub(in super::super) fn ring(
                 // Rules draw no chance: the spread follows from which job and which lease it is.
                 let seed = job.seq.wrapping_mul(2_654_435_761).wrapping_add(job.epoch.wrapping_mul(40_503));
                 let seed = u32::try_from(seed.rem_euclid(i64::from(u32::MAX))).unwrap_or(0);
-                if job.fail(sql, error, None, seed, now_ms)? == Failing::Dead {
-                    release(sql, who, books, &job, now_ms)?;
+                let verdict = job.verdict(LEASE_RAN_OUT, None, seed, now_ms);
+                if verdict.reason.is_some() {
+                    at.end_hold(sql, (&mut books.account, &mut books.limits), &mut job)?;
                 }
+                job.fail(sql, error, verdict, now_ms)?;
             }
             State::Succeeded | State::Failed | State::Cancelled => jobs::forget(sql, &mut job, now_ms)?,
             // These have no time: the schema says so.

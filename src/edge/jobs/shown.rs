@@ -60,32 +60,29 @@ pub fn shown_params(params: &RawValue) -> Option<Value> {
     Some(Value::Object(params))
 }
 
-/// What came of a job that is over. What was charged is not in the result itself: the actor knew it only when it kept it.
+/// What came of a job, and of one without a result what it got done so far. What was charged is not in the result itself:
+/// the actor knew it only when it kept it.
 pub fn result_of(tenant: &TenantId, found: &JobWithBody) -> Option<Value> {
     let life = &found.job.life;
-    match found.job.state.status() {
-        Status::Succeeded => {
-            let mut result: Value = serde_json::from_str(found.result.as_ref()?.get()).ok()?;
-            if let (Some(members), Some(balance)) = (result.as_object_mut(), life.balance) {
-                members.insert("credits_used".to_owned(), json!(life.charged.credits()));
-                // A guest has no balance to be told.
-                if !tenant.is_guest() {
-                    members.insert("balance_after".to_owned(), json!(balance.credits()));
-                }
-            }
-            Some(result)
+    let mut result = found.result.as_ref().and_then(|result| serde_json::from_str(result.get()).ok());
+    if found.job.state.status() == Status::Failed {
+        let error = life.error.as_ref();
+        let code =
+            error.map_or_else(|| json!(life.reason.unwrap_or(Reason::Expired)), |error| json!(error.code));
+        let members = result.get_or_insert_with(|| json!({})).as_object_mut()?;
+        members.insert("error".to_owned(), code);
+        if let Some(error) = error {
+            members.insert("message".to_owned(), json!(error.message));
         }
-        Status::Failed => {
-            let error = life.error.as_ref();
-            let code = error
-                .map_or_else(|| json!(life.reason.unwrap_or(Reason::Expired)), |error| json!(error.code));
-            let mut members = Map::from_iter([("error".to_owned(), code)]);
-            if let Some(error) = error {
-                members.insert("message".to_owned(), json!(error.message));
-            }
-            members.insert("reason".to_owned(), json!(life.reason));
-            Some(Value::Object(members))
-        }
-        _ => None,
+        members.insert("reason".to_owned(), json!(life.reason));
     }
+    // Of what is not over yet, nothing was charged.
+    if let (Some(Value::Object(members)), Some(balance)) = (&mut result, life.balance) {
+        members.insert("credits_used".to_owned(), json!(life.charged.credits()));
+        // A guest has no balance to be told.
+        if !tenant.is_guest() {
+            members.insert("balance_after".to_owned(), json!(balance.credits()));
+        }
+    }
+    result
 }

@@ -1,7 +1,7 @@
 //! Commands about jobs as the simulator speaks of them.
 
 use actors::credits::{Owner, Usage};
-use actors::jobs::{Beat, Complete, Fail, JobError, LeaseAsked, NewJob, Patch, Status, Terms};
+use actors::jobs::{Beat, Complete, Fail, JobError, LeaseAsked, NewJob, Owed, Patch, Status, Terms};
 use actors::rate::Weight;
 use actors::shared::Micro;
 use actors::tenant::{Command, JobCommand, RedriveAll};
@@ -81,6 +81,22 @@ pub fn mark_text(mark: u32) -> String {
     format!("{{\"done\":{mark}}}")
 }
 
+/// What a job owes that got so far: nothing, then more.
+pub const fn owed(mark: u32) -> (i64, Used) {
+    let mark = mark as i64;
+    (mark * 700, Used { tokens_in: mark, tokens_out: 2 * mark, model: None })
+}
+
+fn usage(used: Used) -> Usage {
+    Usage {
+        route: Some("job".to_owned()),
+        tokens_in: Some(used.tokens_in),
+        tokens_out: Some(used.tokens_out),
+        model: used.model.map(|model| MODELS[usize::from(model)].to_owned()),
+        meta: None,
+    }
+}
+
 fn raw(text: String) -> Box<RawValue> {
     RawValue::from_string(text).expect("JSON")
 }
@@ -100,18 +116,13 @@ impl JobCmd {
                 epoch,
                 progress: mark.map(|mark| raw(mark_text(mark))),
                 checkpoint: mark.map(|mark| raw(mark.to_string())),
+                owed: mark.map(owed).map(|(charge, used)| Owed { charge: Micro(charge), usage: usage(used) }),
             }),
             Self::Complete { job, epoch, charge, used } => JobCommand::Complete(Complete {
                 id: job_id(job),
                 epoch,
                 charge: Micro(charge),
-                usage: Usage {
-                    route: Some("job".to_owned()),
-                    tokens_in: Some(used.tokens_in),
-                    tokens_out: Some(used.tokens_out),
-                    model: used.model.map(|model| MODELS[usize::from(model)].to_owned()),
-                    meta: None,
-                },
+                usage: usage(used),
                 result: raw(format!("{{\"content\":{epoch}}}")),
             }),
             Self::Fail { job, epoch, fatal, seed } => {
@@ -122,7 +133,9 @@ impl JobCmd {
                 let patch = Patch { status: Some(STATUSES[usize::from(status)]), result: None };
                 JobCommand::Patch { id: job_id(job), patch }
             }
-            Self::RedriveAll { limit } => JobCommand::RedriveAll(RedriveAll { limit, ..RedriveAll::default() }),
+            Self::RedriveAll { limit } => {
+                JobCommand::RedriveAll(RedriveAll { limit, ..RedriveAll::default() })
+            }
         }))
     }
 

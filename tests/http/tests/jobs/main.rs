@@ -1,6 +1,7 @@
 //! Jobs, made and watched as clients do, on real workerd: with its queue, its alarms and its workers.
 
 mod attached;
+mod batches;
 mod crash;
 mod kinds;
 mod life;

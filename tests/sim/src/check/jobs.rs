@@ -163,7 +163,7 @@ fn check_news(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     same("what is told of jobs", &found, &expected)
 }
 
-/// At the end: whatever attempts there were, one charge at most, and only of a job that succeeded.
+/// At the end: whatever attempts there were, one charge of each hold at most, of a job that completed or owed something.
 pub fn check_charges(database: &mut Sqlite, model: &Model) -> Result<(), String> {
     if !model.state.job_tables {
         return Ok(());
@@ -184,10 +184,13 @@ pub fn check_charges(database: &mut Sqlite, model: &Model) -> Result<(), String>
             let query =
                 "SELECT COUNT(*) FROM entries WHERE kind = 'charge' AND operation = ?1 AND owned_micro < 0";
             let count = database.text(query, &[hold.as_str().into()]).map_err(|error| error.to_string())?;
-            charges += count.and_then(|count| count.parse::<i64>().ok()).unwrap_or(0);
+            let count = count.and_then(|count| count.parse::<i64>().ok()).unwrap_or(0);
+            holds(count <= 1, || format!("the hold {hold} was charged {count} times"))?;
+            charges += count;
         }
-        let most = i64::from(job.state == State::Succeeded && job.charged > 0);
-        holds(charges == most, || format!("job {} is {:?} and has {charges} charges", job.id, job.state))?;
+        holds(charges == job.charges, || {
+            format!("job {} is {:?} and has {charges} charges", job.id, job.state)
+        })?;
     }
     Ok(())
 }

@@ -204,6 +204,13 @@ impl Model {
         let mut changes = Vec::with_capacity(ended.len());
         for (_, id) in &ended {
             let at = self.state.hold(*id).unwrap();
+            if let Some(job) = self.state.holds[at].job
+                && self.job_owes(job)
+            {
+                self.end_job_hold(self.job_at(job).unwrap(), now_ms);
+                self.expire_job(job, now_ms);
+                continue;
+            }
             changes.push(self.state.holds[at].clone());
             self.give_back(at, HoldEnd::Expired, now_ms);
         }

@@ -4,8 +4,8 @@ use actors::jobs::{Event, JobLimits, Reason, State, Status};
 use actors::shared::Refusal;
 
 use super::{Answer, Given, Model};
-use crate::command::{Admit, Settle};
-use crate::job_command::{JobCmd, JobSpec, RESULT_TTL_MS, STATUSES, TYPES};
+use crate::command::{Admit, Settle, Used};
+use crate::job_command::{JobCmd, JobSpec, RESULT_TTL_MS, STATUSES, TYPES, owed};
 
 const HISTORY_MS: i64 = 30 * super::DAY_MS;
 const RUNNING_DEFAULT: u32 = 8;
@@ -30,6 +30,10 @@ pub struct Job {
     pub failed: bool,
     pub reason: Option<Reason>,
     pub charged: i64,
+    /// For what it got done, if it ends otherwise than by its completion.
+    pub owed: Option<(i64, Used)>,
+    /// Over all its holds.
+    pub charges: i64,
     pub balance: Option<i64>,
     pub finished_at_ms: Option<i64>,
     pub has_body: bool,
@@ -119,6 +123,7 @@ impl Model {
                 let until_ms = (now_ms + known.spec.lease_ms).min(known.expires_at_ms);
                 known.due_at_ms = known.due_at_ms.max(Some(until_ms));
                 let until_ms = known.due_at_ms.unwrap();
+                known.owed = mark.map(owed).or(known.owed);
                 if mark.is_some() && mark != known.mark {
                     known.mark = mark;
                     self.news(at, Some(Event::Beat));
@@ -137,6 +142,7 @@ impl Model {
                 let (charged, available) = (self.state.holds[hold].charged, self.state.account.available);
                 let known = &mut self.state.jobs[at];
                 (known.charged, known.balance, known.failed) = (charged, Some(available), false);
+                known.charges += i64::from(charged > 0);
                 known.end(State::Succeeded, now_ms);
                 self.news(at, Some(Event::Complete));
                 self.refill(now_ms);
@@ -161,7 +167,12 @@ impl Model {
         }
     }
 
-    fn job_at(&self, job: u32) -> Result<usize, Refusal> {
+    pub(super) fn job_owes(&self, job: u32) -> bool {
+        let known = self.job_at(job).ok().and_then(|at| self.state.jobs[at].owed);
+        known.is_some_and(|(charge, _)| charge > 0)
+    }
+
+    pub(super) fn job_at(&self, job: u32) -> Result<usize, Refusal> {
         self.state.jobs.iter().position(|known| known.id == job).ok_or(Refusal::UnknownJob)
     }
 
@@ -199,6 +210,8 @@ impl Model {
                     failed: false,
                     reason: None,
                     charged: 0,
+                    owed: None,
+                    charges: 0,
                     balance: None,
                     finished_at_ms: None,
                     has_body: true,
@@ -339,12 +352,24 @@ impl Model {
         }
         job.end(State::Failed, now_ms);
         self.news(at, Some(Event::Die));
-        self.release_job(at, now_ms);
+        self.end_job_hold(at, now_ms);
     }
 
-    fn release_job(&mut self, at: usize, now_ms: i64) {
-        let hold = self.state.jobs[at].hold();
-        self.release(hold, now_ms).expect("a job that is not over has a hold");
+    /// What the job owes is charged, up to what was set aside.
+    pub(super) fn end_job_hold(&mut self, at: usize, now_ms: i64) {
+        let job = &self.state.jobs[at];
+        let (hold, most) = (job.hold(), job.spec.amount);
+        let Some((charge, used)) = job.owed.filter(|(charge, _)| *charge > 0) else {
+            self.release(hold, now_ms).expect("a job that is not over has a hold");
+            return;
+        };
+        let asked = Settle { hold, charge: charge.min(most), used, reply: false };
+        self.settle(&asked, now_ms).expect("a job that is not over has a hold");
+        let hold = self.state.hold(hold).unwrap();
+        let (charged, available) = (self.state.holds[hold].charged, self.state.account.available);
+        let job = &mut self.state.jobs[at];
+        (job.charged, job.balance) = (charged, Some(available));
+        job.charges += i64::from(charged > 0);
     }
 
     fn patch_job(&mut self, id: u32, wanted: Status, now_ms: i64) -> Result<Answer, Refusal> {
@@ -392,11 +417,11 @@ impl Model {
         } else {
             job.end(next, now_ms);
         }
-        let view = job.view();
         self.news(at, Some(event));
         if !self.state.jobs[at].is_open() {
-            self.release_job(at, now_ms);
+            self.end_job_hold(at, now_ms);
         }
+        let view = self.state.jobs[at].view();
         self.refill(now_ms);
         Ok(Answer::JobChanged(view))
     }
@@ -413,6 +438,9 @@ impl Model {
             mark: None,
             failed: false,
             reason: None,
+            charged: 0,
+            owed: None,
+            balance: None,
             finished_at_ms: None,
             dedupe: job.spec.dedupe,
             run_at_ms: now_ms,
