@@ -49,7 +49,13 @@ impl TypeCounts {
             Some(Event::Die | Event::Expire | Event::GiveUp) => Some(&mut self.failed),
             Some(Event::Cancel) => Some(&mut self.cancelled),
             Some(
-                Event::Due | Event::Nudge | Event::Pass | Event::Beat | Event::Redrive | Event::GiveBack | Event::GiveBackEarly,
+                Event::Due
+                | Event::Nudge
+                | Event::Pass
+                | Event::Beat
+                | Event::Redrive
+                | Event::GiveBack
+                | Event::GiveBackEarly,
             ) => None,
         }
     }

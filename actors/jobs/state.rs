@@ -196,9 +196,13 @@ impl Event {
     /// The status that it is meant to lead to.
     const fn wants(self) -> Status {
         match self {
-            Self::Due | Self::Nudge | Self::Pass | Self::Retry | Self::Redrive | Self::GiveBack | Self::GiveBackEarly => {
-                Status::Queued
-            }
+            Self::Due
+            | Self::Nudge
+            | Self::Pass
+            | Self::Retry
+            | Self::Redrive
+            | Self::GiveBack
+            | Self::GiveBackEarly => Status::Queued,
             Self::Lease | Self::Beat | Self::Take => Status::Running,
             Self::Complete | Self::Finish => Status::Succeeded,
             Self::Die | Self::Expire | Self::GiveUp => Status::Failed,

@@ -42,17 +42,28 @@ mod tests {
     #[test]
     fn what_is_meant_for_one_network_is_not_called() {
         let called = |address: &str| webhook_url(address, Environment::Production).is_some();
-        for good in ["https://x.io/", "https://hooks.x.co.uk:443/a?b", "https://x.io:8443/", "https://x.io:1024"] {
+        for good in
+            ["https://x.io/", "https://hooks.x.co.uk:443/a?b", "https://x.io:8443/", "https://x.io:1024"]
+        {
             assert!(called(good), "{good}");
         }
-        for name in ["intranet", "printer.local", "metadata.google.internal", "a.localhost", "x.home.arpa", "LOCALHOST"] {
+        for name in [
+            "intranet",
+            "printer.local",
+            "metadata.google.internal",
+            "a.localhost",
+            "x.home.arpa",
+            "LOCALHOST",
+        ] {
             assert!(!called(&format!("https://{name}/")), "{name}");
             assert!(!called(&format!("https://{name}./")), "{name}.");
         }
         for port in [0, 22, 25, 80, 444, 1_023, 2_375, 6_379, 11_211] {
             assert!(!called(&format!("https://x.io:{port}/")), "{port}");
         }
-        for wrong in ["http://x.io/", "https://10.0.0.1/", "https://[::1]/", "https://u:p@x.io/", "http://127.0.0.1/"] {
+        for wrong in
+            ["http://x.io/", "https://10.0.0.1/", "https://[::1]/", "https://u:p@x.io/", "http://127.0.0.1/"]
+        {
             assert!(!called(wrong), "{wrong}");
         }
         assert!(webhook_url("http://127.0.0.1:9/", Environment::Development).is_some());

@@ -171,7 +171,9 @@ fn set_balance(shop: &mut Shop, micro: i64) {
 #[test]
 fn what_is_refused_holds_nobody_back_who_is_behind_it() {
     let mut shop = Shop::new(1_000_000);
-    for new in [dear("a", 500_000), dear("b", 500_000), dear("c", 10_000), dear("d", 500_000), dear("e", 10_000)] {
+    for new in
+        [dear("a", 500_000), dear("b", 500_000), dear("c", 10_000), dear("d", 500_000), dear("e", 10_000)]
+    {
         dead(&mut shop, new);
     }
     set_balance(&mut shop, 100_000);
@@ -241,13 +243,16 @@ fn one_idempotency_key_begins_a_job_anew_once() {
     let JobReply::Again(again) = shop.job(one("k")).unwrap() else { panic!() };
     assert!(matches!(*again, JobReply::Changed(job) if (job.state, job.epoch) == (first.state, first.epoch)));
     assert!(matches!(shop.job(one("other")), Err(Refusal::InvalidTransition { .. })));
-    let all = |name: &str| {
-        JobCommand::RedriveAll(RedriveAll { limit: 9, cursor: None, idempotency: key(name) })
-    };
-    assert_eq!(shop.job(JobCommand::RedriveAll(RedriveAll {
-        idempotency: Some(Idempotency { body_hash: "x".to_owned(), ..key("k").unwrap() }),
-        ..RedriveAll::default()
-    })).err(), Some(Refusal::IdempotencyConflict));
+    let all =
+        |name: &str| JobCommand::RedriveAll(RedriveAll { limit: 9, cursor: None, idempotency: key(name) });
+    assert_eq!(
+        shop.job(JobCommand::RedriveAll(RedriveAll {
+            idempotency: Some(Idempotency { body_hash: "x".to_owned(), ..key("k").unwrap() }),
+            ..RedriveAll::default()
+        }))
+        .err(),
+        Some(Refusal::IdempotencyConflict)
+    );
     let JobReply::Redriven { jobs, .. } = shop.job(all("all")).unwrap() else { panic!() };
     assert_eq!(jobs, ["b"]);
     shop.now_ms += 1;

@@ -203,7 +203,8 @@ fn what_is_out_of_bounds_is_refused_by_its_name() {
         ("id", |job| job.id = "a".repeat(ID_BYTES_MAX + 1)),
         ("type", |job| job.kind = String::new()),
         ("params", |job| {
-            job.params = RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
+            job.params =
+                RawValue::from_string(format!("\"{}\"", "x".repeat(STORED_PARAMS_BYTES_MAX))).unwrap();
         }),
         ("priority", |job| job.priority = 10),
         ("run_at", |job| job.run_at_ms = Some(NOW_MS + DELAY_MS_MAX + 1)),

@@ -118,7 +118,9 @@ impl Outside {
                 let status = ["queued", "running", "succeeded", "failed", "cancelled"][usize::from(status)];
                 let _illegal = shop.patch(&id, serde_json::json!({ "status": status }));
             }
-            Step::RedriveAll => drop(shop.job(JobCommand::RedriveAll(RedriveAll { limit: 3, ..RedriveAll::default() })).unwrap()),
+            Step::RedriveAll => drop(
+                shop.job(JobCommand::RedriveAll(RedriveAll { limit: 3, ..RedriveAll::default() })).unwrap(),
+            ),
             Step::Wait { ms } => shop.now_ms += ms,
             Step::Ring => drop(shop.ring()),
             Step::RingInTime => drop(shop.ring_in_time()),

@@ -122,7 +122,9 @@ impl JobCmd {
                 let patch = Patch { status: Some(STATUSES[usize::from(status)]), result: None };
                 JobCommand::Patch { id: job_id(job), patch }
             }
-            Self::RedriveAll { limit } => JobCommand::RedriveAll(RedriveAll { limit, ..RedriveAll::default() }),
+            Self::RedriveAll { limit } => {
+                JobCommand::RedriveAll(RedriveAll { limit, ..RedriveAll::default() })
+            }
         }))
     }
 

@@ -53,9 +53,18 @@ async fn what_a_receiver_refuses_or_may_not_be_called_is_not_tried_again() {
     let failed = ended(&tenant, id(&first), "failed").await;
     assert_eq!(text(&failed["result"], "error"), "webhook_refused", "{failed}");
     assert_eq!((receiver.calls().len(), elsewhere.calls().len()), (1, 0), "a redirect is not followed");
-    for url in
-        ["http://169.254.169.254/latest", "ftp://x.io/", "https://user:pass@x.io/", "https://10.0.0.1/", "https://intranet/", "https://printer.local/", "https://metadata.google.internal/", "https://x.io:22/", "https://x.io:6379/", "x"]
-    {
+    for url in [
+        "http://169.254.169.254/latest",
+        "ftp://x.io/",
+        "https://user:pass@x.io/",
+        "https://10.0.0.1/",
+        "https://intranet/",
+        "https://printer.local/",
+        "https://metadata.google.internal/",
+        "https://x.io:22/",
+        "https://x.io:6379/",
+        "x",
+    ] {
         let refused = tenant.post(JOBS).json(&posting(url)).send().await.expect_error(400, "invalid_field");
         assert_eq!(refused.json()["field"], "url", "{url}");
     }

@@ -82,7 +82,10 @@ async fn what_fails_is_tried_again_given_up_and_begun_anew() {
     // All.
     world.groq.script(&marker, [Behaviour::answer("at last", http_tests::provider::PLAIN_USAGE)]);
     let all = tenant.post("/api/jobs/dead/redrive").json(&json!({})).send().await.expect(200).json();
-    assert_eq!((&all["jobs"], &all["more"], &all["refused"]), (&json!([id(&first)]), &json!(false), &json!(0)));
+    assert_eq!(
+        (&all["jobs"], &all["more"], &all["refused"]),
+        (&json!([id(&first)]), &json!(false), &json!(0))
+    );
     let done = ended(&tenant, id(&first), "succeeded").await;
     assert_eq!(text(&done["result"], "content"), "at last");
     assert!(done.get("reason").is_none() && done.get("last_error").is_none(), "{done}");
