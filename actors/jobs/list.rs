@@ -132,7 +132,7 @@ pub fn failed_ids(
     cursor: Option<&str>,
 ) -> Result<(Vec<String>, Option<String>), Refusal> {
     let from = cursor.map(|raw| Cursor::decode(raw, REDRIVE, tenant)).transpose()?;
-    let (at_ms, seq) = from.map_or((i64::MIN, i64::MIN), |from| (from.at_ms, from.seq));
+    let (at_ms, seq) = from.map_or((0, 0), |from| (from.at_ms, from.seq));
     let mut found: Vec<(String, i64, i64)> = row(
         sql,
         "SELECT json_group_array(json_array(id, due_at_ms, seq)) FROM (SELECT id, due_at_ms, seq FROM jobs

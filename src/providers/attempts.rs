@@ -97,16 +97,14 @@ impl Failed {
         !self.attempts.is_empty() && self.attempts.iter().all(|attempt| wrong(attempt.outcome))
     }
 
-    /// After how long one of those who were asked may be asked again; `None` where one may be at any time, as far as it said,
-    /// or nobody said anything. Who was passed over says nothing either way.
+    /// After how long the first of those who said so may be asked again; `None` where nobody did. Who only failed may be
+    /// asked sooner, but may fail as long.
     pub fn retry_after_ms(&self) -> Option<u32> {
         let said = self.attempts.iter().filter_map(|attempt| match attempt.outcome {
-            Outcome::Failed(Failure::Later { status: 429 | 503, after_ms }) => Some(Some(after_ms)),
-            Outcome::Failed(_) => Some(None),
-            Outcome::Answered | Outcome::Outrun | Outcome::PassedOver => None,
+            Outcome::Failed(Failure::Later { status: 429 | 503, after_ms }) => Some(after_ms),
+            _ => None,
         });
-        // `None` is less than any time.
-        said.min().flatten()
+        said.min()
     }
 
     /// In words for a client: names and codes, nothing that a provider said.
