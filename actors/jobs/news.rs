@@ -111,17 +111,15 @@ pub fn told(sql: &mut impl Sql, after: i64, upto: i64) -> Result<Option<Vec<JobE
     if wanted == 0 {
         return Ok(Some(Vec::new()));
     }
-    let rows: Vec<(i64, i64, Option<i64>, Option<i64>, Body)> = row(
+    // Each as an array, its fields in their order.
+    let events: Vec<JobEvent> = row(
         sql,
-        "SELECT concat('[', group_concat(concat('[', seq, ',', at_ms, ',', COALESCE(after_seq, 'null'), ',',
-           COALESCE(after_notice, 'null'), ',', body, ']')), ']')
+        "SELECT concat('[', group_concat(concat('[', seq, ',', at_ms, ',', body, ',', COALESCE(after_seq, 'null'), ',',
+           COALESCE(after_notice, 'null'), ']')), ']')
          FROM (SELECT * FROM job_events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq)",
         &[after.into(), upto.into()],
     )?
     .unwrap_or_default();
-    let event =
-        |(seq, at_ms, after_seq, after_notice, body)| JobEvent { seq, at_ms, body, after_seq, after_notice };
-    let events: Vec<JobEvent> = rows.into_iter().map(event).collect();
     Ok((events.len() == wanted).then_some(events))
 }
 
