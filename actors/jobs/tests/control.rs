@@ -396,7 +396,7 @@ fn no_more_is_charged_than_was_set_aside() {
 fn what_is_owed_is_charged_at_every_other_end_too() {
     let mut shop = owing(700);
     assert_eq!(shop.fail("a", 1, "invalid_input").unwrap().0.life.charged, Micro(700));
-    let mut shops = vec![shop, owing(700), owing(700)];
+    let mut shops = [shop, owing(700), owing(700)];
     shops[1].now_ms += TTL_MS;
     shops[1].ring();
     // A client takes it over after a failed attempt, and does the rest itself.

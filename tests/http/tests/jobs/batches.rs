@@ -1,7 +1,7 @@
 //! Batches whose asks fail, that are too large, that are cancelled, and that begin anew: what was answered is neither lost
 //! nor asked nor charged twice.
 
-use crate::stage::{BOUND, CHARGE, JOBS, act, asked, ended, id, job, made, settled, until};
+use crate::stage::{BOUND, CHARGE, act, asked, ended, id, job, made, settled, until};
 use http_tests::client::unique_marker;
 use http_tests::provider_script::Behaviour;
 use http_tests::world::{World, assert_credits, number, text, whole};

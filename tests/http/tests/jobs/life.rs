@@ -232,8 +232,8 @@ async fn jobs_that_may_not_begin_anew_hold_nobody_back() {
     let tenant = world.tenant("behind", 2.0).await;
     let key = tenant.post("/api/keys").json(&json!({"name": "jobs"})).send().await.expect(200).json();
     let by_key = || tenant.client.post(JOBS).bearer(text(&key, "key"));
-    let of_key = dead(&world, &tenant, by_key()).await;
-    let own = dead(&world, &tenant, tenant.post(JOBS)).await;
+    let of_key = dead(world, &tenant, by_key()).await;
+    let own = dead(world, &tenant, tenant.post(JOBS)).await;
     let path = format!("/api/keys/{}", text(&key, "id"));
     tenant.client.call(Method::DELETE, &path).user(&tenant.email).send().await.expect(200);
     act(&tenant, &of_key, "retry").await.expect_error(409, "credential_ended");
@@ -253,7 +253,7 @@ async fn one_idempotency_key_begins_jobs_anew_once() {
     let world = World::verified().await;
     let tenant = world.tenant("anew-once", 2.0).await;
     let (one, other) =
-        (dead(&world, &tenant, tenant.post(JOBS)).await, dead(&world, &tenant, tenant.post(JOBS)).await);
+        (dead(world, &tenant, tenant.post(JOBS)).await, dead(world, &tenant, tenant.post(JOBS)).await);
     let retry = |own: &str| tenant.post(&format!("{JOBS}/{own}/retry")).header("idempotency-key", "anew");
     let first = retry(&one).send().await.expect(200).json();
     ended(&tenant, &one, "failed").await;
