@@ -10,6 +10,7 @@ use super::{NOW_MS, Op, START_MS, command, policy, tenant_id};
 const LOST: u32 = 41;
 const LEASED: u32 = 42;
 const DEAD: u32 = 43;
+const SCHEDULED: u32 = 60;
 const DONE: u32 = 44;
 const DELAYED: u32 = 45;
 const TAKEN: u32 = 46;
@@ -32,7 +33,8 @@ fn spec(job: u32) -> JobSpec {
         attempts_max: 2,
         wait_ms: 1_000,
         dedupe: None,
-        api_key: Some(0),
+        // What an ended key made is not begun anew, and the keys of this world are names alone.
+        api_key: (![DEAD, SCHEDULED].contains(&job)).then_some(0),
         models: 0b001,
         tokens: 10,
         key: None,
@@ -117,7 +119,7 @@ pub fn operations() -> Vec<Op> {
             cron: "0 3 * * *".to_owned(),
             time_zone: "UTC".to_owned(),
             next_run_ms: Some(NOW_MS + 1),
-            job: new_job(&spec(60)),
+            job: new_job(&spec(SCHEDULED)),
         })
     };
     let fire = Fire {
