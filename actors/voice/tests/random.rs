@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::client::{Client, quiet};
 use super::host::{Host, answer, digest, settings, sound, understood};
-use crate::voice::limits::{RETENTION_MS, close};
+use crate::voice::limits::{ASK_AGAIN_MS_MAX, RETENTION_MS, close};
 use crate::voice::{Stage, State};
+
+/// How long everything takes its course at a time, when the storm is over.
+const CALM_MS: i64 = 1_100;
 
 /// What happens next; numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
@@ -259,13 +262,14 @@ fn run(steps: Vec<Step>, micro: i64) {
     }
     // The storm is over: the client comes back, if it still may, and everything takes its course.
     world.host.dies_next = false;
-    for _ in 0..40 {
+    // A tenant whose answers were lost often is asked again only after the longest wait, and its turn begins then.
+    for _ in 0..=ASK_AGAIN_MS_MAX / CALM_MS + 10 {
         quiet(&mut world.host, &mut world.client);
         let Client { line, failed, over, .. } = &world.client;
         if line.is_none() && failed.is_none() && over.is_none() {
             world.client.come_back(&mut world.host);
         }
-        world.host.wait(1_100);
+        world.host.wait(CALM_MS);
         world.check();
     }
     quiet(&mut world.host, &mut world.client);
