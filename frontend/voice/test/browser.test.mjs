@@ -64,7 +64,9 @@ test('a page talks: what its microphone hears is understood, cut off and answere
   await page.evaluate(async ([opened, base]) => {
     const { Conversation, VoiceSession } = await import('/index.js');
     const session = new VoiceSession(opened, { base, waits: { firstMs: 20, maxMs: 100 } });
-    const at = { events: [], samples: 0, statuses: [] };
+    const at = { events: [], samples: 0, statuses: [], played: {} };
+    const played = session.played.bind(session);
+    session.played = (turn, samples) => { at.played[turn] = samples; played(turn, samples); };
     session.on('status', (status) => at.statuses.push(status));
     session.on('turn', (event) => at.events.push(event));
     session.on('transcript', (event) => at.events.push(event));
@@ -94,7 +96,8 @@ test('a page talks: what its microphone hears is understood, cut off and answere
   await page.evaluate(() => globalThis.session.say('Say more of 0123456789ab', 'two'));
   await is('two', 'speaking');
   await page.waitForFunction(() => globalThis.at.events.some((event) => event.turn === 'two' && event.state === 'done'));
-  await page.waitForTimeout(2_500);
+  // A second of it, whenever the sound of the one before is over.
+  await page.waitForFunction(() => globalThis.at.played.two >= 24_000);
   await page.evaluate(() => globalThis.conversation.interrupt());
   await page.waitForFunction(() => globalThis.at.events.some((event) => event.type === 'interrupted'));
   const turns = await json(`/api/voice/sessions/${opened.session}/turns`);
