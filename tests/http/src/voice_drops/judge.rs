@@ -113,8 +113,9 @@ fn turns(calm: &Played, played: &Played, whole: bool, found: &mut Found) {
         };
         let units = |turn: &TurnAccount| turn.units.unwrap_or_default();
         found.units_extra += units(turn).beyond(&units(same));
-        if !whole {
-            // What fell into the gap is not charged: only sentences whose sound arrived to its end.
+        if !whole && turn.state != "interrupted" {
+            // What fell into the gap is not charged: only sentences whose sound arrived to its end. Of what its client
+            // interrupted, all that was handed to speech is (decision 29).
             let characters = units(turn).characters;
             found.units_extra += characters.saturating_sub(arrived(calm, played, &turn.turn));
         }

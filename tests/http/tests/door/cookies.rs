@@ -26,7 +26,7 @@ async fn in_production_it_is_the_host_s_whatever_the_issuer_is_called() {
     let world = World::private(json!({
         "ENVIRONMENT": "production", "ISSUER": "http://api.cognomega.test", "PREFERRED_PROVIDER": "cfai",
         "GROQ_BASE": none, "GROQ_API_KEY": none, "OPENAI_BASE": none, "OPENAI_API_KEY": none, "LOCAL_BASE": none,
-        "TIERS": none, "PLANS": none, "DEFAULT_PLAN": none,
+        "CARTESIA_BASE": none, "CARTESIA_API_KEY": none, "TIERS": none, "PLANS": none, "DEFAULT_PLAN": none,
     }))
     .await;
     let (name, header) = set_by(&world).await;
