@@ -53,7 +53,7 @@ export class Jobs extends DurableObject {
     this.#sql.exec('INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', seq, id, 'si', 'delayed', 5, due, 0, null,
       due + TTL_MS, null, now, now, TERMS, life);
     this.#sql.exec('INSERT INTO job_bodies VALUES (?, ?, NULL, NULL)', seq, JSON.stringify(params));
-    this.#sql.exec('INSERT INTO job_events VALUES (?, ?, ?)', seq, now,
+    this.#sql.exec('INSERT INTO job_events VALUES (?, ?, ?, 0, 0)', seq, now,
       JSON.stringify({ job: id, type: 'si', status: 'queued', event: null, attempt: 0, run_at_ms: due }));
     this.#sql.exec('INSERT INTO holds VALUES (?, ?, ?, 0, 0, ?, ?, NULL, NULL, ?, ?, NULL, NULL)', id, 'open', HOLD_MICRO, PARTS, OWNER,
       now, due + TTL_MS);
