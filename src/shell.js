@@ -131,6 +131,11 @@ function sweep(beforeMs) {
   }
 }
 
+// A socket of an actor's: it answers with the response that opens it, or with why not.
+const openSocket = (actor, call) => actor.fetch('https://actor/', {
+  headers: { upgrade: 'websocket', [CALL]: encodeURIComponent(call) },
+});
+
 // What Rust asks of this side.
 globalThis.cognomega = {
   // Has `slot` hear of a promise's end, in the context of the request that made it.
@@ -180,10 +185,7 @@ globalThis.cognomega = {
   },
   // One command to an actor: text there and text back, which the runtime carries for less than bytes.
   command: (env, name, call) => env.TENANT.getByName(name).command(call),
-  // A socket of an actor's: it answers with the response that opens it, or with why not.
-  listen: (env, name, call) => env.TENANT.getByName(name).fetch('https://actor/', {
-    headers: { upgrade: 'websocket', [CALL]: encodeURIComponent(call) },
-  }),
+  listen: (env, name, call) => openSocket(env.TENANT.getByName(name), call),
   // A socket that the runtime keeps while its actor sleeps; whoever pings it wakes nobody.
   accept(state) {
     const [client, server] = Object.values(new WebSocketPair());
@@ -193,9 +195,7 @@ globalThis.cognomega = {
   },
   upgraded: (init, opened) => new Response(null, { ...JSON.parse(init), webSocket: opened.webSocket }),
   voice: (env, name, call) => env.VOICE.getByName(name).command(call),
-  speak: (env, name, call) => env.VOICE.getByName(name).fetch('https://actor/', {
-    headers: { upgrade: 'websocket', [CALL]: encodeURIComponent(call) },
-  }),
+  speak: (env, name, call) => openSocket(env.VOICE.getByName(name), call),
   address: (env, name, call) => env.ADDRESS.getByName(name).command(call),
   // Text that is kept for a while, near where it was made; undefined where there is none.
   recall: async (key) => (await caches.default.match(`https://cache.invalid/${key}`))?.text(),

@@ -3,20 +3,17 @@
 
 use std::rc::Rc;
 
-use actors::shared::Refusal;
 use actors::tenant::{Command, Opening};
 use actors::tickets::{self as rules, Purpose};
 
-use super::address_limits;
 use super::context::{Context, unexpected};
 use super::credentials::Liveness;
 use super::error::ApiError;
 use super::event_stream;
-use super::known_keys;
 use super::reply::Reply;
 use super::routed_secret::Presented;
 use super::tickets::{self, Offered};
-use crate::platform::{now_ms, tenant_stub};
+use crate::platform::tenant_stub;
 
 pub const PATH: &str = "/api/events";
 /// The subprotocol that is spoken on it.
@@ -25,7 +22,7 @@ pub const PROTOCOL: &str = "cog.events.v1";
 /// Opens a socket for the holder of a ticket, or for whoever proves by a header or a cookie to be a tenant.
 pub async fn open(context: &Rc<Context>) -> Result<Reply, ApiError> {
     let inbound = &context.inbound;
-    let upgrade = inbound.header("upgrade").is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"));
+    let upgrade = inbound.wants_socket();
     if inbound.method != "GET" || !(upgrade || inbound.wants_events()) {
         return Err(ApiError::UpgradeRequired);
     }
@@ -56,33 +53,15 @@ async fn by_ticket(
     origin: Option<String>,
     after: Option<String>,
 ) -> Result<web_sys::Response, ApiError> {
-    // What a program sends must be good too, and of the ticket's own tenant.
-    if context.inbound.header_filled("authorization").is_some() {
-        let proven = context.presented(Liveness::Now).await?.tenant()?;
-        if proven.is_some_and(|tenant| tenant_stub::name_of(&tenant) != ticket.actor) {
-            return Err(ApiError::IdentityMismatch);
-        }
-    }
+    tickets::judge_beside(context, &ticket).await?;
     // Whose events it is said to be about: nobody but the ticket's own tenant is let in by it.
     let claimed = context.claimed()?;
-    // A guess wakes an actor, as one at an API key does, and is counted with those.
-    let address = context.address();
-    let _asking = known_keys::turn_of_ticket(&ticket, address).await?;
-    let Presented { actor, digest } = ticket;
-    let shown = rules::Presented { digest, purpose: Purpose::Events, origin };
+    let shown = rules::Presented { digest: ticket.digest.clone(), purpose: Purpose::Events, origin };
     let opening = Opening { ticket: Some(shown), claimed, credential_ends_at_ms: None, after };
     let command = Command::OpenSocket(Box::new(opening));
-    let opened = tenant_stub::open_socket(context.origin(), &actor, (None, None), command).await;
-    // Right, or without a verdict: no guess.
-    if !matches!(opened, Err(Refusal::UnknownTicket)) {
-        address_limits::key_was_right(address, now_ms());
-    }
-    let opened = opened.map_err(|refusal| match refusal {
-        // Its key was ended since.
-        Refusal::UnknownApiKey => ApiError::TicketInvalid,
-        refusal => refusal.into(),
-    })?;
-    context.acts_for_actor(actor);
+    let opening = tenant_stub::open_socket(context.origin(), &ticket.actor, (None, None), command);
+    let opened = tickets::judged(context, &ticket, opening).await?;
+    context.acts_for_actor(ticket.actor);
     Ok(opened)
 }
 

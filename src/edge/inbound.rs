@@ -116,6 +116,11 @@ impl Inbound {
         }
     }
 
+    /// Whether the answer is wanted as a WebSocket.
+    pub fn wants_socket(&self) -> bool {
+        self.header("upgrade").is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"))
+    }
+
     /// Whether the answer is wanted as a stream of events.
     pub fn wants_events(&self) -> bool {
         self.header("accept").unwrap_or_default().to_ascii_lowercase().contains("text/event-stream")

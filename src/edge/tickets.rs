@@ -1,21 +1,24 @@
 //! Tickets for sockets: `POST /api/tickets` makes one, and a WebSocket shows it among its subprotocols, where neither
 //! an address nor a log has it.
 
-use actors::shared::TenantId;
+use actors::shared::{Refusal, TenantId};
 use actors::tenant::{Command, Reply as ActorReply};
 use actors::tickets::{NewTicket, Purpose};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::address_limits;
 use super::context::{Context, unexpected};
+use super::credentials::Liveness;
 use super::error::ApiError;
 use super::events;
 use super::json_body;
+use super::known_keys;
 use super::limits::JSON_BODY_BYTES_MAX;
 use super::moment::iso_time;
 use super::reply::Reply;
 use super::routed_secret::{self, Kind, Presented};
-use crate::platform::{random_bytes, tenant_stub};
+use crate::platform::{now_ms, random_bytes, tenant_stub};
 
 /// What a subprotocol begins with that is a ticket.
 const SUBPROTOCOL: &str = "cog.ticket.";
@@ -68,6 +71,57 @@ pub async fn mint(context: &Context) -> Result<Reply, ApiError> {
 
 pub(super) fn compose(tenant: &TenantId, secret: &[u8; 32]) -> Option<String> {
     KIND.compose(&tenant_stub::name_of(tenant), secret)
+}
+
+/// What a program sends beside a ticket must be good too, and of the ticket's own tenant.
+///
+/// # Errors
+/// As of any credential; `IdentityMismatch`.
+pub async fn judge_beside(context: &Context, ticket: &Presented) -> Result<(), ApiError> {
+    if context.inbound.header_filled("authorization").is_some() {
+        let proven = context.presented(Liveness::Now).await?.tenant()?;
+        if proven.is_some_and(|tenant| tenant_stub::name_of(&tenant) != ticket.actor) {
+            return Err(ApiError::IdentityMismatch);
+        }
+    }
+    Ok(())
+}
+
+/// Has the ticket's actor judge it by what `asked` asks.
+///
+/// # Errors
+/// `TicketInvalid`; `RateLimited` for an address that guesses; the actor's other refusals.
+pub async fn judged<T>(
+    context: &Context,
+    ticket: &Presented,
+    asked: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, ApiError> {
+    guess(context, ticket, &Refusal::UnknownTicket, asked).await?.map_err(|refusal| match refusal {
+        // Its key was ended since.
+        Refusal::UnknownApiKey => ApiError::TicketInvalid,
+        refusal => refusal.into(),
+    })
+}
+
+/// Asks an actor about what anybody may have made up. A guess wakes an actor, as one at an API key does, and is counted
+/// with those; `wrong` is how the actor says that it was one.
+///
+/// # Errors
+/// `RateLimited` for an address that guesses; `Unavailable`.
+pub async fn guess<T>(
+    context: &Context,
+    presented: &Presented,
+    wrong: &Refusal,
+    asked: impl Future<Output = Result<T, Refusal>>,
+) -> Result<Result<T, Refusal>, ApiError> {
+    let address = context.address();
+    let _asking = known_keys::turn_of_ticket(presented, address).await?;
+    let answer = asked.await;
+    // Right, or without a verdict: no guess.
+    if answer.as_ref().err() != Some(wrong) {
+        address_limits::key_was_right(address, now_ms());
+    }
+    Ok(answer)
 }
 
 /// What a client offers to speak.

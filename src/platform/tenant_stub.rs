@@ -8,15 +8,11 @@ use wasm_bindgen::prelude::*;
 use web_sys::Response;
 use worker::Env;
 
-use super::hop::{self, words};
+use super::hop::{self, Opened};
 use super::log;
-use super::task::settled;
 
 /// The kind in an actor's name.
 const KIND: &str = "tenant";
-
-/// The status of a response that opens a socket.
-const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// What the shell says of a command that it did not take (`src/shell.js`): nothing of it was run, nor will be.
 const NOT_TAKEN: &str = "too many commands wait";
@@ -89,15 +85,11 @@ pub async fn open_socket(
     let tenant = tenant.cloned().unwrap_or(TenantId::Guest(String::new()));
     let call = serde_json::to_string(&call(origin, tenant, api_key, command));
     let call = call.map_err(|error| failed(&error.to_string()))?;
-    let opened = listen(origin.env, actor, &call).map_err(|error| failed(&words(&error)))?;
-    let opened = settled(&opened).await.map_err(|error| failed(&words(&error)))?;
-    let opened: Response = opened.unchecked_into();
-    if opened.status() == SWITCHING_PROTOCOLS {
-        return Ok(opened);
-    }
-    let text = opened.text().map_err(|error| failed(&words(&error)))?;
-    let text = settled(&text).await.map_err(|error| failed(&words(&error)))?;
-    let answered = serde_json::from_str::<Answered>(&text.as_string().unwrap_or_default());
+    let answer = match hop::opened(listen(origin.env, actor, &call)).await.map_err(|error| failed(&error))? {
+        Opened::Socket(response) => return Ok(response),
+        Opened::Answer(text) => text,
+    };
+    let answered = serde_json::from_str::<Answered>(&answer);
     match told(origin, answered.map_err(|error| failed(&error.to_string()))?.answer) {
         Err(refusal) => Err(refusal),
         Ok(_) => Err(failed("a socket was neither opened nor refused")),

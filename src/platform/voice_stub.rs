@@ -9,13 +9,9 @@ use wasm_bindgen::prelude::*;
 use web_sys::Response;
 use worker::Env;
 
-use super::hop::{self, words};
+use super::hop::{self, Opened};
 use super::log;
-use super::task::settled;
 use super::tenant_stub::Origin;
-
-/// The status of a response that opens a socket.
-const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// What is asked of a session from outside of its sockets.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,14 +76,12 @@ pub async fn send(origin: Origin<'_>, session: &str, asked: VoiceAsked) -> Voice
 pub async fn open_socket(origin: Origin<'_>, session: &str, asked: VoiceAsked) -> Result<Response, Refusal> {
     let failed = |detail: &str| unreachable(origin, detail);
     let call = text(origin, asked).map_err(|error| failed(&error))?;
-    let opened = speak(origin.env, &name_of(session), &call).map_err(|error| failed(&words(&error)))?;
-    let opened: Response = settled(&opened).await.map_err(|error| failed(&words(&error)))?.unchecked_into();
-    if opened.status() == SWITCHING_PROTOCOLS {
-        return Ok(opened);
-    }
-    let body = opened.text().map_err(|error| failed(&words(&error)))?;
-    let body = settled(&body).await.map_err(|error| failed(&words(&error)))?;
-    let answer = serde_json::from_str::<VoiceAnswer>(&body.as_string().unwrap_or_default());
+    let opened = hop::opened(speak(origin.env, &name_of(session), &call)).await;
+    let answer = match opened.map_err(|error| failed(&error))? {
+        Opened::Socket(response) => return Ok(response),
+        Opened::Answer(text) => text,
+    };
+    let answer = serde_json::from_str::<VoiceAnswer>(&answer);
     match told(answer.map_err(|error| failed(&error.to_string()))?) {
         Err(refusal) => Err(refusal),
         Ok(_) => Err(failed("a socket was neither opened nor refused")),

@@ -6,23 +6,19 @@ use actors::tenant::{Command, Reply as ActorReply, VoiceCommand, VoiceReply};
 use actors::tickets::{self as rules, Purpose};
 use sha2::{Digest, Sha256};
 
-use super::super::address_limits;
 use super::super::context::{Context, unexpected};
-use super::super::credentials::Liveness;
 use super::super::error::ApiError;
-use super::super::known_keys;
 use super::super::reply::Reply;
 use super::super::routed_secret::Presented;
 use super::super::tickets::{self, Offered};
 use super::PROTOCOL;
 use super::sessions::id;
+use crate::platform::tenant_stub;
 use crate::platform::voice_stub::{self, VoiceAsked};
-use crate::platform::{now_ms, tenant_stub};
 
 pub async fn open(context: &Context) -> Result<Reply, ApiError> {
     let inbound = &context.inbound;
-    let upgrade = inbound.header("upgrade").is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"));
-    if inbound.method != "GET" || !upgrade {
+    if inbound.method != "GET" || !inbound.wants_socket() {
         return Err(ApiError::UpgradeRequired);
     }
     let origin = context.page()?;
@@ -55,35 +51,17 @@ async fn redeemed(
     session: &str,
     origin: Option<String>,
 ) -> Result<TenantId, ApiError> {
-    // What a program sends must be good too, and of the ticket's own tenant.
-    if context.inbound.header_filled("authorization").is_some() {
-        let proven = context.presented(Liveness::Now).await?.tenant()?;
-        if proven.is_some_and(|tenant| tenant_stub::name_of(&tenant) != ticket.actor) {
-            return Err(ApiError::IdentityMismatch);
-        }
-    }
+    tickets::judge_beside(context, &ticket).await?;
     let claimed = context.claimed()?;
     if claimed.is_some_and(|tenant| tenant_stub::name_of(&tenant) != ticket.actor) {
         return Err(ApiError::TicketInvalid);
     }
-    // A guess wakes an actor, as one at an API key does, and is counted with those.
-    let address = context.address();
-    let _asking = known_keys::turn_of_ticket(&ticket, address).await?;
-    let Presented { actor, digest } = ticket;
     let purpose = Purpose::Voice { session: session.to_owned() };
-    let shown = rules::Presented { digest, purpose, origin };
+    let shown = rules::Presented { digest: ticket.digest.clone(), purpose, origin };
     let command = Command::Voice(Box::new(VoiceCommand::Redeem(shown)));
-    let redeemed = tenant_stub::send_to(context.origin(), &actor, command).await;
-    // Right, or without a verdict: no guess.
-    if !matches!(redeemed, Err(Refusal::UnknownTicket)) {
-        address_limits::key_was_right(address, now_ms());
-    }
-    let redeemed = redeemed.map_err(|refusal| match refusal {
-        // Its key was ended since.
-        Refusal::UnknownApiKey => ApiError::TicketInvalid,
-        refusal => refusal.into(),
-    })?;
-    context.acts_for_actor(actor);
+    let redeeming = tenant_stub::send_to(context.origin(), &ticket.actor, command);
+    let redeemed = tickets::judged(context, &ticket, redeeming).await?;
+    context.acts_for_actor(ticket.actor);
     match redeemed {
         ActorReply::Voice(reply) => match *reply {
             VoiceReply::Redeemed { tenant } => Ok(tenant),
@@ -95,12 +73,7 @@ async fn redeemed(
 
 /// The actor's response with the socket in it. An id that is nobody's wakes an actor too, and is counted with the guesses.
 async fn by(context: &Context, session: &str, asked: VoiceAsked) -> Result<web_sys::Response, ApiError> {
-    let address = context.address();
     let presented = Presented { actor: voice_stub::name_of(session), digest: session.to_owned() };
-    let _asking = known_keys::turn_of_ticket(&presented, address).await?;
-    let opened = voice_stub::open_socket(context.origin(), session, asked).await;
-    if !matches!(opened, Err(Refusal::UnknownVoiceSession)) {
-        address_limits::key_was_right(address, now_ms());
-    }
-    Ok(opened?)
+    let opening = voice_stub::open_socket(context.origin(), session, asked);
+    Ok(tickets::guess(context, &presented, &Refusal::UnknownVoiceSession, opening).await??)
 }

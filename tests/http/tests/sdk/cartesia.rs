@@ -1,12 +1,12 @@
 //! Cartesia's official clients, for Node and for Python, pointed at the stand-in for it: what they understand of it, our own
 //! code is tested against. Their sound and texts are compared in `cartesia.mjs` and `cartesia_sdk.py`, the ledger here.
 
-use super::{Client, artifacts, clients};
+use super::{Client, clients};
 use http_tests::cartesia::ledger::Entry;
 use http_tests::cartesia::script::{Play, Trouble};
 use http_tests::cartesia::sound::sound_of;
 use http_tests::cartesia::{Cartesia, KEY};
-use std::process::{Command, Stdio};
+use std::ffi::OsStr;
 use std::time::Duration;
 
 /// What the clients say aloud, and what is then read out of the sound.
@@ -49,21 +49,13 @@ async fn cartesia_s_official_clients_understand_its_stand_in() {
 }
 
 fn run(cartesia: &Cartesia, client: &Client) -> String {
-    let script = artifacts::repository_root().join("tests/http/tests/sdk").join(client.script);
     let folder = tempfile::tempdir().expect("a folder");
     let sound = folder.path().join("sound.pcm");
     std::fs::write(&sound, sound_of(TEXT, HZ)).expect("the sound is written");
-    let done = Command::new(&client.program)
-        .arg(script)
-        .env("BASE_URL", cartesia.origin())
-        .env("API_KEY", KEY)
-        .env("TEXT", TEXT)
-        .env("SOUND", &sound)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", client.program.display()));
-    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{} failed:\n{said}", client.name);
-    said
+    client.run(&[
+        ("BASE_URL", OsStr::new(&cartesia.origin())),
+        ("API_KEY", OsStr::new(KEY)),
+        ("TEXT", OsStr::new(TEXT)),
+        ("SOUND", sound.as_os_str()),
+    ])
 }

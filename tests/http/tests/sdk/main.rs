@@ -14,6 +14,7 @@ use http_tests::provider_script::{Behaviour, Completion, Ending, Usage};
 use http_tests::recording::wav;
 use http_tests::world::{SETTLE_BOUND, Tenant, World, number, text};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,6 +27,24 @@ struct Client {
     name: &'static str,
     program: PathBuf,
     script: &'static str,
+}
+
+impl Client {
+    /// Runs its script to the end with these variables: what it said.
+    fn run(&self, variables: &[(&str, &OsStr)]) -> String {
+        let script = artifacts::repository_root().join("tests/http/tests/sdk").join(self.script);
+        let done = Command::new(&self.program)
+            .arg(script)
+            .envs(variables.iter().copied())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{} failed:\n{said}", self.name);
+        said
+    }
 }
 
 /// A script for Node and one for Python.
@@ -143,22 +162,14 @@ fn table(rows: &[Value]) -> String {
 }
 
 fn run(world: &World, client: &Client, [key, poor, slow]: [String; 3]) -> String {
-    let script = artifacts::repository_root().join("tests/http/tests/sdk").join(client.script);
     let folder = tempfile::tempdir().expect("a folder");
     let recording = folder.path().join("talk.wav");
     std::fs::write(&recording, wav(1_500)).expect("the recording is written");
-    let done = Command::new(&client.program)
-        .arg(script)
-        .env("BASE_URL", format!("{}/v1", world.client().url()))
-        .env("API_KEY", key)
-        .env("POOR_KEY", poor)
-        .env("SLOW_KEY", slow)
-        .env("RECORDING", &recording)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", client.program.display()));
-    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{} failed:\n{said}", client.name);
-    said
+    client.run(&[
+        ("BASE_URL", OsStr::new(&format!("{}/v1", world.client().url()))),
+        ("API_KEY", OsStr::new(&key)),
+        ("POOR_KEY", OsStr::new(&poor)),
+        ("SLOW_KEY", OsStr::new(&slow)),
+        ("RECORDING", recording.as_os_str()),
+    ])
 }
